@@ -1,0 +1,188 @@
+//! What a handler may know of the call it serves: deadline, metadata, peer, cancellation.
+//!
+//! `server/dispatch.rs` makes it, only for methods that ask. Also here: the deadline that nested calls inherit.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The call a handler serves. Take it as the first argument after `&self`: `async fn pay(&self, cx: &Context, ..)`.
+///
+/// The client's method has no such argument.
+#[derive(Clone)]
+pub struct Context {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Option<Arc<Metadata>>,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+impl Context {
+    /// When the caller stops waiting; `None` if it never does.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The time left until the deadline, zero once it has passed; `None` without one.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// The value the caller gave this key. Keys are compared as written; the last of equal keys wins.
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.as_ref()?.get(key)
+    }
+
+    /// Who is calling.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The caller is gone, has given up, or its deadline has passed. Only a detached handler lives to see it.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.ticket.state() != Ticket::RUNNING
+    }
+
+    /// Waits until [`is_cancelled`](Self::is_cancelled). Dropping the future is free.
+    pub async fn cancelled(&self) {
+        poll_fn(|cx| self.ticket.poll_stopped(cx.waker())).await;
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values of metadata may be secrets.
+        f.debug_struct("Context").field("deadline", &self.deadline).field("metadata", &self.metadata).field("peer", &self.peer).finish()
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Peer {
+    pub(crate) address: String,
+}
+
+impl Peer {
+    /// Where it calls from: `127.0.0.1:50312`, or `unix`, or `memory`, or what the transport says.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Pairs of text that travel with a call: tenant, token, trace.
+///
+/// Keys that a server does not know are ignored. Together they may have `Limits::max_metadata` bytes.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Metadata(pub(crate) Vec<(String, String)>);
+
+impl Metadata {
+    /// The last value of this key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
+
+    /// All pairs, in the order they were given.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// No pairs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Keys only: values may be secrets.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
+    }
+}
+
+/// How one running call is told to stop. Reused from call to call while nobody else holds it.
+#[derive(Default)]
+pub(crate) struct Ticket {
+    state: AtomicU8,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Ticket {
+    pub(crate) const RUNNING: u8 = 0;
+    pub(crate) const CANCELLED: u8 = 1;
+    pub(crate) const EXPIRED: u8 = 2;
+    pub(crate) const LOST: u8 = 3;
+
+    pub(crate) fn state(&self) -> u8 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// The first reason stands.
+    pub(crate) fn stop(&self, reason: u8) {
+        if self.state.compare_exchange(Self::RUNNING, reason, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            let waiting = std::mem::take(&mut *self.waiting.lock().expect("no user code runs under this lock"));
+            for waker in waiting {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn poll_stopped(&self, waker: &Waker) -> Poll<()> {
+        if self.state() != Self::RUNNING {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.lock().expect("no user code runs under this lock");
+        if !waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        // `stop` sets the state before it takes the list: whoever is not on the list that it took sees the state.
+        if self.state() == Self::RUNNING { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Ready for the next call, if this is the only handle.
+    pub(crate) fn reuse(self: &mut Arc<Self>) {
+        match Arc::get_mut(self) {
+            Some(ticket) => {
+                *ticket.state.get_mut() = Self::RUNNING;
+                ticket.waiting.get_mut().expect("no user code runs under this lock").clear();
+            }
+            None => *self = Arc::default(),
+        }
+    }
+}
+
+thread_local!(static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) });
+
+/// The deadline of the handler that is being polled on this thread; calls it makes have no more time than that.
+pub(crate) fn inherited_deadline() -> Option<Instant> {
+    DEADLINE.get()
+}
+
+/// Sets the inherited deadline for as long as it lives.
+pub(crate) struct Inherit(Option<Instant>);
+
+impl Inherit {
+    pub(crate) fn new(deadline: Option<Instant>) -> Self {
+        Self(DEADLINE.replace(deadline))
+    }
+}
+
+impl Drop for Inherit {
+    fn drop(&mut self) {
+        DEADLINE.set(self.0);
+    }
+}

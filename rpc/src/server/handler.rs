@@ -1,0 +1,168 @@
+//! The port between the connection and generated handlers: how a request gets into a handler and its reply out.
+//!
+//! A handler is a future that never ends (see [`Handler`]): it awaits [`next`], decodes, runs the user's method,
+//! encodes into the reply buffer of whoever polls it, and awaits `next` again. All that depends on the user's types is
+//! in those few generated lines; everything else, this file included, is compiled once.
+//!
+//! Request and reply buffer pass through a thread-local that is set for the time of one poll. Polls may nest: the
+//! outer port is put aside and restored.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{self, Poll};
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::{Context, Inherit};
+use crate::frame::payload::{self, Encoding, Outcome};
+use crate::service::{Handler, Method};
+use crate::{Error, ErrorKind, Executed};
+
+/// One call as its handler sees it. It owns its bytes: arguments may borrow from them.
+pub struct Request {
+    pub(crate) method: &'static Method,
+    pub(crate) body: payload::Body,
+    pub(crate) context: Option<Context>,
+}
+
+impl Request {
+    /// The arguments as a tuple.
+    ///
+    /// # Errors
+    /// `Malformed`, naming the method, when the bytes are not these arguments and nothing more.
+    #[inline]
+    pub fn arguments<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Error> {
+        payload::decode_arguments(&self.body, self.method)
+    }
+
+    /// Deadline, metadata and peer; for methods whose [`Method::context`] is set.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        self.context.as_ref().expect("the table says that this method takes a context")
+    }
+
+    /// Ends the call with the method's return value as written: the top level `Result`, if it is one, becomes the outcome.
+    #[inline]
+    pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
+        let mut lease = Lease::take();
+        let outcome = payload::encode_returned(result, self.body.encoding(), lease.limit, &mut lease.out);
+        lease.finish(outcome);
+    }
+
+    /// Ends the call with an error of ours.
+    #[cold]
+    pub fn refused(&self, error: Error) {
+        Lease::take().finish(Outcome::Error(error));
+    }
+
+    /// Ends a call that gets no reply.
+    pub fn done(&self) {
+        Lease::take().finish(Outcome::Value);
+    }
+}
+
+/// What a poll of a handler needs and gives.
+#[derive(Default)]
+pub(crate) struct Port {
+    pub(crate) request: Option<Request>,
+    /// Replies are appended here.
+    pub(crate) out: Vec<u8>,
+    /// How long one reply may be.
+    pub(crate) limit: usize,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+thread_local!(static PORT: RefCell<Port> = const { RefCell::new(Port { request: None, out: Vec::new(), limit: 0, outcome: None }) });
+
+/// The reply buffer, taken out of the port for the time user code writes to it, and back again even if that panics.
+struct Lease {
+    out: Vec<u8>,
+    limit: usize,
+    outcome: Option<Outcome>,
+}
+
+impl Lease {
+    fn take() -> Self {
+        PORT.with_borrow_mut(|port| Self { out: std::mem::take(&mut port.out), limit: port.limit, outcome: None })
+    }
+
+    fn finish(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        PORT.with_borrow_mut(|port| {
+            port.out = std::mem::take(&mut self.out);
+            port.outcome = self.outcome.take();
+        });
+    }
+}
+
+/// The next request of this handler. Only who polls the handler can give it one.
+pub async fn next() -> Request {
+    poll_fn(|_| match PORT.with_borrow_mut(|port| port.request.take()) {
+        Some(request) => Poll::Ready(request),
+        None => Poll::Pending,
+    })
+    .await
+}
+
+/// Runs a blocking method on tokio's blocking pool, request and all; once begun it is not cancelled.
+///
+/// # Errors
+/// `Internal` when it panicked or the runtime is shutting down.
+pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Request) -> R + Send + 'static) -> (Request, Result<R, Error>) {
+    let method = request.method;
+    let task = tokio::task::spawn_blocking(move || {
+        let result = work(&request);
+        (request, result)
+    });
+    match task.await {
+        Ok((request, result)) => (request, Ok(result)),
+        Err(error) => {
+            let executed = if error.is_panic() { Executed::Yes } else { Executed::Maybe };
+            let error = Error::with(ErrorKind::Internal, executed, format!("{}: the handler panicked", method.name));
+            (Request { method, body: payload::Body::default(), context: None }, Err(error))
+        }
+    }
+}
+
+/// What became of one poll.
+pub(crate) enum Polled {
+    /// The call has ended; its payload, if any, is the end of the port's buffer.
+    Ready(Outcome),
+    Pending,
+    /// User code panicked. The handler must be dropped with [`drop_quietly`].
+    Panicked(Option<String>),
+}
+
+/// Polls a handler with this port, and gives the port's buffer back whatever happens.
+pub(crate) fn poll(handler: &mut Handler, port: &mut Port, deadline: Option<tokio::time::Instant>, cx: &mut task::Context<'_>) -> Polled {
+    let inherit = Inherit::new(deadline);
+    PORT.with_borrow_mut(|current| std::mem::swap(current, port));
+    let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+    PORT.with_borrow_mut(|current| std::mem::swap(current, port));
+    drop(inherit);
+    match (result, port.outcome.take()) {
+        (Ok(_), Some(outcome)) => Polled::Ready(outcome),
+        (Ok(_), None) => Polled::Pending,
+        (Err(panic), _) => Polled::Panicked(panic_text(&*panic)),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> Option<String> {
+    panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned())
+}
+
+/// Drops user code that may panic while it goes.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
+        let text = panic_text(&*panic);
+        // A panic payload may itself panic when dropped; leaking one is the lesser evil.
+        std::mem::forget(panic);
+        tracing::error!(panic = text.as_deref().unwrap_or("unknown"), "a value panicked while it was dropped");
+    }
+}

@@ -1,0 +1,2 @@
+//! The callee's side.
+pub(crate) mod handler;

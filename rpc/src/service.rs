@@ -1,0 +1,151 @@
+//! What a service is to both ends: its name and its static table of methods. No I/O, no values.
+//!
+//! `#[service]` writes one [`Contract`] per trait and implements [`Service`] for the trait's server. The contract goes
+//! to the peer as a bind (`docs/protocol.md` 4); the handlers are run by `server/dispatch.rs`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
+#[derive(Debug)]
+pub struct Contract {
+    /// The wire name of the service.
+    pub name: &'static str,
+    /// The trait's doc comment.
+    pub docs: &'static str,
+    /// Sorted by wire name, without duplicates.
+    pub methods: &'static [Method],
+    /// Filled at first use.
+    pub hash: OnceLock<u128>,
+}
+
+/// One method of a [`Contract`].
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// The wire name, without the service's.
+    pub name: &'static str,
+    /// The names of the arguments that travel, in order.
+    pub arguments: &'static [&'static str],
+    /// The method's doc comment.
+    pub docs: &'static str,
+    /// Stands for names and types of arguments and result; equal on both ends or the method is not called.
+    pub hash: u128,
+    /// The deadline of a call that names none; `None` means the client's default.
+    pub timeout: Option<Duration>,
+    /// May be sent again.
+    pub idempotent: bool,
+    /// No reply is sent.
+    pub oneway: bool,
+    /// Runs to its end whatever becomes of its caller.
+    pub detached: bool,
+    /// Always runs in a task of its own.
+    pub spawn: bool,
+    /// The handler asks for the [`Context`](crate::Context).
+    pub context: bool,
+}
+
+impl Method {
+    /// What the macro leaves out.
+    pub const DEFAULT: Self = Self {
+        name: "",
+        arguments: &[],
+        docs: "",
+        hash: 0,
+        timeout: None,
+        idempotent: false,
+        oneway: false,
+        detached: false,
+        spawn: false,
+        context: false,
+    };
+}
+
+impl Contract {
+    /// 128 bits over the names and the methods' hashes.
+    pub(crate) fn hash(&self) -> u128 {
+        *self.hash.get_or_init(|| {
+            let mut hash = Hash::new(self.name);
+            for method in self.methods {
+                hash = hash.text(method.name).text_bytes(&method.hash.to_le_bytes());
+            }
+            hash.finish()
+        })
+    }
+
+    /// `Shop.pay`, for messages.
+    pub(crate) fn full_name(&self, method: usize) -> String {
+        match self.methods.get(method) {
+            Some(method) if self.name.is_empty() => method.name.to_owned(),
+            Some(method) => format!("{}.{}", self.name, method.name),
+            None => self.name.to_owned(),
+        }
+    }
+}
+
+/// FNV-1a with 128 bits, each text closed by its length, so that no two lists of texts read the same.
+/// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv> section 5. It guards against accidents, not against forgery:
+/// a peer that lies about a hash only confuses itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Hash(u128);
+
+impl Hash {
+    /// A hash that has seen this text.
+    #[must_use]
+    pub const fn new(text: &str) -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d).text(text)
+    }
+
+    /// One more text.
+    #[must_use]
+    pub const fn text(self, text: &str) -> Self {
+        self.text_bytes(text.as_bytes())
+    }
+
+    const fn text_bytes(mut self, bytes: &[u8]) -> Self {
+        let mut at = 0;
+        while at < bytes.len() {
+            self = self.byte(bytes[at]);
+            at += 1;
+        }
+        let length = (bytes.len() as u64).to_le_bytes();
+        let mut at = 0;
+        while at < length.len() {
+            self = self.byte(length[at]);
+            at += 1;
+        }
+        self
+    }
+
+    const fn byte(self, byte: u8) -> Self {
+        Self((self.0 ^ byte as u128).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b))
+    }
+
+    /// The 128 bits.
+    #[must_use]
+    pub const fn finish(self) -> u128 {
+        self.0
+    }
+}
+
+/// A handler: a future that never ends and serves one request after another of one method (see `server/handler.rs`).
+///
+/// It is boxed once and reused, so a call that is ready at once costs no allocation.
+pub type Handler = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Something a [`Server`](crate::Server) can serve: what `#[service] trait Shop` calls `ShopServer`. Not for implementing by hand.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a server",
+    label = "expected the server of a service, such as `ShopServer::new(..)`",
+    note = "wrap your implementation: `.add(ShopServer::new(my_shop))`"
+)]
+pub trait Service: Send + Sync + 'static {
+    /// The static table.
+    #[doc(hidden)]
+    fn contract(&self) -> &'static Contract;
+
+    /// A new handler of the method with this number.
+    #[doc(hidden)]
+    fn handler(&self, method: usize) -> Handler;
+}

@@ -15,7 +15,7 @@ use std::task::{self, Poll};
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, Inherit};
-use crate::frame::payload::{self, Encoding, Outcome};
+use crate::frame::payload::{self, Outcome};
 use crate::service::{Handler, Method};
 use crate::{Error, ErrorKind, Executed};
 
@@ -59,6 +59,13 @@ impl Request {
     /// Ends a call that gets no reply.
     pub fn done(&self) {
         Lease::take().finish(Outcome::Value);
+    }
+}
+
+/// The buffer of the arguments serves the next call of this thread.
+impl Drop for Request {
+    fn drop(&mut self) {
+        payload::recycle(std::mem::take(&mut self.body).into_bytes());
     }
 }
 

@@ -1,10 +1,12 @@
 //! A trait to the wire and back.
-use std::time::Duration;
 use rpc::{CallError, Client, Context, Server};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
-pub enum Oops { No(String) }
+pub enum Oops {
+    No(String),
+}
 
 #[rpc::service]
 trait Shop {
@@ -19,13 +21,26 @@ trait Shop {
 }
 struct My;
 impl Shop for My {
-    async fn add(&self, a: u32, b: u32) -> u32 { a + b }
-    async fn name(&self, text: &str) -> String { text.to_uppercase() }
-    async fn fail(&self, why: String) -> Result<u8, Oops> { Err(Oops::No(why)) }
-    async fn slow(&self, _cx: &Context, millis: u64) -> u64 { tokio::time::sleep(Duration::from_millis(millis)).await; millis }
-    async fn echo(&self, bytes: Vec<u8>) -> Vec<u8> { bytes }
+    async fn add(&self, a: u32, b: u32) -> u32 {
+        a + b
+    }
+    async fn name(&self, text: &str) -> String {
+        text.to_uppercase()
+    }
+    async fn fail(&self, why: String) -> Result<u8, Oops> {
+        Err(Oops::No(why))
+    }
+    async fn slow(&self, _cx: &Context, millis: u64) -> u64 {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        millis
+    }
+    async fn echo(&self, bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
     async fn note(&self, _text: String) {}
-    async fn boom(&self) -> () { panic!("boom") }
+    async fn boom(&self) -> () {
+        panic!("boom")
+    }
 }
 
 async fn story(shop: ShopClient) {
@@ -50,8 +65,13 @@ async fn story(shop: ShopClient) {
     println!("{:?}", shop.call::<u8>("Shop.nope", ("why",)).await.unwrap_err());
     println!("{:?}", shop.call::<u8>("Shop.add", ("why",)).await.unwrap_err());
     let mut tasks = tokio::task::JoinSet::new();
-    for i in 0..2000 { let shop = shop.clone(); tasks.spawn(async move { assert_eq!(shop.add(i, 1).await.unwrap(), i + 1) }); }
-    while let Some(r) = tasks.join_next().await { r.unwrap() }
+    for i in 0..2000 {
+        let shop = shop.clone();
+        tasks.spawn(async move { assert_eq!(shop.add(i, 1).await.unwrap(), i + 1) });
+    }
+    while let Some(r) = tasks.join_next().await {
+        r.unwrap()
+    }
     Client::close(&shop).await;
     println!("{:?}", shop.add(1, 2).await);
 }
@@ -61,7 +81,9 @@ async fn over_tcp() {
     let server = Server::new().add(ShopServer::new(My)).method("ping", |n: u64| async move { n + 1 }).bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(server.serve_until(async { stopped.await.ok(); }));
+    let server = tokio::spawn(server.serve_until(async {
+        stopped.await.ok();
+    }));
     story(ShopClient::connect(&address).await.unwrap()).await;
     stop.send(()).unwrap();
     server.await.unwrap().unwrap();

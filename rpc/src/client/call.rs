@@ -80,7 +80,17 @@ impl<'c, O> Call<'c, O> {
             Ok(()) => State::New(body),
             Err(error) => State::Refused(error),
         };
-        let raw = Raw { client: Lent::Borrowed(client), callee, state, timeout: None, deadline: None, begun: false, metadata: Vec::new(), oneway, timer: None };
+        let raw = Raw {
+            client: Lent::Borrowed(client),
+            callee,
+            state,
+            timeout: None,
+            deadline: None,
+            begun: false,
+            metadata: Vec::new(),
+            oneway,
+            timer: None,
+        };
         Self { raw, output: PhantomData }
     }
 
@@ -267,7 +277,8 @@ impl Raw<'_> {
     /// `Some`: nothing more to do now. `None`: try another connection.
     fn submit(&mut self, mut body: Vec<u8>, link: Arc<Link>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<Option<()>>, Error> {
         let remaining = self.remaining(Instant::now);
-        let outgoing = Outgoing { callee: &self.callee, deadline: self.deadline, remaining, metadata: &self.metadata, oneway: self.oneway, payload: &mut body };
+        let outgoing =
+            Outgoing { callee: &self.callee, deadline: self.deadline, remaining, metadata: &self.metadata, oneway: self.oneway, payload: &mut body };
         match link.submit(outgoing, ticket, cx) {
             Submitted::Slot(id) => {
                 body.clear();
@@ -427,7 +438,10 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Returned for Result<T, CallError<
 }
 
 /// A return type that the macro takes for a `Result` because its path ends in `Result`: the type system says what `T` and `E` are.
-#[diagnostic::on_unimplemented(message = "`{Self}` is named `Result` but is not `core::result::Result`", label = "rename this type, or return `Result<T, E>`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is named `Result` but is not `core::result::Result`",
+    label = "rename this type, or return `Result<T, E>`"
+)]
 pub trait Fallible {
     /// What the client's method gives.
     type Called;

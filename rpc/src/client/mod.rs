@@ -84,7 +84,9 @@ impl Client {
     #[inline]
     pub fn __call<O>(&self, contract: &'static Contract, method: usize, arguments: &(impl Serialize + ?Sized)) -> Call<'_, O> {
         let oneway = contract.methods[method].oneway;
-        Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| payload::encode_arguments(arguments, Encoding::Postcard, limit, out))
+        Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| {
+            payload::encode_arguments(arguments, Encoding::Postcard, limit, out)
+        })
     }
 }
 

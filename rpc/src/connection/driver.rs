@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, ReadBuf};
@@ -64,7 +64,10 @@ enum End {
     Violation(Violation),
     Timeout(&'static str),
     /// The peer said why.
-    Told { code: u64, message: String },
+    Told {
+        code: u64,
+        message: String,
+    },
 }
 
 impl fmt::Display for End {
@@ -76,7 +79,9 @@ impl fmt::Display for End {
             Self::Io(error) => write!(f, "the connection was lost: {error}"),
             Self::Violation(violation) => violation.fmt(f),
             Self::Timeout(what) => f.write_str(what),
-            Self::Told { code: code::VIOLATION, message } => write!(f, "the peer closed the connection: it says that this end broke the protocol: {message}"),
+            Self::Told { code: code::VIOLATION, message } => {
+                write!(f, "the peer closed the connection: it says that this end broke the protocol: {message}")
+            }
             Self::Told { message, .. } => write!(f, "the peer closed the connection: {message}"),
         }
     }
@@ -134,7 +139,12 @@ struct Driver {
 }
 
 /// Starts the connection. `core` serves the peer's calls; without one they are refused.
-pub(crate) fn start(transport: Transport, side: Side, core: Option<Arc<Core>>, limits: crate::Limits) -> (Arc<Link>, impl Future<Output = ()> + Send) {
+pub(crate) fn start(
+    transport: Transport,
+    side: Side,
+    core: Option<Arc<Core>>,
+    limits: crate::Limits,
+) -> (Arc<Link>, impl Future<Output = ()> + Send) {
     let Transport { read, write, peer } = transport;
     let link = Link::new(write, peer, limits);
     let now = Instant::now();
@@ -217,18 +227,8 @@ impl Driver {
     /// Takes what others have queued, and looks whether it is time to leave.
     fn collect(&mut self, scratch: &mut Scratch) -> Result<Option<End>, End> {
         let link = self.link.clone();
-        let mut state = link.lock();
+        let mut state = self.reap(&link);
         state.set_awake();
-        if !state.finished.is_empty() {
-            let mut finished = std::mem::take(&mut state.finished);
-            // Handlers may be dropped here, which is user code.
-            drop(state);
-            self.dispatcher.finished(&mut finished, &mut self.inbound);
-            state = link.lock();
-            if state.finished.is_empty() {
-                state.finished = finished;
-            }
-        }
         if state.closing == Closing::Now {
             return Ok(Some(End::Dropped));
         }
@@ -257,9 +257,30 @@ impl Driver {
         }))
     }
 
+    /// Takes back what ended in tasks of their own.
+    fn reap<'l>(&mut self, link: &'l Link) -> MutexGuard<'l, State> {
+        let mut state = link.lock();
+        if state.finished.is_empty() {
+            return state;
+        }
+        let mut finished = std::mem::take(&mut state.finished);
+        // Handlers may be dropped here, which is user code.
+        drop(state);
+        self.dispatcher.finished(&mut finished, &mut self.inbound);
+        state = link.lock();
+        if state.finished.is_empty() {
+            state.finished = finished;
+        }
+        state
+    }
+
     /// No call is under way, neither way.
     fn is_done(&self, state: &State) -> bool {
-        self.dispatcher.is_idle() && !self.inbound.is_assembling() && !state.outbound.has_open_calls() && state.outbound.is_idle() && state.outbound.is_waiting_room_empty()
+        self.dispatcher.is_idle()
+            && !self.inbound.is_assembling()
+            && !state.outbound.has_open_calls()
+            && state.outbound.is_idle()
+            && state.outbound.is_waiting_room_empty()
     }
 
     /// Writes the batch, after what is left of earlier ones.
@@ -320,6 +341,9 @@ impl Driver {
             });
         }
         let now = Instant::now();
+        // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
+        let link = self.link.clone();
+        drop(self.reap(&link));
         let bytes = std::mem::take(&mut scratch.read);
         let result = self.act(&bytes[..end], now, scratch);
         let used = match result {
@@ -356,7 +380,7 @@ impl Driver {
         let Scratch { batch, wake, wakers, .. } = scratch;
         let mut at = 0;
         // Held over a run of replies; never while user code may run.
-        let mut guard: Option<std::sync::MutexGuard<'_, State>> = None;
+        let mut guard: Option<MutexGuard<'_, State>> = None;
         let mut calls = false;
         let mut blocked = self.blocked_since.is_some();
         while let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? {

@@ -381,8 +381,13 @@ impl Inbound {
 
     fn error<'b>(&mut self, body: &'b [u8]) -> Result<Event<'b>, Violation> {
         let mut fields = Fields::new(body, "error");
-        let failed =
-            CallFailed { id: fields.small()?, code: fields.number()?, executed: fields.byte()?, retry_after: fields.number()?, message: fields.text()? };
+        let failed = CallFailed {
+            id: fields.small()?,
+            code: fields.number()?,
+            executed: fields.byte()?,
+            retry_after: fields.number()?,
+            message: fields.text()?,
+        };
         fields.end()?;
         // An error may end a reply of which some chunks have come.
         if let Some(found) = self.assemblies.iter().position(|other| other.id == failed.id && matches!(other.begun, Begun::Reply { .. })) {

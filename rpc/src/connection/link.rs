@@ -250,7 +250,9 @@ impl Link {
         let size = outgoing.payload.len();
         let begin = match ticket {
             Some(ticket) => state.outbound.redeem(ticket, size, &mut wake),
-            None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => return self.notify(guard, &outgoing, cx),
+            None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => {
+                return self.notify(guard, &outgoing, cx);
+            }
             None => state.outbound.reserve(size, outgoing.metadata_bytes()),
         };
         let id = match begin {
@@ -338,8 +340,7 @@ impl Link {
         }
         self.lock().outbound.take_batch(&mut writer.rest);
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
-        matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(())))
-            && !self.lock().outbound.has_output()
+        matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
     }
 
     /// The result of the call in this slot; its payload is swapped into `payload`.

@@ -216,7 +216,11 @@ impl Outbound {
         }
         self.tickets += 1;
         let waiting = Waiting { ticket: self.tickets, size, granted: None };
-        if large { self.large.push_back(waiting) } else { self.small.push_back(waiting) }
+        if large {
+            self.large.push_back(waiting)
+        } else {
+            self.small.push_back(waiting)
+        }
         Begin::Wait(self.tickets)
     }
 
@@ -479,7 +483,8 @@ impl Outbound {
         }
         if slot.ended.is_none() {
             let retry_after = failed.retry_after.checked_sub(1).map(std::time::Duration::from_millis);
-            let error = Error::with(codec::error_kind(failed.code), codec::read_executed(failed.executed), failed.message.to_owned()).after(retry_after);
+            let error =
+                Error::with(codec::error_kind(failed.code), codec::read_executed(failed.executed), failed.message.to_owned()).after(retry_after);
             slot.ended = Some(Ended::Error(error));
             wake.push(Woken::Slot(failed.id));
         }

@@ -8,7 +8,10 @@ pub(crate) enum Violation {
     /// The first bytes are those of another protocol.
     WrongProtocol(&'static str),
     /// Ours, but no version in common.
-    Version { lowest: u16, highest: u16 },
+    Version {
+        lowest: u16,
+        highest: u16,
+    },
     FrameTooLong(usize),
     /// A frame of this kind ended in the middle of a field, or went on after the last one.
     BadFrame(&'static str),

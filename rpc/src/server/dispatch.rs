@@ -32,6 +32,9 @@ const BACKLOG: usize = 1 << 20;
 /// Handlers kept for the next call of a method, and idle runners.
 const SPARE: usize = 4;
 
+/// A handler that computes for less than this is done sooner where it stands.
+const WORTH_A_TASK: Duration = Duration::from_micros(20);
+
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
 
@@ -222,11 +225,14 @@ impl Dispatcher {
 
     /// All calls of one read were handed over: notes whether they computed for too long.
     pub(crate) fn end_batch(&mut self) {
-        if self.in_batch == 0 {
-            return;
-        }
-        let took = self.batch_began.take().map_or(Duration::ZERO, |began| began.elapsed());
-        self.crowded = took > IN_PLACE;
+        self.crowded = self.in_batch > 0 && self.computes();
+        self.batch_began = None;
+    }
+
+    /// Handlers of this batch took long, and each of them long enough that a task of its own is the smaller cost.
+    fn computes(&self) -> bool {
+        let took = self.batch_began.map_or(Duration::ZERO, |began| began.elapsed());
+        took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
     }
 
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
@@ -260,7 +266,8 @@ impl Dispatcher {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.payload.len();
             // The time it waited here is part of its deadline; zero stands for no deadline at all.
-            let deadline = parked.deadline.map(|left| if left.is_zero() { left } else { left.saturating_sub(now - parked.since).max(Duration::from_nanos(1)) });
+            let deadline =
+                parked.deadline.map(|left| if left.is_zero() { left } else { left.saturating_sub(now - parked.since).max(Duration::from_nanos(1)) });
             let parts = crate::connection::inbound::Head { deadline, metadata: Payload::Owned(parked.metadata), json: parked.json };
             self.start(Call { id: parked.id, number: parked.number, parts, payload: Payload::Owned(parked.payload) }, now, inbound, out);
         }
@@ -289,7 +296,10 @@ impl Dispatcher {
     /// The error for arguments that are longer than we take.
     pub(crate) fn too_large(&self, number: u32, length: usize) -> Error {
         let name = self.name(number);
-        Error::new(ErrorKind::TooLarge, format!("{name}: arguments of {length} bytes exceed the limit of {} (Limits::max_message)", self.link.limits.max_message))
+        Error::new(
+            ErrorKind::TooLarge,
+            format!("{name}: arguments of {length} bytes exceed the limit of {} (Limits::max_message)", self.link.limits.max_message),
+        )
     }
 
     fn name(&self, number: u32) -> String {
@@ -359,7 +369,7 @@ impl Dispatcher {
             return self.spawn(job, inbound);
         }
         self.in_batch += 1;
-        if self.in_batch % CLOCK_EVERY == 0 && self.batch_began.is_some_and(|began| began.elapsed() > IN_PLACE) {
+        if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
             self.crowded = true;
             self.log_crowded(method);
         }
@@ -410,7 +420,9 @@ impl Dispatcher {
     /// Moves a call into a task of its own.
     fn spawn(&mut self, job: Job, inbound: &Inbound) -> Result<(), Error> {
         let core = self.core.as_ref().expect("a call is served, so there is a server");
-        if core.handlers.fetch_add(1, Ordering::Relaxed) >= core.limits.max_handlers || (job.id.is_none() && self.notifications.len() >= core.limits.max_in_flight) {
+        if core.handlers.fetch_add(1, Ordering::Relaxed) >= core.limits.max_handlers
+            || (job.id.is_none() && self.notifications.len() >= core.limits.max_in_flight)
+        {
             core.handler_ended();
             let name = job.method.name;
             drop_quietly(job);

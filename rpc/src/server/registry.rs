@@ -30,7 +30,10 @@ impl Registry {
     pub(crate) fn add(&mut self, service: Arc<dyn Service>) -> Result<(), Error> {
         let contract = service.contract();
         if !contract.name.is_empty() && self.services.insert(contract.name, service.clone()).is_some() {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("two services are named {}: give one of them #[service(name = \"..\")]", contract.name)));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("two services are named {}: give one of them #[service(name = \"..\")]", contract.name),
+            ));
         }
         for (number, method) in contract.methods.iter().enumerate() {
             if method.name.is_empty() {

@@ -3,7 +3,7 @@
 //! A deserializer of our own rather than a wrapper around postcard's, because the guard has to know how many bytes are
 //! left when a length is declared (postcard's map access does not tell, and its flavors must outlive the message, so that
 //! they cannot share a cursor), because postcard drops serde's error texts, and because one layer costs less than two.
-//! The format is <https://postcard.jamesmunns.com/wire-format>; `tests.rs` compares it with postcard on random bytes.
+//! The format is <https://postcard.jamesmunns.com/wire-format>; `tests/random.rs` compares it with postcard on random bytes.
 //!
 //! It differs from postcard in one answer: more elements than bytes are left is an error, unless the elements have no size.
 

@@ -10,7 +10,6 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer};
 
 use super::Encoding;
-use super::text;
 
 /// Why a value was not written; the buffer is as it was before.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T, encoding: Encoding, limit
     let written = match encoding {
         Encoding::Postcard => value.serialize(&mut postcard::Serializer { output: &mut tail }).map_err(postcard_text),
         #[cfg(feature = "json")]
-        Encoding::Json => value.serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(text::capped),
+        Encoding::Json => value.serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(super::text::capped),
         #[cfg(not(feature = "json"))]
         Encoding::Json => return Err(Unwritten::NoJson),
     };
@@ -47,7 +46,7 @@ pub(super) fn encode_result<R: Serialize + ?Sized>(result: &R, encoding: Encodin
 }
 
 /// A `Result` behind `#[serde(transparent)]`, or in a box, looks the same to a serializer; but its reader does not know
-/// that it is one, so it has to travel whole. The type's name says which it is; `tests.rs` notices should names change.
+/// that it is one, so it has to travel whole. The type's name says which it is; `tests/outcomes.rs` notices should names change.
 #[inline]
 fn is_result<R: ?Sized>() -> bool {
     type_name::<R>().trim_start_matches('&').starts_with("core::result::Result<")
@@ -185,7 +184,13 @@ impl<S: Serializer> Serializer for Top<'_, S> {
     type SerializeStructVariant = S::SerializeStructVariant;
 
     #[inline]
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(self, name: &'static str, index: u32, variant: &'static str, value: &T) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<S::Ok, S::Error> {
         match (name, variant) {
             ("Result", "Ok") => value.serialize(self.serializer),
             ("Result", "Err") => {

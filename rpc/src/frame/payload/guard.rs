@@ -46,6 +46,9 @@ pub(super) const EMPTY_ELEMENTS: usize = 1 << 20;
 /// serde reserves no more than this for a declared length.
 const RESERVED: usize = 1 << 20;
 
+/// What a list begins with that nothing was reserved for.
+const FIRST: usize = 4;
+
 /// Which account is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -72,7 +75,7 @@ impl Guard {
     }
 
     /// Heap bytes left.
-    #[cfg(any(feature = "json", test))]
+    #[cfg(feature = "json")]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -134,21 +137,25 @@ struct Shape {
     quarters: usize,
     /// Bytes beside each element.
     extra: usize,
+    /// It may grow by doubling whatever length was declared.
+    doubles: bool,
 }
 
 impl Shape {
-    const LIST: Self = Self { least: 1, quarters: 4, extra: 0 };
+    const LIST: Self = Self { least: 1, quarters: 4, extra: 0, doubles: false };
+    /// A list of another's making, such as the one in `serde_json::Value`.
+    const OTHER: Self = Self { doubles: true, ..Self::LIST };
     /// Nodes of eleven that may be half empty.
-    const TREE: Self = Self { least: 11, quarters: 10, extra: 2 };
+    const TREE: Self = Self { least: 11, quarters: 10, extra: 2, doubles: false };
     /// A power of two, at most seven eighths full.
-    const HASH: Self = Self { least: 4, quarters: 10, extra: 5 };
-    const LINKED: Self = Self { least: 1, quarters: 4, extra: 16 };
+    const HASH: Self = Self { least: 4, quarters: 10, extra: 5, doubles: false };
+    const LINKED: Self = Self { least: 1, quarters: 4, extra: 16, doubles: false };
 
     /// Only the type's name tells `BTreeSet` from `Vec`. Names may change: then the estimate is a worse one, no more.
     #[inline]
     fn of<Collection>(other: Self) -> Self {
         let name = type_name::<Collection>();
-        if name.starts_with("alloc::vec::Vec<") {
+        if name.starts_with("alloc::vec::Vec<") || name.starts_with("alloc::collections::vec_deque::") {
             Self::LIST
         } else if name.starts_with("alloc::collections::btree::") {
             Self::TREE
@@ -174,7 +181,7 @@ impl Account {
     /// Of something read as a sequence.
     #[inline]
     pub(super) fn sequence<Collection>() -> Self {
-        Self { shape: Shape::of::<Collection>(Shape::LIST), used: 0, paid: 0 }
+        Self { shape: Shape::of::<Collection>(Shape::OTHER), used: 0, paid: 0 }
     }
 
     /// Of the keys, or the values, of something read as a map.
@@ -208,8 +215,11 @@ impl Account {
             return Ok(());
         }
         let more = match (self.paid, left) {
-            (0, Some(left)) => left.min(RESERVED / size).max(1),
-            (0, None) => 4,
+            (0, Some(left)) => match left.min(RESERVED / size) {
+                reserved if self.shape.doubles => reserved.next_power_of_two().max(FIRST),
+                reserved => reserved.max(1),
+            },
+            (0, None) => FIRST,
             (paid, _) => paid,
         };
         let least = if self.paid == 0 { self.shape.least } else { 0 };

@@ -4,7 +4,7 @@
 //! decoded under a [`Budget`]; no bytes make it panic, overflow the stack, or take more memory than that.
 //!
 //! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
-//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `json.rs`: JSON under them
+//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `json.rs`, `watch.rs`: JSON under them
 //! - `borrowed.rs`: bytes and texts that borrow; `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
 
 mod borrowed;
@@ -17,6 +17,8 @@ mod json;
 #[cfg(test)]
 mod tests;
 mod text;
+#[cfg(feature = "json")]
+mod watch;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

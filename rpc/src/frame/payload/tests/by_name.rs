@@ -32,11 +32,11 @@ fn arguments_come_by_position_or_by_name() {
 #[test]
 fn what_is_wrong_with_the_arguments_is_named() {
     type A = (u8, Currency);
-    assert_eq!(refused::<A>("[1]", &PAY), "pay: malformed arguments: expected 2 arguments (order, currency), got 1");
-    assert_eq!(refused::<A>(r#"[1, "Usd", 3]"#, &PAY), "pay: malformed arguments: expected 2 arguments (order, currency), got 3");
-    assert_eq!(refused::<(u8, u8)>("[1]", &RUN_TIME), "add: malformed arguments: expected 2 arguments, got 1");
-    assert_eq!(refused::<()>("[1]", &PING), "ping: malformed arguments: expected 0 arguments, got 1");
-    assert_eq!(refused::<A>("null", &PAY), "pay: malformed arguments: expected 2 arguments (order, currency), got 0");
+    assert!(refused::<A>("[1]", &PAY).starts_with("pay: malformed arguments: expected 2 arguments (order, currency), got 1"));
+    assert!(refused::<A>(r#"[1, "Usd", 3]"#, &PAY).starts_with("pay: malformed arguments: expected 2 arguments (order, currency), got 3"));
+    assert!(refused::<(u8, u8)>("[1]", &RUN_TIME).starts_with("add: malformed arguments: expected 2 arguments, got 1"));
+    assert!(refused::<()>("[1]", &PING).starts_with("ping: malformed arguments: expected 0 arguments, got 1"));
+    assert!(refused::<A>("null", &PAY).starts_with("pay: malformed arguments: expected 2 arguments (order, currency), got 0"));
     assert!(refused::<A>(r#"{"order": 1}"#, &PAY).contains("missing argument `currency`"));
     assert!(refused::<A>(r#"{"order": 1, "curency": "Usd"}"#, &PAY).contains("unknown argument `curency`, expected 2 (order, currency)"));
     assert!(refused::<A>(r#"{"order": 1, "order": 2, "currency": "Usd"}"#, &PAY).contains("duplicate argument `order`"));
@@ -92,7 +92,9 @@ fn json_nested_too_deep_is_refused() {
             assert!(error.message().contains("Limits::max_depth") || error.message().contains("unknown argument"), "{error}");
         }
         let tree = format!("{}\"Leaf\"{}", r#"{"Node":"#.repeat(MIB), "}".repeat(MIB));
-        assert!(decode_reply::<Tree>(tree.as_bytes(), Encoding::Json, Budget::default()).expect_err("too deep").message().contains("Limits::max_depth"));
+        assert!(
+            decode_reply::<Tree>(tree.as_bytes(), Encoding::Json, Budget::default()).expect_err("too deep").message().contains("Limits::max_depth")
+        );
     };
     std::thread::Builder::new().stack_size(2 * MIB).spawn(test).expect("a thread").join().expect("no panic");
 }

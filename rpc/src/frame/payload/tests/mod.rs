@@ -1,4 +1,4 @@
-//! Values of many shapes for the tests beside this file: `values` (round trips), `outcomes`, `hostile` (cases 35 to 38),
+//! Values of many shapes for the tests: `values` (round trips), `outcomes`, `hostile` (cases 35 to 38),
 //! `random` (mutations, and postcard itself beside ours), `by_name` (JSON) and `buffers`.
 
 mod buffers;
@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 
+#[cfg(feature = "json")]
 pub(super) static PAY: Method = Method { name: "pay", arguments: &["order", "currency"], ..Method::DEFAULT };
 pub(super) static NOTE: Method = Method { name: "note", arguments: &["text"], ..Method::DEFAULT };
 pub(super) static PING: Method = Method { name: "ping", arguments: &[], ..Method::DEFAULT };
+#[cfg(feature = "json")]
 pub(super) static RUN_TIME: Method = Method { name: "add", arguments: &["0", "1"], ..Method::DEFAULT };
 
 #[cfg(feature = "json")]
@@ -85,7 +87,7 @@ pub(super) struct Chain {
 pub(super) enum Expression {
     Number(i64),
     Sum(Box<Expression>, Box<Expression>),
-    All { of: Vec<Expression>, named: HashMap<u8, Expression> },
+    All { of: Vec<Expression>, named: BTreeMap<u8, Expression> },
 }
 
 pub(super) type Wide = Vec<Option<[u64; 32]>>;

@@ -64,11 +64,12 @@ fn compare<T: Serialize + DeserializeOwned>(random: &mut Random, seed: &T, round
 
 #[test]
 fn postcard_reads_the_same_values_from_mutated_messages() {
-    const ROUNDS: usize = 12_000;
+    const ROUNDS: usize = 15_000;
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let random = &mut random;
     let order = Order::sample();
-    let sum = Expression::Sum(Box::new(Expression::Number(-7)), Box::new(Expression::All { of: vec![Expression::Number(1)], named: HashMap::new() }));
+    let sum =
+        Expression::Sum(Box::new(Expression::Number(-7)), Box::new(Expression::All { of: vec![Expression::Number(1)], named: BTreeMap::new() }));
     let read = [
         compare(random, &order, ROUNDS),
         compare(random, &order.payment, ROUNDS),
@@ -84,7 +85,7 @@ fn postcard_reads_the_same_values_from_mutated_messages() {
         compare(random, &vec![Some([7u64; 8]), None, None], ROUNDS),
         compare(random, &(Ok::<u8, String>(1), Err::<u8, String>("no".into())), ROUNDS),
         compare(random, &vec![vec![vec![1u8, 2], vec![]], vec![]], ROUNDS),
-        compare(random, &(0..40u64).map(|n| 1 << n).collect::<Vec<_>>(), ROUNDS),
+        compare(random, &(0..40).map(|n| 1u64 << n).collect::<Vec<_>>(), ROUNDS),
         compare(random, &(((), (1u8,)), Some(Some(((),))), [1u16; 7]), ROUNDS),
     ];
     // Enough of both answers to mean something.
@@ -96,12 +97,13 @@ fn postcard_reads_the_same_values_from_mutated_messages() {
 #[test]
 fn mutated_messages_keep_to_a_small_budget() {
     const BUDGET: Budget = Budget { bytes: 8 << 10, depth: 16 };
-    fn run<T: Serialize + DeserializeOwned>(random: &mut Random, seed: &T, heap: fn(&T) -> usize) -> [usize; 2] {
-        let original = postcard::to_stdvec(seed).expect("plain data");
+    fn run<T: Serialize + DeserializeOwned>(random: &mut Random, seed: fn(u8) -> T, heap: fn(&T) -> usize) -> [usize; 2] {
         let (mut kept, mut refused) = (0, 0);
         for _ in 0..8000 {
-            let mut bytes = original.clone();
-            random.mutate(&mut bytes);
+            let mut bytes = postcard::to_stdvec(&seed(random.below(100) as u8)).expect("plain data");
+            if random.below(4) != 0 {
+                random.mutate(&mut bytes);
+            }
             match decode_reply::<T>(&bytes, Encoding::Postcard, BUDGET) {
                 Ok(value) => {
                     assert!(heap(&value) <= BUDGET.bytes, "{bytes:x?}");
@@ -118,10 +120,14 @@ fn mutated_messages_keep_to_a_small_budget() {
     }
     let mut random = Random(88_172_645_463_325_252);
     let runs = [
-        run::<Wide>(&mut random, &vec![None; 29], |wide| wide.capacity() * size_of::<Option<[u64; 32]>>()),
-        run::<Vec<Vec<Vec<u16>>>>(&mut random, &vec![vec![vec![]; 20]; 14], nested),
-        run::<Vec<Box<Option<[u64; 32]>>>>(&mut random, &(0..29).map(|_| Box::new(None)).collect(), |boxes| boxes.len() * 264 + boxes.capacity() * 8),
-        run::<BTreeMap<u8, [u8; 32]>>(&mut random, &(0..90).map(|n| (n, [n; 32])).collect(), |map| map.len() * 33),
+        run::<Wide>(&mut random, |n| vec![None; n.into()], |wide| wide.capacity() * size_of::<Option<[u64; 32]>>()),
+        run::<Vec<Vec<Vec<u16>>>>(&mut random, |n| vec![vec![vec![]; 10]; n.into()], nested),
+        run::<Vec<Box<Option<[u64; 32]>>>>(
+            &mut random,
+            |n| (0..n).map(|_| Box::new(None)).collect(),
+            |boxes| boxes.len() * 264 + boxes.capacity() * 8,
+        ),
+        run::<BTreeMap<u8, [u8; 32]>>(&mut random, |n| (0..n).map(|n| (n, [n; 32])).collect(), |map| map.len() * 33),
     ];
     for [kept, refused] in runs {
         assert!(kept > 100 && refused > 100, "{runs:?}");
@@ -132,11 +138,14 @@ fn mutated_messages_keep_to_a_small_budget() {
 #[test]
 fn noise_is_refused_or_read() {
     let mut random = Random(0xdead_beef_cafe_f00d);
-    for _ in 0..20_000 {
+    for round in 0..20_000 {
         let bytes: Vec<u8> = (0..random.below(40)).map(|_| random.byte()).collect();
-        let _ = reply::<Vec<()>>(&bytes);
         let _ = reply::<Order>(&bytes);
-        let _ = reply::<Vec<HashMap<(), Vec<()>>>>(&bytes);
+        let _ = reply::<Vec<HashMap<u8, Wide>>>(&bytes);
+        // Three bytes may declare a million units, which take their time in a debug build.
+        if round % 50 == 0 {
+            let _ = reply::<Vec<HashMap<(), Vec<()>>>>(&bytes);
+        }
         let _ = decode_arguments::<(&str, Option<&[u8]>, CowStr<'_>)>(&postcard_body(&bytes), &NOTE);
         #[cfg(feature = "json")]
         let _ = Body::new(bytes, Encoding::Json, Budget::default(), &PAY);

@@ -24,7 +24,7 @@ fn values_of_every_kind_come_back() {
     there_and_back(&Payment::Newtype(Box::new(Order::sample().lines.remove(1))));
     there_and_back(&HashSet::from([Some(1u32), None]));
     there_and_back(&HashMap::from([(7u64, vec![Currency::Usd, Currency::Other("CHF".into())]), (0, vec![])]));
-    there_and_back(&Expression::Sum(Box::new(Expression::Number(1)), Box::new(Expression::All { of: vec![], named: HashMap::new() })));
+    there_and_back(&Expression::Sum(Box::new(Expression::Number(1)), Box::new(Expression::All { of: vec![], named: BTreeMap::new() })));
     there_and_back(&vec![(); 1000]);
     there_and_back(&"x".repeat(100_000));
     there_and_back(&(0..100_000u32).map(|n| n.wrapping_mul(2_654_435_761)).collect::<Vec<_>>());

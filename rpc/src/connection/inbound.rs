@@ -34,6 +34,8 @@ pub(crate) enum Event<'b> {
         failed: bool,
         payload: Payload<'b>,
     },
+    /// A reply in chunks has begun; nothing of it can be used yet.
+    ReplyBegins(u32),
     Error(CallFailed<'b>),
     Cancel(u32),
     Ping(&'b [u8]),
@@ -239,8 +241,8 @@ impl Inbound {
         if self.stage == Stage::Hello {
             return match header.kind {
                 kind::HELLO => {
-                    self.stage = Stage::Open;
                     let allowance = codec::read_hello(&mut Fields::new(body, "hello"), &BEFORE_HELLO)?;
+                    self.stage = Stage::Open;
                     Ok(Some(Event::Hello(allowance)))
                 }
                 kind::REFUSED => refused(body).map(Some),
@@ -330,6 +332,9 @@ impl Inbound {
         let mut fields = Fields::new(body, "reply");
         let id = fields.small()?;
         let failed = header.kind == kind::FAIL;
+        if header.flags & flag::OPTIONS != 0 {
+            return Err(Violation::BadFrame("reply"));
+        }
         if header.flags & flag::MORE == 0 {
             return Ok(Some(Event::Reply { id, failed, payload: Payload::Borrowed(fields.rest()) }));
         }
@@ -341,7 +346,9 @@ impl Inbound {
             return Err(Violation::UnknownReply);
         }
         self.reply_bytes += total;
-        self.assemble(id, total, fields.rest(), Begun::Reply { failed })
+        let whole = self.assemble(id, total, fields.rest(), Begun::Reply { failed })?;
+        // Or a server could open any number of replies to calls that were never made.
+        Ok(Some(whole.unwrap_or(Event::ReplyBegins(id))))
     }
 
     fn assemble<'b>(&mut self, id: u32, total: usize, first: &[u8], begun: Begun) -> Result<Option<Event<'b>>, Violation> {
@@ -418,7 +425,8 @@ impl Inbound {
             }
             _ => return Err(Violation::BadFrame("bind")),
         };
-        if first != self.numbers {
+        // Binds are bounded by the numbers they use: one that uses none could be sent for ever.
+        if first != self.numbers || count == 0 {
             return Err(Violation::BadBind);
         }
         if count as usize > self.max_binds - self.numbers as usize {

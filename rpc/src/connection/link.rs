@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::outbound::{Begin, Ended, Outbound, Phase, Wake, Woken};
 use crate::context::Peer;
-use crate::frame::codec::Options;
+use crate::frame::codec::{self, Options};
 use crate::frame::limits::Limits;
 use crate::server::runner::Finished;
 use crate::service::Contract;
@@ -66,8 +66,7 @@ pub(crate) struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     fn metadata_bytes(&self) -> usize {
-        // Two lengths of at most three bytes stand before each pair.
-        self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum()
+        codec::metadata_size(self.metadata)
     }
 }
 

@@ -393,18 +393,20 @@ impl Outbound {
 
     /// Tells the callee, or takes the call back if nothing of it has been written: then it says true.
     fn stop(&mut self, id: u32) -> bool {
-        if let Some(found) = self.queue.iter().position(|large| large.call && large.id == id) {
-            let large = &self.queue[found];
-            self.queued_bytes -= large.payload.len() - large.at;
-            let begun = large.begun;
-            self.queue.remove(found);
-            if !begun {
-                self.slots[id as usize].open = false;
-                return true;
-            }
+        if self.unqueue(id).is_some_and(|large| !large.begun) {
+            self.slots[id as usize].open = false;
+            return true;
         }
         Frame::new(&mut self.out, kind::CANCEL).number(u64::from(id)).end(0);
         false
+    }
+
+    /// Takes a large call off the queue: what has not left never will.
+    fn unqueue(&mut self, id: u32) -> Option<Large> {
+        let found = self.queue.iter().position(|large| large.call && large.id == id)?;
+        let large = self.queue.remove(found)?;
+        self.queued_bytes -= large.payload.len() - large.at;
+        Some(large)
     }
 
     #[inline]
@@ -443,6 +445,12 @@ impl Outbound {
 
     // ---- what the peer answers
 
+    /// A reply has begun: to a call of ours, or the peer has lost its way.
+    pub(crate) fn on_reply_begins(&self, id: u32) -> Result<(), Violation> {
+        let is_open = self.slots.get(id as usize).is_some_and(|slot| slot.open);
+        if is_open { Ok(()) } else { Err(Violation::UnknownReply) }
+    }
+
     /// A reply: its payload goes to its slot. `None`: nobody waits for it any more.
     #[inline]
     pub(crate) fn on_reply(&mut self, id: u32, failed: bool, payload: super::inbound::Payload<'_>, wake: &mut Wake) -> Result<(), Violation> {
@@ -471,12 +479,10 @@ impl Outbound {
         let slot = self.slots.get_mut(failed.id as usize).filter(|slot| slot.open).ok_or(Violation::UnknownReply)?;
         slot.open = false;
         // A refusal may come before the last chunk has left.
-        if slot.large
-            && let Some(found) = self.queue.iter().position(|large| large.call && large.id == failed.id)
-        {
-            let large = self.queue.remove(found).expect("just found");
-            self.queued_bytes -= large.payload.len() - large.at;
+        if slot.large {
+            self.unqueue(failed.id);
         }
+        let slot = &mut self.slots[failed.id as usize];
         if !slot.owned {
             self.release(failed.id, wake);
             return Ok(());
@@ -511,7 +517,7 @@ impl Outbound {
             let slot = &mut self.slots[id];
             if slot.open && slot.sequence > accepted {
                 slot.open = false;
-                self.queue.retain(|large| !(large.call && large.id == id as u32));
+                self.unqueue(id as u32);
                 let slot = &mut self.slots[id];
                 if slot.owned {
                     if slot.ended.is_none() {

@@ -76,6 +76,8 @@ struct Parked {
     json: bool,
     payload: Vec<u8>,
     since: Instant,
+    /// Its caller has gone.
+    cancelled: bool,
 }
 
 /// Dispatches the calls of one connection.
@@ -257,7 +259,7 @@ impl Dispatcher {
         let payload = owned(payload);
         self.parked_bytes += payload.len();
         let metadata = owned(parts.metadata);
-        self.parked.push_back(Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now });
+        self.parked.push_back(Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false });
     }
 
     /// Serves parked calls while replies can leave.
@@ -265,6 +267,10 @@ impl Dispatcher {
         while out.len() <= BACKLOG {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.payload.len();
+            if parked.cancelled {
+                self.refuse(parked.id, &cancelled(), inbound, out);
+                continue;
+            }
             // The time it waited here is part of its deadline; zero stands for no deadline at all.
             let deadline =
                 parked.deadline.map(|left| if left.is_zero() { left } else { left.saturating_sub(now - parked.since).max(Duration::from_nanos(1)) });
@@ -425,10 +431,11 @@ impl Dispatcher {
         {
             core.handler_ended();
             let name = job.method.name;
-            drop_quietly(job);
             // A handler that was polled once has run, in part.
+            let executed = if job.request.is_some() { Executed::No } else { Executed::Maybe };
+            drop_quietly(job);
             let text = format!("{name}: too many handlers are waiting (Limits::max_handlers)");
-            return Err(Error::overloaded(text, Duration::from_millis(100)));
+            return Err(Error::with(ErrorKind::Overloaded, executed, text).after(Some(Duration::from_millis(100))));
         }
         let _ = inbound;
         if let Some(deadline) = job.deadline
@@ -494,15 +501,16 @@ impl Dispatcher {
             running.ticket.stop(Ticket::CANCELLED);
             return;
         }
-        let parked = self.parked.iter().position(|parked| parked.id == Some(id));
-        if let Some(parked) = parked {
-            let parked = self.parked.remove(parked).expect("just found");
-            self.parked_bytes -= parked.payload.len();
-        } else if !inbound.abandon(id) {
+        if let Some(parked) = self.parked.iter_mut().find(|parked| parked.id == Some(id)) {
+            // Answered in its turn: its id would come back at once, with more to park, while nothing can leave.
+            parked.cancelled = true;
+            return;
+        }
+        if !inbound.abandon(id) {
             // Already answered: the answer and the cancel crossed on the wire (protocol 5.4).
             return;
         }
-        self.refuse(Some(id), &Error::new(ErrorKind::Cancelled, "cancelled before it began"), inbound, out);
+        self.refuse(Some(id), &cancelled(), inbound, out);
     }
 
     /// Stops all running calls whose deadline has passed, and finds the next one.
@@ -540,6 +548,10 @@ impl Drop for Dispatcher {
         drop_quietly(std::mem::take(&mut self.bound));
         drop_quietly(self.port.request.take());
     }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled before it began")
 }
 
 /// When this call's caller stops waiting (protocol 5.2).

@@ -130,6 +130,8 @@ pub(crate) struct Outbound {
     /// Calls written so far, and how many of them have been handed to the transport.
     calls: u64,
     taken: u64,
+    /// The peer has said that it reads no more than this many.
+    accepted: u64,
     /// The earliest deadline of an open call, or earlier.
     pub(crate) next_deadline: Option<Instant>,
     /// Nothing but our hello is waiting: better sent with the first call.
@@ -158,6 +160,7 @@ impl Outbound {
             queued_bytes: 0,
             calls: 0,
             taken: 0,
+            accepted: u64::MAX,
             next_deadline: None,
             only_hello: false,
         }
@@ -502,27 +505,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// The peer leaves: calls after the first `accepted` were not read and never will be.
-    pub(crate) fn on_go_away(&mut self, accepted: u64, error: &Error, wake: &mut Wake) {
+    /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
+    pub(crate) fn on_go_away(&mut self, accepted: u64, wake: &mut Wake) {
         if self.phase == Phase::Open {
             self.phase = Phase::Leaving;
         }
-        for id in 0..self.slots.len() {
-            let slot = &mut self.slots[id];
-            if slot.open && slot.sequence > accepted {
-                slot.open = false;
-                self.queue.retain(|large| !(large.call && large.id == id as u32));
-                let slot = &mut self.slots[id];
-                if slot.owned {
-                    if slot.ended.is_none() {
-                        slot.ended = Some(Ended::Error(error.again(Executed::No)));
-                        wake.push(Woken::Slot(id as u32));
-                    }
-                } else {
-                    self.release(id as u32, wake);
-                }
-            }
-        }
+        self.accepted = self.accepted.min(accepted);
         self.wake_waiting(wake);
     }
 
@@ -539,7 +527,7 @@ impl Outbound {
             }
             slot.open = false;
             if slot.owned && slot.ended.is_none() {
-                let executed = if slot.sequence <= self.taken { Executed::Maybe } else { Executed::No };
+                let executed = if slot.sequence <= self.taken.min(self.accepted) { Executed::Maybe } else { Executed::No };
                 slot.ended = Some(Ended::Error(error.again(executed)));
                 wake.push(Woken::Slot(id as u32));
             } else if !slot.owned {

@@ -28,7 +28,7 @@ use crate::transport::Transport;
 use crate::{Error, ErrorKind, Executed};
 
 /// Bytes asked of the transport at once.
-const READ: usize = 64 << 10;
+const READ: usize = 128 << 10;
 
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;

@@ -68,6 +68,9 @@ struct Large {
     kind: u8,
     flags: u8,
     payload: Vec<u8>,
+    /// Of the message: the end of `payload`.
+    length: usize,
+    /// What has left ends here.
     at: usize,
     begun: bool,
 }
@@ -344,7 +347,8 @@ impl Outbound {
             let flags = codec::call_head(&mut head, Some(id), number, options, Some(payload.len()));
             self.queued_bytes += payload.len();
             let payload = std::mem::take(payload);
-            self.queue.push_back(Large { id, call: true, head, kind: kind::CALL, flags, payload, at: 0, begun: false });
+            let length = payload.len();
+            self.queue.push_back(Large { id, call: true, head, kind: kind::CALL, flags, payload, length, at: 0, begun: false });
         } else {
             self.calls += 1;
             slot.sequence = self.calls;
@@ -608,15 +612,16 @@ impl Outbound {
         write(&mut self.out);
     }
 
-    /// A reply that needs more than one frame.
-    pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Vec<u8>) {
+    /// A reply that needs more than one frame: the end of this buffer, from `start` on.
+    pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Vec<u8>, start: usize) {
+        let length = payload.len() - start;
         let mut head = Vec::new();
         codec::write_varint(&mut head, u64::from(id));
-        codec::write_varint(&mut head, payload.len() as u64);
+        codec::write_varint(&mut head, length as u64);
         let kind = if failed { kind::FAIL } else { kind::REPLY };
         self.only_hello = false;
-        self.queued_bytes += payload.len();
-        self.queue.push_back(Large { id, call: false, head, kind, flags: flag::MORE, payload, at: 0, begun: false });
+        self.queued_bytes += length;
+        self.queue.push_back(Large { id, call: false, head, kind, flags: flag::MORE, payload, length, at: start, begun: false });
     }
 
     /// Bytes that wait to leave.
@@ -635,7 +640,7 @@ impl Outbound {
     }
 
     fn may_go(&self, large: &Large) -> bool {
-        large.begun || large.call || self.reply_bytes == 0 || self.reply_bytes + large.payload.len() <= self.peer.assembly
+        large.begun || large.call || self.reply_bytes == 0 || self.reply_bytes + large.length <= self.peer.assembly
     }
 
     /// Moves what can leave now to the end of `batch`.
@@ -677,7 +682,7 @@ impl Outbound {
                     self.calls += 1;
                     self.slots[large.id as usize].sequence = self.calls;
                 } else {
-                    self.reply_bytes += large.payload.len();
+                    self.reply_bytes += large.length;
                 }
                 large.begun = true;
             }
@@ -686,7 +691,7 @@ impl Outbound {
             if large.at < large.payload.len() {
                 self.queue.push_back(large);
             } else if !large.call {
-                self.reply_bytes -= large.payload.len();
+                self.reply_bytes -= large.length;
             }
         }
         any

@@ -401,9 +401,9 @@ impl Dispatcher {
             Polled::Ready(outcome) => {
                 if let Some(id) = start.id {
                     inbound.answered(id);
-                    if let Some(large) = end_reply(out, frame, payload, id, &outcome, method) {
+                    if let Some(large) = end_reply(out, frame, id, &outcome, method) {
                         let failed = matches!(outcome, Outcome::Failed);
-                        self.link.lock().outbound.large_reply(id, failed, large);
+                        self.link.lock().outbound.large_reply(id, failed, large, payload);
                     }
                 } else {
                     out.truncate(frame);
@@ -605,9 +605,10 @@ pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
     }
 }
 
-/// Completes the reply whose payload is the end of `out`. Gives the payload back if it needs more than one frame.
+/// Completes the reply that begins at `start` and ends with `out`. If it needs more than one frame it is taken out, in the
+/// buffer it is in: a large payload is not copied, the few frames before it are.
 #[inline]
-pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload_start: usize, id: u32, outcome: &Outcome, method: &Method) -> Option<Vec<u8>> {
+pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, id: u32, outcome: &Outcome, method: &Method) -> Option<Vec<u8>> {
     let kind = match outcome {
         Outcome::Value => kind::REPLY,
         Outcome::Failed => kind::FAIL,
@@ -628,7 +629,6 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload_start: usize, i
         codec::seal_reply(out, start, kind);
         return None;
     }
-    let payload = out.split_off(payload_start);
-    out.truncate(start);
-    Some(payload)
+    let before = out[..start].to_vec();
+    Some(std::mem::replace(out, before))
 }

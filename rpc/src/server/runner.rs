@@ -160,7 +160,7 @@ impl Task {
         };
         let finished = Finished { id, place, handler, runner: self.runner.clone(), ticket };
         let large = match (id, &outcome) {
-            (Some(id), Ok((outcome, start))) => end_reply(out, 0, *start, id, outcome, method),
+            (Some(id), Ok((outcome, start))) => end_reply(out, 0, id, outcome, method).map(|large| (large, *start)),
             (Some(id), Err(error)) => {
                 out.clear();
                 write_error(out, id, error);
@@ -177,7 +177,7 @@ impl Task {
         };
         let failed = matches!(outcome, Ok((Outcome::Failed, _)));
         let keeps = self.link.finish(finished, |outbound| match (large, id) {
-            (Some(payload), Some(id)) => outbound.large_reply(id, failed, payload),
+            (Some((reply, payload)), Some(id)) => outbound.large_reply(id, failed, reply, payload),
             _ => outbound.frames(|frames| frames.extend_from_slice(out)),
         });
         self.core.handler_ended();

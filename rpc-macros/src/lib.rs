@@ -1,9 +1,39 @@
-//! The `#[service]` attribute.
+//! The `#[service]` attribute: from a trait to its contract, its server and its client.
+//!
+//! Four steps, each in its own file: `args` and `model` read what was written and judge nothing; `check` holds every
+//! rule and collects every error; `expand` writes code that names types and calls `rpc::__private`, where the
+//! behaviour lives. A trait that breaks a rule goes to `expand/fallback.rs` instead, so that its users see its own
+//! errors and no others.
+
+mod args;
+mod check;
+mod errors;
+mod expand;
+mod model;
+mod names;
 
 use proc_macro::TokenStream;
 
-/// See `rpc::service`.
+/// Makes a service of a trait.
+///
+/// For `trait Shop` it writes `ShopServer`, which serves any implementation, and `ShopClient`, which calls one.
+/// Implementations write plain `async fn`s. The trait's visibility, docs, type parameters, `#[cfg]` and
+/// `#[deprecated]` carry over.
+///
+/// # Options
+/// Of the service, `#[service(..)]`:
+/// - `name = "shop.v1"`: its name on the wire, if not the trait's;
+/// - `crate = "my_framework::rpc"`: where the library is found, if not at `::rpc`.
+///
+/// Of a method, `#[rpc(..)]`:
+/// - `name = "pay"`: its name on the wire, if not the method's;
+/// - `timeout = "5s"`: the deadline of a call that sets none (`ms`, `s`, `m` or `h`);
+/// - `idempotent`: may be sent again when nobody knows whether it ran;
+/// - `oneway`: there is no reply;
+/// - `detached`: runs to its end whatever becomes of its caller;
+/// - `spawn`: always runs in a task of its own, for methods that compute;
+/// - `blocking`: a plain `fn` that may block its thread.
 #[proc_macro_attribute]
-pub fn service(_arguments: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    expand::service(arguments.into(), item.into()).into()
 }

@@ -4,7 +4,10 @@ pub use crate::client::call::{Fallible, NotResult, Probe};
 pub use crate::frame::payload::{Bytes, CowStr};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};
+pub use std::borrow::Cow;
+pub use std::boxed::Box;
 pub use std::sync::{Arc, OnceLock};
+pub use std::vec::Vec;
 
 /// What every type parameter of a generic service has to be.
 #[diagnostic::on_unimplemented(

@@ -1,0 +1,154 @@
+//! The caller's side: one inherent method for each of the trait's, and what makes it a handle.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Ident;
+
+use super::{Scope, contract};
+use crate::model::{Argument, Method, Output, Passing, carried, docs};
+
+/// ```text
+/// Output  impl ShopClient { /* connect, local, and the methods */ }
+///         impl Clone, Debug, From<Client>, Deref<Target = Client> for ShopClient
+/// ```
+pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
+    let handle = handle(scope);
+    let constructors = constructors(scope);
+    let (generics, client_type, where_clause) = (scope.client_generics(), scope.client_type(), scope.where_clause());
+    let methods = scope.service.methods.iter().map(|method| self::method(scope, method));
+    quote! {
+        impl #generics #client_type #where_clause {
+            #constructors
+            #(#methods)*
+        }
+        #handle
+    }
+}
+
+/// Left out where the trait has a method of that name: the trait's methods win, always.
+pub(super) fn constructors(scope: &Scope<'_>) -> TokenStream {
+    let Scope { library, server, service, .. } = scope;
+    let (vis, definition, phantom) = (&service.item.vis, scope.definition(), scope.phantom());
+    let connect = (!service.has_method("connect")).then(|| {
+        quote! {
+            /// Connects to a server, such as `localhost:8080`.
+            ///
+            /// # Errors
+            /// When nothing answers there, or what answers does not speak the protocol.
+            #vis async fn connect(address: impl ::core::convert::AsRef<::core::primitive::str>) -> ::core::result::Result<Self, #library::Error> {
+                match #library::Client::connect(address).await {
+                    ::core::result::Result::Ok(client) => ::core::result::Result::Ok(Self(client #phantom)),
+                    ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
+                }
+            }
+        }
+    });
+    let local = (!service.has_method("local")).then(|| {
+        quote! {
+            /// Calls an implementation in this process, without a socket.
+            #[must_use]
+            #vis fn local(service: impl #definition) -> Self {
+                Self(#library::Client::local(#server::new(service)) #phantom)
+            }
+        }
+    });
+    quote!(#connect #local)
+}
+
+/// A handle holds no value of the trait's parameters, so none of this asks anything of them.
+pub(super) fn handle(scope: &Scope<'_>) -> TokenStream {
+    let Scope { library, client, .. } = scope;
+    let (client_type, phantom, parameters) = (scope.client_type(), scope.phantom(), scope.parameters());
+    let generics = (!parameters.is_empty()).then(|| quote!(<#(#parameters),*>));
+    let title = client.to_string();
+    quote! {
+        impl #generics ::core::clone::Clone for #client_type {
+            fn clone(&self) -> Self {
+                Self(::core::clone::Clone::clone(&self.0) #phantom)
+            }
+        }
+
+        impl #generics ::core::fmt::Debug for #client_type {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.debug_tuple(#title).field(&self.0).finish()
+            }
+        }
+
+        impl #generics ::core::convert::From<#library::Client> for #client_type {
+            fn from(client: #library::Client) -> Self {
+                Self(client #phantom)
+            }
+        }
+
+        impl #generics ::core::ops::Deref for #client_type {
+            type Target = #library::Client;
+            fn deref(&self) -> &#library::Client {
+                &self.0
+            }
+        }
+    }
+}
+
+/// ```text
+/// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>;
+///
+/// Output  pub fn pay(&self, order: Order) -> Call<'_, Result<Receipt, CallError<PayError>>> {
+///             self.0.__call(&__CONTRACT, __Number::__pay as usize, &(&order,))
+///         }
+/// ```
+fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
+    let signature = signature(scope, method);
+    let number = contract::number(method);
+    let values = method.travelling().map(encoded);
+    quote!(#signature { self.0.__call(&__CONTRACT, #number, &(#(#values,)*)) })
+}
+
+/// All of the method but its body.
+pub(super) fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
+    let library = scope.library;
+    let vis = &scope.service.item.vis;
+    let attributes = carried(&method.item.attrs);
+    let ident = method.ident();
+    let own_docs = docs(&method.item.attrs).is_empty().then(|| {
+        let text = format!("Calls `{}.{}`.", scope.service.item.ident, ident);
+        quote!(#[doc = #text])
+    });
+    let arguments = method.travelling().map(|argument| {
+        let (pattern, ty) = (&argument.name, &argument.written.ty);
+        quote!(#pattern: #ty)
+    });
+    let called = called(scope, method);
+    quote! {
+        #own_docs #(#attributes)*
+        #vis fn #ident(&self #(, #arguments)*) -> #library::Call<'_, #called>
+    }
+}
+
+/// ```text
+/// Input   Quote                 Result<Receipt, PayError>             io::Result<T>                      ()
+/// Output  Result<Quote, Error>  Result<Receipt, CallError<PayError>>  <io::Result<T> as Fallible>::Called  Result<(), Error>
+/// ```
+fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
+    let library = scope.library;
+    match &method.output {
+        Output::Nothing => quote!(::core::result::Result<(), #library::Error>),
+        Output::Value(ty) | Output::Stream(ty) => quote!(::core::result::Result<#ty, #library::Error>),
+        Output::Result(value, error) => quote!(::core::result::Result<#value, #library::CallError<#error>>),
+        Output::NamedResult(ty) => quote!(<#ty as __rpc::Fallible>::Called),
+    }
+}
+
+/// One place of the tuple: arguments are encoded where they stand, by reference.
+fn encoded(argument: &Argument) -> TokenStream {
+    let Some(name) = &argument.name else { return TokenStream::new() };
+    reference(&argument.passing, name)
+}
+
+fn reference(passing: &Passing, name: &Ident) -> TokenStream {
+    match passing {
+        Passing::Str | Passing::Reference(_) | Passing::Slice(_) => quote!(#name),
+        Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
+        Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
+        Passing::Value | Passing::CowStr | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(&#name),
+    }
+}

@@ -1,0 +1,163 @@
+//! The static table that both ends share, the numbers of its methods, and what the compiler has to verify about it.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+use syn::{Lifetime, Path, Type};
+
+use super::Scope;
+use crate::model::{Method, Output, bare, docs};
+use crate::names;
+
+/// ```text
+/// Input   trait Shop { #[rpc(timeout = "5s")] async fn quote(&self, cart: Cart) -> Quote; #[cfg(x)] async fn pay(&self); }
+///
+/// Output  enum __Number { #[cfg(x)] pay, quote }
+///         static __CONTRACT: Contract = Contract { name: "Shop", docs: "", methods: &[
+///             #[cfg(x)] Method { name: "pay", .. },
+///             Method { name: "quote", arguments: &["cart"], timeout: Some(..), .. },
+///         ], hash: OnceLock::new() };
+/// ```
+/// A method's number is its place in the order of wire names. The enum counts after `#[cfg]`, as the table does.
+pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
+    let service = scope.service.wire_name();
+    let docs = docs(&scope.service.item.attrs);
+    let sorted = sorted(scope);
+    let variants = sorted.iter().map(|method| {
+        let (cfgs, ident) = (method.cfgs(), number_variant(method));
+        quote!(#(#cfgs)* #ident)
+    });
+    let entries = sorted.iter().map(|method| entry(&service, method));
+    let assertions = scope.service.methods.iter().filter_map(|method| not_a_result(scope, method));
+    quote! {
+        enum __Number { #(#variants),* }
+        static __CONTRACT: __rpc::Contract = __rpc::Contract {
+            name: #service,
+            docs: #docs,
+            methods: &[#(#entries),*],
+            hash: __rpc::OnceLock::new(),
+        };
+        #(#assertions)*
+    }
+}
+
+/// The methods in the order of the table.
+pub(super) fn sorted<'a>(scope: &Scope<'a>) -> Vec<&'a Method> {
+    let mut methods: Vec<_> = scope.service.methods.iter().collect();
+    methods.sort_by_key(|method| method.wire_name());
+    methods
+}
+
+/// `__Number::quote as usize`.
+pub(super) fn number(method: &Method) -> TokenStream {
+    let variant = number_variant(method);
+    quote!(__Number::#variant as ::core::primitive::usize)
+}
+
+/// Not the user's token, or editors would show the enum where the method is meant.
+fn number_variant(method: &Method) -> Ident {
+    names::hidden(method.ident())
+}
+
+fn entry(service: &str, method: &Method) -> TokenStream {
+    let cfgs = method.cfgs();
+    let name = method.wire_name();
+    let docs = docs(&method.item.attrs);
+    let arguments = method.travelling().map(|argument| argument.wire_name());
+    let hash = hash(service, method);
+    let options = &method.options;
+    let timeout = options.timeout.as_ref().map(|timeout| {
+        let milliseconds = timeout.milliseconds;
+        quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#milliseconds)),)
+    });
+    let flags = [
+        (options.idempotent.is_some(), quote!(idempotent)),
+        (options.oneway.is_some(), quote!(oneway)),
+        (options.detached.is_some(), quote!(detached)),
+        (options.spawn.is_some(), quote!(spawn)),
+        (method.takes_context(), quote!(context)),
+    ];
+    let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag);
+    quote! {
+        #(#cfgs)*
+        __rpc::Method {
+            name: #name,
+            arguments: &[#(#arguments),*],
+            docs: #docs,
+            hash: #hash,
+            #timeout
+            #(#flags: true,)*
+            ..__rpc::Method::DEFAULT
+        }
+    }
+}
+
+/// ```text
+/// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>
+/// Output  Hash::new("Shop").text("pay").text("order").text("Order").text("->").text("Result<Receipt,PayError>").finish()
+/// ```
+fn hash(service: &str, method: &Method) -> TokenStream {
+    let mut texts = vec![method.wire_name()];
+    for argument in method.travelling() {
+        texts.push(argument.wire_name());
+        texts.push(names::text(&argument.written.ty));
+    }
+    texts.push(if method.options.oneway.is_some() { "oneway" } else { "->" }.to_owned());
+    texts.push(names::text(method.returns()));
+    quote!(__rpc::Hash::new(#service)#(.text(#texts))*.finish())
+}
+
+/// ```text
+/// Input   async fn pay(&self) -> Outcome;    // type Outcome = Result<Receipt, PayError>
+/// Output  const _: () = assert!(!Probe::<Outcome>::IS_RESULT, "`pay` returns a `Result` under another name: ..");
+/// ```
+/// Its caller would get a `Result` within a `Result`. Types that name a parameter of the trait cannot be asked; nor
+/// need the compiler be, where the name tells.
+fn not_a_result(scope: &Scope<'_>, method: &Method) -> Option<TokenStream> {
+    let Output::Value(ty) = &method.output else { return None };
+    if is_known(ty) || depends(scope, ty) {
+        return None;
+    }
+    let cfgs = method.cfgs();
+    let message = format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
+    // Inherent items win over the trait's, which has to be in scope only here.
+    Some(quote_spanned! {ty.span()=>
+        #(#cfgs)*
+        const _: () = {
+            use __rpc::NotResult as _;
+            ::core::assert!(!__rpc::Probe::<#ty>::IS_RESULT, #message);
+        };
+    })
+}
+
+/// Plain words of the language and the prelude that are never a `Result`.
+fn is_known(ty: &Type) -> bool {
+    let Type::Path(path) = bare(ty) else { return !matches!(bare(ty), Type::Macro(_)) };
+    let Some(only) = path.path.segments.first().filter(|_| path.path.segments.len() == 1) else { return false };
+    let known = [
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "u128", "usize", "isize", "String", "Vec", "Option",
+    ];
+    known.iter().any(|name| only.ident == name)
+}
+
+/// Whether the type names a parameter of the trait, or a lifetime.
+fn depends(scope: &Scope<'_>, ty: &Type) -> bool {
+    struct Find<'a> {
+        parameters: Vec<&'a Ident>,
+        found: bool,
+    }
+    impl<'ast> Visit<'ast> for Find<'_> {
+        fn visit_path(&mut self, path: &'ast Path) {
+            self.found |= path.segments.first().is_some_and(|segment| self.parameters.contains(&&segment.ident));
+            visit::visit_path(self, path);
+        }
+        fn visit_lifetime(&mut self, _: &'ast Lifetime) {
+            self.found = true;
+        }
+    }
+    let mut find = Find { parameters: scope.parameters(), found: false };
+    find.visit_type(ty);
+    // A macro's tokens are not paths.
+    find.found || matches!(ty.to_token_stream(), tokens if find.parameters.iter().any(|name| names::mentions(tokens.clone(), name)))
+}

@@ -1,0 +1,93 @@
+//! The trait itself, as implementations and callers of it see it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{Block, ItemTrait, Signature, TypeParamBound};
+
+use crate::model::{Method, Service};
+
+/// ```text
+/// Input   pub trait Shop: Debug { async fn quote(&self, cart: Cart) -> Quote; }
+///
+/// Output  pub trait Shop: Debug + Send + Sync + 'static {
+///             fn quote(&self, cart: Cart) -> impl Future<Output = Quote> + Send;
+///         }
+/// ```
+pub(super) fn expand(service: &Service) -> TokenStream {
+    let ItemTrait { attrs, vis, ident, generics, .. } = &service.item;
+    let where_clause = &generics.where_clause;
+    let supertraits = supertraits(&service.item);
+    let methods = service.methods.iter().map(method);
+    quote! {
+        #(#attrs)*
+        #vis trait #ident #generics: #(#supertraits)+* #where_clause {
+            #(#methods)*
+        }
+    }
+}
+
+/// The user's, and those of ours that are not among them: clippy complains of bounds that stand twice.
+pub(super) fn supertraits(item: &ItemTrait) -> Vec<TokenStream> {
+    let written = |name: &str| {
+        item.supertraits.iter().any(|bound| match bound {
+            TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == name),
+            TypeParamBound::Lifetime(lifetime) => lifetime.ident == name,
+            _ => false,
+        })
+    };
+    let ours = [("Send", quote!(::core::marker::Send)), ("Sync", quote!(::core::marker::Sync)), ("static", quote!('static))];
+    let ours = ours.into_iter().filter(|(name, _)| !written(name)).map(|(_, bound)| bound);
+    item.supertraits.iter().map(ToTokens::to_token_stream).chain(ours).collect()
+}
+
+fn method(method: &Method) -> TokenStream {
+    let attributes = &method.item.attrs;
+    if method.options.blocking.is_some() {
+        let (signature, body) = (&method.item.sig, body(method.item.default.as_ref(), |block| block.to_token_stream()));
+        return quote!(#(#attributes)* #signature #body);
+    }
+    let signature = future(&method.item.sig, &method.returns());
+    let body = body(method.item.default.as_ref(), |block| waiting(block, &method.returns()));
+    // The lint looks at what stands here, which nobody wrote.
+    let allow = method.item.default.is_some().then(|| quote!(#[allow(clippy::manual_async_fn)]));
+    quote!(#(#attributes)* #allow #signature #body)
+}
+
+/// ```text
+/// Input   async fn quote(&self, cart: Cart) -> Quote
+/// Output  fn quote(&self, cart: Cart) -> impl Future<Output = Quote> + Send
+/// ```
+/// An `async fn` in a trait cannot promise `Send`; an implementation of this may still be written as one.
+pub(super) fn future(signature: &Signature, returns: &TokenStream) -> TokenStream {
+    let Signature { fn_token, ident, generics, inputs, .. } = signature;
+    let where_clause = &generics.where_clause;
+    quote!(#fn_token #ident #generics(#inputs) -> impl ::core::future::Future<Output = #returns> + ::core::marker::Send #where_clause)
+}
+
+fn body(block: Option<&Block>, wrap: impl FnOnce(&Block) -> TokenStream) -> TokenStream {
+    block.map_or_else(|| quote!(;), wrap)
+}
+
+/// ```text
+/// Input   { Ok(self.quote(cart).await?) }
+/// Output  { async move {
+///             if let Some(returned) = None::<R> { return returned; }
+///             let returned: R = { Ok(self.quote(cart).await?) };
+///             returned
+///         } }
+/// ```
+/// A bare async block would leave the compiler to guess the type at each `?` and `return`.
+fn waiting(block: &Block, returns: &TokenStream) -> TokenStream {
+    let returned = Ident::new("returned", Span::mixed_site());
+    quote! {{
+        async move {
+            if let ::core::option::Option::Some(#returned) = ::core::option::Option::None::<#returns> {
+                return #returned;
+            }
+            #[allow(clippy::let_unit_value, clippy::unused_unit)]
+            let #returned: #returns = #block;
+            #[allow(unreachable_code, clippy::needless_return)]
+            return #returned;
+        }
+    }}
+}

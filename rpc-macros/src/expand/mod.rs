@@ -1,0 +1,223 @@
+//! From the model to tokens. Generated code names types and calls `__private`; it decides nothing.
+//!
+//! Local variables are at [`mixed_site`](proc_macro2::Span::mixed_site), so no name of the user's can meet them. Items
+//! have no such shelter: those inside the hidden block begin with `__`, for the user's types are looked up through it.
+
+mod client;
+mod contract;
+mod definition;
+mod fallback;
+mod server;
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
+use syn::visit::{self, Visit};
+use syn::{GenericParam, Item, ItemTrait, Path, TypeParam, WherePredicate};
+
+use crate::args::ServiceArguments;
+use crate::check;
+use crate::errors::Errors;
+use crate::model::{Service, cfgs};
+use crate::names;
+
+/// ```text
+/// Input   #[service] trait Shop { async fn quote(&self, cart: Cart) -> Quote; }
+///
+/// Output  trait Shop: Send + Sync + 'static { fn quote(&self, cart: Cart) -> impl Future<Output = Quote> + Send; }
+///         struct ShopServer<S>(Arc<S>);
+///         struct ShopClient(rpc::Client);
+///         const _: () = { /* the contract, and what server and client do */ };
+/// ```
+pub(crate) fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let parsed = match syn::parse2::<Item>(item.clone()) {
+        Ok(Item::Trait(parsed)) => parsed,
+        Ok(other) => {
+            let error = check::not_a_trait(&other, &item).into_compile_error();
+            return quote!(#error #item);
+        }
+        Err(error) => {
+            let error = error.into_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    let mut errors = Errors::default();
+    let arguments = ServiceArguments::parse(arguments, &mut errors);
+    let service = Service::new(arguments, parsed, &mut errors);
+    check::service(&service, &mut errors);
+    match errors.into_error() {
+        None => valid(&service),
+        Some(error) => {
+            let error = error.into_compile_error();
+            let fallback = fallback::expand(&service);
+            quote!(#error #fallback)
+        }
+    }
+}
+
+fn valid(service: &Service) -> TokenStream {
+    let scope = Scope::new(service);
+    let definition = definition::expand(service);
+    let structs = structs(&scope);
+    let contract = contract::expand(&scope);
+    let server = server::expand(&scope);
+    let client = client::expand(&scope);
+    let hidden = hidden(&scope, &quote!(#contract #server #client));
+    quote!(#definition #structs #hidden)
+}
+
+/// What all parts of an expansion need to know.
+struct Scope<'a> {
+    service: &'a Service,
+    library: &'a TokenStream,
+    server: Ident,
+    client: Ident,
+    /// The type parameter that stands for the implementation.
+    implementation: Ident,
+}
+
+impl<'a> Scope<'a> {
+    fn new(service: &'a Service) -> Self {
+        let ident = &service.item.ident;
+        let functions = service.methods.iter().map(|method| &method.item);
+        let header = ItemTrait { attrs: Vec::new(), ..service.item.clone() };
+        Self {
+            service,
+            library: &service.library,
+            server: names::joined(ident, "Server"),
+            client: names::joined(ident, "Client"),
+            implementation: names::unused(quote!(#header #(#functions)*)),
+        }
+    }
+
+    /// `K, V`, for each of the trait's type parameters.
+    fn parameters(&self) -> Vec<&Ident> {
+        type_parameters(&self.service.item).map(|parameter| &parameter.ident).collect()
+    }
+
+    /// `Store<K, V>`.
+    fn definition(&self) -> TokenStream {
+        let ident = &self.service.item.ident;
+        let parameters = self.parameters();
+        if parameters.is_empty() { ident.to_token_stream() } else { quote!(#ident<#(#parameters),*>) }
+    }
+
+    /// `StoreClient<K, V>`.
+    fn client_type(&self) -> TokenStream {
+        let (client, parameters) = (&self.client, self.parameters());
+        if parameters.is_empty() { client.to_token_stream() } else { quote!(#client<#(#parameters),*>) }
+    }
+
+    /// `StoreServer<S, K, V>`.
+    fn server_type(&self) -> TokenStream {
+        let (server, implementation, parameters) = (&self.server, &self.implementation, self.parameters());
+        quote!(#server<#implementation #(, #parameters)*>)
+    }
+
+    /// `K: Key + __rpc::Wire, V: __rpc::Wire`.
+    fn bounded_parameters(&self) -> Vec<TokenStream> {
+        let bounded = |parameter: &TypeParam| {
+            let TypeParam { ident, bounds, .. } = parameter;
+            let plus = (!bounds.is_empty() && !bounds.trailing_punct()).then(|| quote!(+));
+            quote!(#ident: #bounds #plus __rpc::Wire)
+        };
+        type_parameters(&self.service.item).map(bounded).collect()
+    }
+
+    /// `<K: Key + __rpc::Wire>`, or nothing.
+    fn client_generics(&self) -> TokenStream {
+        let parameters = self.bounded_parameters();
+        if parameters.is_empty() { TokenStream::new() } else { quote!(<#(#parameters),*>) }
+    }
+
+    /// `<S: Store<K>, K: Key + __rpc::Wire>`.
+    fn server_generics(&self) -> TokenStream {
+        let (implementation, definition, parameters) = (&self.implementation, self.definition(), self.bounded_parameters());
+        quote!(<#implementation: #definition #(, #parameters)*>)
+    }
+
+    /// The trait's where clause, without what it says of `Self`: that is a supertrait, which the implementation has.
+    fn where_clause(&self) -> TokenStream {
+        let Some(clause) = &self.service.item.generics.where_clause else { return TokenStream::new() };
+        let predicates: Vec<_> = clause.predicates.iter().filter(|predicate| !names_self(predicate)).collect();
+        if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) }
+    }
+
+    /// `, PhantomData`, if there is something to hold.
+    fn phantom(&self) -> Option<TokenStream> {
+        (!self.parameters().is_empty()).then(|| quote!(, ::core::marker::PhantomData))
+    }
+}
+
+fn type_parameters(item: &ItemTrait) -> impl Iterator<Item = &TypeParam> {
+    item.generics.params.iter().filter_map(|parameter| match parameter {
+        GenericParam::Type(parameter) => Some(parameter),
+        _ => None,
+    })
+}
+
+fn names_self(predicate: &WherePredicate) -> bool {
+    struct Find(bool);
+    impl<'ast> Visit<'ast> for Find {
+        fn visit_path(&mut self, path: &'ast Path) {
+            self.0 |= path.segments.first().is_some_and(|segment| segment.ident == "Self");
+            visit::visit_path(self, path);
+        }
+    }
+    let mut find = Find(false);
+    find.visit_where_predicate(predicate);
+    find.0
+}
+
+/// ```text
+/// Input   pub trait Store<K: Key, V> { .. }
+///
+/// Output  pub struct StoreServer<S, K, V>(Arc<S>, PhantomData<fn() -> (K, V)>);
+///         pub struct StoreClient<K, V>(rpc::Client, PhantomData<fn() -> (K, V)>);
+/// ```
+/// No bounds here: they stand where they are needed, and a type that only holds a client has no need to repeat them.
+fn structs(scope: &Scope<'_>) -> TokenStream {
+    let ItemTrait { vis, ident, attrs, .. } = &scope.service.item;
+    let Scope { server, client, implementation, library, .. } = scope;
+    let cfgs = cfgs(attrs);
+    let deprecated: Vec<_> = attrs.iter().filter(|attribute| attribute.path().is_ident("deprecated")).collect();
+    let parameters: Vec<_> = type_parameters(&scope.service.item).collect();
+    let idents = scope.parameters();
+    let declared: Vec<_> = parameters.iter().map(|TypeParam { ident, default, .. }| {
+            let default = default.as_ref().map(|(equals, ty)| quote!(#equals #ty));
+            quote!(#ident #default)
+        }).collect();
+    let phantom = (!idents.is_empty()).then(|| quote!(, ::core::marker::PhantomData<fn() -> (#(#idents,)*)>));
+    let client_generics = (!idents.is_empty()).then(|| quote!(<#(#declared),*>));
+    let server_docs = format!("Serves a [`{ident}`]: hand it to a server's `add`.");
+    let client_docs = format!("Calls a [`{ident}`] in another process.\n\nIt is a handle: clones share one connection. What is not a method of the service comes from the client it derefs to.");
+    quote! {
+        #(#cfgs)* #(#deprecated)*
+        #[doc = #server_docs]
+        #[allow(dead_code, unreachable_pub)]
+        #vis struct #server<#implementation #(, #declared)*>(::std::sync::Arc<#implementation> #phantom);
+
+        #(#cfgs)* #(#deprecated)*
+        #[doc = #client_docs]
+        #[allow(dead_code, unreachable_pub)]
+        #vis struct #client #client_generics(#library::Client #phantom);
+    }
+}
+
+/// The one block that hides everything else. The lints are off for what the user did not write; all that the user did
+/// write stands in the trait too, where they are on.
+fn hidden(scope: &Scope<'_>, contents: &TokenStream) -> TokenStream {
+    let library = scope.library;
+    let cfgs = cfgs(&scope.service.item.attrs);
+    quote! {
+        #(#cfgs)*
+        #[allow(
+            unused, deprecated, missing_docs, non_camel_case_types, unreachable_pub, private_interfaces, private_bounds,
+            elided_lifetimes_in_paths, single_use_lifetimes, unused_qualifications, unused_results, let_underscore_drop,
+            clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
+        )]
+        const _: () = {
+            use #library::__private as __rpc;
+            #contents
+        };
+    }
+}

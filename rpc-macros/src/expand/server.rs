@@ -1,0 +1,230 @@
+//! The callee's side: one function a method, and the table that finds it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+
+use super::{Scope, contract};
+use crate::model::{Argument, Method, Passing};
+use crate::names;
+
+/// ```text
+/// Output  impl<S: Shop> ShopServer<S> { pub fn new(service: S) -> Self; pub fn shared(service: Arc<S>) -> Self; }
+///         impl<S: Shop> Service for ShopServer<S> {
+///             fn contract(&self) -> &'static Contract { &__CONTRACT }
+///             fn handler(&self, method: usize) -> Handler { [__pay::<S>, __quote::<S>][method](self.0.clone()) }
+///         }
+///         fn __pay<S: Shop>(service: Arc<S>) -> Handler { .. }
+///         fn __quote<S: Shop>(service: Arc<S>) -> Handler { .. }
+/// ```
+pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
+    let constructors = constructors(scope);
+    let service = service(scope);
+    let handlers = scope.service.methods.iter().map(|method| handler(scope, method));
+    quote!(#constructors #service #(#handlers)*)
+}
+
+fn constructors(scope: &Scope<'_>) -> TokenStream {
+    let Scope { implementation, server, .. } = scope;
+    let vis = &scope.service.item.vis;
+    let (generics, server_type, where_clause, phantom) = (scope.server_generics(), scope.server_type(), scope.where_clause(), scope.phantom());
+    let parameters = scope.parameters();
+    let title = server.to_string();
+    quote! {
+        impl #generics #server_type #where_clause {
+            /// Serves this implementation.
+            #[must_use]
+            #vis fn new(service: #implementation) -> Self {
+                Self(__rpc::Arc::new(service) #phantom)
+            }
+
+            /// Serves an implementation that others hold too.
+            #[must_use]
+            #vis fn shared(service: __rpc::Arc<#implementation>) -> Self {
+                Self(service #phantom)
+            }
+        }
+
+        impl<#implementation #(, #parameters)*> ::core::fmt::Debug for #server_type {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(#title)
+            }
+        }
+    }
+}
+
+fn service(scope: &Scope<'_>) -> TokenStream {
+    let Scope { library, implementation, .. } = scope;
+    let (generics, server_type, where_clause) = (scope.server_generics(), scope.server_type(), scope.where_clause());
+    let parameters = scope.parameters();
+    let functions = contract::sorted(scope).into_iter().map(|method| {
+        let (cfgs, function) = (method.cfgs(), names::hidden(method.ident()));
+        quote!(#(#cfgs)* #function::<#implementation #(, #parameters)*>)
+    });
+    quote! {
+        impl #generics #server_type #where_clause {
+            const __HANDLERS: &'static [fn(__rpc::Arc<#implementation>) -> __rpc::Handler] = &[#(#functions),*];
+        }
+
+        impl #generics #library::Service for #server_type #where_clause {
+            fn contract(&self) -> &'static __rpc::Contract {
+                &__CONTRACT
+            }
+
+            fn handler(&self, method: ::core::primitive::usize) -> __rpc::Handler {
+                Self::__HANDLERS[method](__rpc::Arc::clone(&self.0))
+            }
+        }
+    }
+}
+
+/// ```text
+/// Output  fn __quote<S: Shop>(service: Arc<S>) -> Handler { Box::pin(async move { loop {
+///             let request = next().await;
+///             match request.arguments::<(Cart,)>() {
+///                 Ok((cart,)) => request.returned(&Shop::quote(&*service, cart).await),
+///                 Err(error) => request.refused(error),
+///             }
+///         } }) }
+/// ```
+fn handler(scope: &Scope<'_>, method: &Method) -> TokenStream {
+    let names = Names::new();
+    let Names { service, request, .. } = &names;
+    let step = if method.options.blocking.is_some() { blocking(scope, method, &names) } else { waiting(scope, method, &names) };
+    let (cfgs, function) = (method.cfgs(), names::hidden(method.ident()));
+    let (generics, where_clause, implementation) = (scope.server_generics(), scope.where_clause(), &scope.implementation);
+    quote! {
+        #(#cfgs)*
+        fn #function #generics(#service: __rpc::Arc<#implementation>) -> __rpc::Handler #where_clause {
+            __rpc::Box::pin(async move {
+                loop {
+                    let #request = __rpc::next().await;
+                    #step
+                }
+            })
+        }
+    }
+}
+
+/// The handler's own variables. They are at the macro's own place: an argument of the same name is another variable.
+struct Names {
+    service: Ident,
+    request: Ident,
+    result: Ident,
+    error: Ident,
+}
+
+impl Names {
+    fn new() -> Self {
+        let name = |name| Ident::new(name, Span::mixed_site());
+        Self { service: name("service"), request: name("request"), result: name("result"), error: name("error") }
+    }
+}
+
+fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
+    let Names { request, error, .. } = names;
+    let Decoded { types, bindings } = Decoded::new(method);
+    let call = call(scope, method, names);
+    let finish = if method.options.oneway.is_some() {
+        quote!({ #call.await; #request.done() })
+    } else {
+        quote!(#request.returned(&#call.await))
+    };
+    quote! {
+        match #request.arguments::<#types>() {
+            ::core::result::Result::Ok(#bindings) => #finish,
+            ::core::result::Result::Err(#error) => #request.refused(#error),
+        }
+    }
+}
+
+/// ```text
+/// Output  let (request, result) = blocking(request, { let service = service.clone(); move |request| {
+///             match request.arguments::<(Cart,)>() { Ok((cart,)) => Ok(Shop::quote(&*service, cart)), Err(error) => Err(error) }
+///         } }).await;
+///         match result { Ok(Ok(result)) => request.returned(&result), Ok(Err(error)) | Err(error) => request.refused(error) }
+/// ```
+fn blocking(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
+    let Names { service, request, result, error } = names;
+    let Decoded { types, bindings } = Decoded::new(method);
+    let call = call(scope, method, names);
+    let returns = method.returns();
+    let library = scope.library;
+    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { quote!(#request.returned(&#result)) };
+    quote! {
+        let (#request, #result) = __rpc::blocking(#request, {
+            let #service = __rpc::Arc::clone(&#service);
+            move |#request: &__rpc::Request| -> ::core::result::Result<#returns, #library::Error> {
+                match #request.arguments::<#types>() {
+                    ::core::result::Result::Ok(#bindings) => ::core::result::Result::Ok(#call),
+                    ::core::result::Result::Err(#error) => ::core::result::Result::Err(#error),
+                }
+            }
+        })
+        .await;
+        match #result {
+            ::core::result::Result::Ok(::core::result::Result::Ok(#result)) => #finish,
+            ::core::result::Result::Ok(::core::result::Result::Err(#error)) | ::core::result::Result::Err(#error) => #request.refused(#error),
+        }
+    }
+}
+
+/// `<S as Shop>::pay(&*service, request.context(), order)`.
+fn call(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
+    let Names { service, request, .. } = names;
+    let (implementation, definition, ident) = (&scope.implementation, scope.definition(), method.ident());
+    let mut travelling = 0..;
+    let arguments = method.arguments.iter().map(|argument| match argument.passing {
+        Passing::Context => quote!(#request.context()),
+        _ => lent(argument, &binding(travelling.next().unwrap_or_default())),
+    });
+    quote!(<#implementation as #definition>::#ident(&*#service #(, #arguments)*))
+}
+
+/// The arguments as the request gives them.
+struct Decoded {
+    /// `(Cart, CowStr<'_>,)`.
+    types: TokenStream,
+    /// `(argument_0, argument_1,)`.
+    bindings: TokenStream,
+}
+
+impl Decoded {
+    fn new(method: &Method) -> Self {
+        let types = method.travelling().map(decoded);
+        let bindings = method.travelling().enumerate().map(|(place, _)| binding(place));
+        Self { types: quote!((#(#types,)*)), bindings: quote!((#(#bindings,)*)) }
+    }
+}
+
+fn binding(place: usize) -> Ident {
+    format_ident!("argument_{place}", span = Span::mixed_site())
+}
+
+/// ```text
+/// Input   &str        Cow<'_, str>  &[u8]      &T  &[T]    T
+/// Output  CowStr<'_>  CowStr<'_>    Bytes<'_>  T   Vec<T>  T
+/// ```
+fn decoded(argument: &Argument) -> TokenStream {
+    let ty = &argument.written.ty;
+    match &argument.passing {
+        Passing::Str | Passing::CowStr => quote!(__rpc::CowStr<'_>),
+        Passing::Bytes | Passing::CowBytes => quote!(__rpc::Bytes<'_>),
+        Passing::Reference(inner) => quote!(#inner),
+        Passing::Slice(item) => quote_spanned!(item.span()=> __rpc::Vec<#item>),
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(#ty),
+    }
+}
+
+/// ```text
+/// Input   &str     Cow<'_, str>  &[u8]    &T  &[T]  T
+/// Output  &name.0  name.0        &name.0  &name     name
+/// ```
+fn lent(argument: &Argument, name: &Ident) -> TokenStream {
+    match argument.passing {
+        Passing::Str | Passing::Bytes => quote!(&#name.0),
+        Passing::CowStr | Passing::CowBytes => quote!(#name.0),
+        Passing::Reference(_) | Passing::Slice(_) => quote!(&#name),
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(#name),
+    }
+}

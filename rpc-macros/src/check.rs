@@ -2,11 +2,11 @@
 //!
 //! Nothing here stops at the first error, and no mistake is reported twice.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, FnArg, GenericParam, ItemTrait, Lifetime, Meta, Pat, Path, Receiver, ReceiverKind, ReturnType, Safety, TraitItem, Type, TypeFnPtr, TypeImplTrait,
+    FnArg, GenericParam, ItemTrait, Lifetime, Pat, Path, Receiver, ReceiverKind, ReturnType, Safety, TraitItem, Type, TypeFnPtr, TypeImplTrait,
     TypeInfer, TypeNever, TypeParamBound, TypePtr, TypeReference, TypeTraitObject,
 };
 
@@ -33,8 +33,9 @@ pub(crate) fn service(service: &Service, errors: &mut Errors) {
     for item in &service.item.items {
         other_item(item, errors);
     }
+    let lifetimes = service.item.generics.lifetimes().next().is_some();
     for method in &service.methods {
-        self::method(method, errors);
+        self::method(method, lifetimes, errors);
     }
     duplicates(&service.methods, errors);
 }
@@ -70,28 +71,22 @@ fn other_item(item: &TraitItem, errors: &mut Errors) {
     }
 }
 
-fn method(method: &Method, errors: &mut Errors) {
+/// `lifetimes`: the trait declares some, which was reported; so what names them is not.
+fn method(method: &Method, lifetimes: bool, errors: &mut Errors) {
     let signature = &method.item.sig;
-    attributes(&method.item.attrs, errors);
+    for attribute in &method.conditional {
+        errors.at(attribute, "`#[rpc(..)]` cannot be conditional: write the method twice, each under its own `#[cfg(..)]`");
+    }
     qualifiers(method, errors);
     asyncness(method, errors);
-    let lifetimes = generics(method, errors);
+    let lifetimes = generics(method, errors) || lifetimes;
     match signature.inputs.first() {
         Some(FnArg::Receiver(receiver)) => self::receiver(receiver, lifetimes, errors),
-        _ => errors.at(&signature.ident, format!("a service is called through a reference: write `{}(&self, ..)`", signature.ident)),
+        _ => errors.at(&signature.ident, format!("a method is called on a service: write `{}(&self, ..)`", signature.ident)),
     }
     arguments(method, lifetimes, errors);
     output(method, lifetimes, errors);
     options(method, errors);
-}
-
-fn attributes(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("cfg_attr")) {
-        let Meta::List(list) = &attribute.meta else { continue };
-        if list.tokens.clone().into_iter().any(|token| matches!(token, TokenTree::Ident(word) if word == "rpc")) {
-            errors.at(attribute, "`#[rpc(..)]` cannot be conditional: write the method twice, each under its own `#[cfg(..)]`");
-        }
-    }
 }
 
 fn qualifiers(method: &Method, errors: &mut Errors) {
@@ -100,7 +95,7 @@ fn qualifiers(method: &Method, errors: &mut Errors) {
         errors.at(token, "remove `default`: a method with a body is a default already");
     }
     if let Some(token) = &signature.constness {
-        errors.at(token, "a method of a service runs on the server: remove `const`");
+        errors.at(token, format!("a method of a service runs when it is called: write `async fn {}`", signature.ident));
     }
     if let Safety::Unsafe(_) | Safety::Safe(_) = &signature.safety {
         errors.at(&signature.safety, "a caller in another process can keep no safety promise: remove it, and check the arguments instead");
@@ -119,7 +114,7 @@ fn asyncness(method: &Method, errors: &mut Errors) {
     let name = &signature.ident;
     match (&signature.asyncness, &method.options.blocking) {
         (Some(token), Some(_)) => errors.at(token, format!("a blocking method is a plain `fn`: remove `async`, or `blocking` if `{name}` awaits")),
-        (None, None) if !matches!(method.output, Output::Stream(_)) => {
+        (None, None) if !matches!(method.output, Output::Stream(_)) && signature.constness.is_none() => {
             errors.at(signature.fn_token, format!("write `async fn {name}`, or mark it `#[rpc(blocking)]` if it blocks its thread"));
         }
         _ => {}
@@ -240,9 +235,9 @@ fn options(method: &Method, errors: &mut Errors) {
 fn duplicates(methods: &[Method], errors: &mut Errors) {
     for (place, method) in methods.iter().enumerate() {
         let name = method.wire_name();
-        let conditional = !method.cfgs().is_empty();
-        let before = methods.iter().take(place).find(|before| before.wire_name() == name && !(conditional && !before.cfgs().is_empty()));
-        let Some(before) = before else { continue };
+        let always = method.cfgs().is_empty();
+        let mut before = methods.iter().take(place).filter(|before| before.wire_name() == name);
+        let Some(before) = before.find(|before| always || before.cfgs().is_empty()) else { continue };
         let message = format!("`{}` already has the wire name `{name}`: write `#[rpc(name = \"..\")]` to give this one another", before.ident());
         match &method.options.name {
             Some(written) => errors.at(written, message),
@@ -272,6 +267,13 @@ fn travels(ty: &Type, role: Role, errors: &mut Errors) {
     if let Some(error) = travels.fault {
         errors.add(error);
     }
+}
+
+/// Whether nothing speaks against a type as a return type.
+pub(crate) fn may_be_returned(ty: &Type) -> bool {
+    let mut errors = Errors::default();
+    travels(ty, Role::Returned { lifetimes: false }, &mut errors);
+    errors.into_error().is_none()
 }
 
 struct Travels {

@@ -1,8 +1,9 @@
 //! The caller's side: one inherent method for each of the trait's, and what makes it a handle.
 
 use proc_macro2::TokenStream;
-use quote::quote;
-use syn::Ident;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, Type};
 
 use super::{Scope, contract};
 use crate::model::{Argument, Method, Output, Passing, carried, docs};
@@ -26,7 +27,7 @@ pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
 }
 
 /// Left out where the trait has a method of that name: the trait's methods win, always.
-pub(super) fn constructors(scope: &Scope<'_>) -> TokenStream {
+fn constructors(scope: &Scope<'_>) -> TokenStream {
     let Scope { library, server, service, .. } = scope;
     let (vis, definition, phantom) = (&service.item.vis, scope.definition(), scope.phantom());
     let connect = (!service.has_method("connect")).then(|| {
@@ -55,32 +56,30 @@ pub(super) fn constructors(scope: &Scope<'_>) -> TokenStream {
     quote!(#connect #local)
 }
 
-/// A handle holds no value of the trait's parameters, so none of this asks anything of them.
-pub(super) fn handle(scope: &Scope<'_>) -> TokenStream {
+fn handle(scope: &Scope<'_>) -> TokenStream {
     let Scope { library, client, .. } = scope;
-    let (client_type, phantom, parameters) = (scope.client_type(), scope.phantom(), scope.parameters());
-    let generics = (!parameters.is_empty()).then(|| quote!(<#(#parameters),*>));
+    let (client_type, phantom, generics, where_clause) = (scope.client_type(), scope.phantom(), scope.client_generics(), scope.where_clause());
     let title = client.to_string();
     quote! {
-        impl #generics ::core::clone::Clone for #client_type {
+        impl #generics ::core::clone::Clone for #client_type #where_clause {
             fn clone(&self) -> Self {
                 Self(::core::clone::Clone::clone(&self.0) #phantom)
             }
         }
 
-        impl #generics ::core::fmt::Debug for #client_type {
+        impl #generics ::core::fmt::Debug for #client_type #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_tuple(#title).field(&self.0).finish()
             }
         }
 
-        impl #generics ::core::convert::From<#library::Client> for #client_type {
+        impl #generics ::core::convert::From<#library::Client> for #client_type #where_clause {
             fn from(client: #library::Client) -> Self {
                 Self(client #phantom)
             }
         }
 
-        impl #generics ::core::ops::Deref for #client_type {
+        impl #generics ::core::ops::Deref for #client_type #where_clause {
             type Target = #library::Client;
             fn deref(&self) -> &#library::Client {
                 &self.0
@@ -104,7 +103,7 @@ fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
 }
 
 /// All of the method but its body.
-pub(super) fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
+fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let library = scope.library;
     let vis = &scope.service.item.vis;
     let attributes = carried(&method.item.attrs);
@@ -134,21 +133,26 @@ fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
         Output::Nothing => quote!(::core::result::Result<(), #library::Error>),
         Output::Value(ty) | Output::Stream(ty) => quote!(::core::result::Result<#ty, #library::Error>),
         Output::Result(value, error) => quote!(::core::result::Result<#value, #library::CallError<#error>>),
-        Output::NamedResult(ty) => quote!(<#ty as __rpc::Fallible>::Called),
+        Output::NamedResult(ty) => quote_spanned!(ty.span()=> <#ty as __rpc::Fallible>::Called),
     }
 }
 
 /// One place of the tuple: arguments are encoded where they stand, by reference.
 fn encoded(argument: &Argument) -> TokenStream {
     let Some(name) = &argument.name else { return TokenStream::new() };
-    reference(&argument.passing, name)
-}
-
-fn reference(passing: &Passing, name: &Ident) -> TokenStream {
-    match passing {
-        Passing::Str | Passing::Reference(_) | Passing::Slice(_) => quote!(#name),
+    match &argument.passing {
+        Passing::Str => quote!(#name),
+        Passing::Reference(inner) => itself(inner, &quote!(#name)),
+        Passing::Slice(item) => quote_spanned!(item.span()=> __rpc::items::<<#item as __rpc::Argument<'_>>::Itself>(#name)),
         Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
         Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
-        Passing::Value | Passing::CowStr | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(&#name),
+        Passing::CowStr => quote!(&#name),
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => itself(&argument.written.ty, &quote!(&#name)),
     }
+}
+
+/// `<T as Argument<'_>>::itself(&name)`, which is `&name`, at the user's own place.
+fn itself(ty: &Type, reference: &TokenStream) -> TokenStream {
+    let name = reference;
+    quote_spanned!(ty.span()=> <#ty as __rpc::Argument<'_>>::itself(#name))
 }

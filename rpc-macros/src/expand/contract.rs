@@ -3,8 +3,8 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::visit::{self, Visit};
-use syn::{Lifetime, Path, Type};
+use syn::visit::Visit;
+use syn::{Lifetime, Type};
 
 use super::Scope;
 use crate::model::{Method, Output, bare, docs};
@@ -143,21 +143,13 @@ fn is_known(ty: &Type) -> bool {
 
 /// Whether the type names a parameter of the trait, or a lifetime.
 fn depends(scope: &Scope<'_>, ty: &Type) -> bool {
-    struct Find<'a> {
-        parameters: Vec<&'a Ident>,
-        found: bool,
-    }
-    impl<'ast> Visit<'ast> for Find<'_> {
-        fn visit_path(&mut self, path: &'ast Path) {
-            self.found |= path.segments.first().is_some_and(|segment| self.parameters.contains(&&segment.ident));
-            visit::visit_path(self, path);
-        }
+    struct Lifetimes(bool);
+    impl<'ast> Visit<'ast> for Lifetimes {
         fn visit_lifetime(&mut self, _: &'ast Lifetime) {
-            self.found = true;
+            self.0 = true;
         }
     }
-    let mut find = Find { parameters: scope.parameters(), found: false };
-    find.visit_type(ty);
-    // A macro's tokens are not paths.
-    find.found || matches!(ty.to_token_stream(), tokens if find.parameters.iter().any(|name| names::mentions(tokens.clone(), name)))
+    let mut lifetimes = Lifetimes(false);
+    lifetimes.visit_type(ty);
+    lifetimes.0 || scope.parameters().into_iter().any(|parameter| names::mentions(ty.to_token_stream(), parameter))
 }

@@ -2,10 +2,11 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Type;
 use syn::spanned::Spanned;
 
 use super::{Scope, contract};
-use crate::model::{Argument, Method, Passing};
+use crate::model::{Argument, Method, Output, Passing};
 use crate::names;
 
 /// ```text
@@ -28,7 +29,7 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
     let Scope { implementation, server, .. } = scope;
     let vis = &scope.service.item.vis;
     let (generics, server_type, where_clause, phantom) = (scope.server_generics(), scope.server_type(), scope.where_clause(), scope.phantom());
-    let parameters = scope.parameters();
+    let bounded = scope.bounded_parameters();
     let title = server.to_string();
     quote! {
         impl #generics #server_type #where_clause {
@@ -45,7 +46,7 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
             }
         }
 
-        impl<#implementation #(, #parameters)*> ::core::fmt::Debug for #server_type {
+        impl<#implementation #(, #bounded)*> ::core::fmt::Debug for #server_type #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(#title)
             }
@@ -124,11 +125,11 @@ impl Names {
 fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { request, error, .. } = names;
     let Decoded { types, bindings } = Decoded::new(method);
-    let call = call(scope, method, names);
+    let (call, returned) = (call(scope, method, names), returned(method));
     let finish = if method.options.oneway.is_some() {
         quote!({ #call.await; #request.done() })
     } else {
-        quote!(#request.returned(&#call.await))
+        quote!(#request.returned::<#returned>(&#call.await))
     };
     quote! {
         match #request.arguments::<#types>() {
@@ -148,9 +149,9 @@ fn blocking(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { service, request, result, error } = names;
     let Decoded { types, bindings } = Decoded::new(method);
     let call = call(scope, method, names);
-    let returns = method.returns();
+    let (returns, returned) = (method.returns(), returned(method));
     let library = scope.library;
-    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { quote!(#request.returned(&#result)) };
+    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { quote!(#request.returned::<#returned>(&#result)) };
     quote! {
         let (#request, #result) = __rpc::blocking(#request, {
             let #service = __rpc::Arc::clone(&#service);
@@ -210,9 +211,30 @@ fn decoded(argument: &Argument) -> TokenStream {
     match &argument.passing {
         Passing::Str | Passing::CowStr => quote!(__rpc::CowStr<'_>),
         Passing::Bytes | Passing::CowBytes => quote!(__rpc::Bytes<'_>),
-        Passing::Reference(inner) => quote!(#inner),
-        Passing::Slice(item) => quote_spanned!(item.span()=> __rpc::Vec<#item>),
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(#ty),
+        Passing::Reference(inner) => sent(inner),
+        Passing::Slice(item) => {
+            let item = sent(item);
+            quote!(__rpc::Vec<#item>)
+        }
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => sent(ty),
+    }
+}
+
+/// `<T as Argument<'_>>::Itself`, which is `T`, at the user's own place.
+fn sent(ty: &Type) -> TokenStream {
+    quote_spanned!(ty.span()=> <#ty as __rpc::Argument<'_>>::Itself)
+}
+
+/// The same for what is returned, and for each half of a `Result`.
+fn returned(method: &Method) -> TokenStream {
+    let itself = |ty: &Type| quote_spanned!(ty.span()=> <#ty as __rpc::Reply>::Itself);
+    match &method.output {
+        Output::Nothing => quote!(()),
+        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => itself(ty),
+        Output::Result(value, error) => {
+            let (value, error) = (itself(value), itself(error));
+            quote!(::core::result::Result<#value, #error>)
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Type};
 
 use super::{Scope, contract};
 use crate::model::{Argument, Method, Output, Passing, carried, docs};
@@ -92,7 +91,7 @@ fn handle(scope: &Scope<'_>) -> TokenStream {
 /// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>;
 ///
 /// Output  pub fn pay(&self, order: Order) -> Call<'_, Result<Receipt, CallError<PayError>>> {
-///             self.0.__call(&__CONTRACT, __Number::__pay as usize, &(&order,))
+///             self.0.__call(&__CONTRACT, __Number::__pay as usize, &(argument::<Order>().lend(&order),))
 ///         }
 /// ```
 fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
@@ -142,17 +141,14 @@ fn encoded(argument: &Argument) -> TokenStream {
     let Some(name) = &argument.name else { return TokenStream::new() };
     match &argument.passing {
         Passing::Str => quote!(#name),
-        Passing::Reference(inner) => itself(inner, &quote!(#name)),
-        Passing::Slice(item) => quote_spanned!(item.span()=> __rpc::items::<<#item as __rpc::Argument<'_>>::Itself>(#name)),
+        Passing::Reference(inner) => quote!(__rpc::Passes::lend(__rpc::argument::<#inner>(), #name)),
+        Passing::Slice(item) => quote!(__rpc::Passes::lend_all(__rpc::argument::<#item>(), #name)),
         Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
         Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
         Passing::CowStr => quote!(&#name),
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => itself(&argument.written.ty, &quote!(&#name)),
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => {
+            let ty = &argument.written.ty;
+            quote!(__rpc::Passes::lend(__rpc::argument::<#ty>(), &#name))
+        }
     }
-}
-
-/// `<T as Argument<'_>>::itself(&name)`, which is `&name`, at the user's own place.
-fn itself(ty: &Type, reference: &TokenStream) -> TokenStream {
-    let name = reference;
-    quote_spanned!(ty.span()=> <#ty as __rpc::Argument<'_>>::itself(#name))
 }

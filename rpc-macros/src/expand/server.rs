@@ -1,9 +1,7 @@
 //! The callee's side: one function a method, and the table that finds it.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::Type;
-use syn::spanned::Spanned;
+use quote::{format_ident, quote};
 
 use super::{Scope, contract};
 use crate::model::{Argument, Method, Output, Passing};
@@ -82,8 +80,8 @@ fn service(scope: &Scope<'_>) -> TokenStream {
 /// ```text
 /// Output  fn __quote<S: Shop>(service: Arc<S>) -> Handler { Box::pin(async move { loop {
 ///             let request = next().await;
-///             match request.arguments::<(Cart,)>() {
-///                 Ok((cart,)) => request.returned(&Shop::quote(&*service, cart).await),
+///             match arguments(&request, (argument::<Cart>(),)) {
+///                 Ok((cart,)) => request.returned(&reply::<Quote>().lend(&Shop::quote(&*service, cart).await)),
 ///                 Err(error) => request.refused(error),
 ///             }
 ///         } }) }
@@ -125,14 +123,14 @@ impl Names {
 fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { request, error, .. } = names;
     let Decoded { types, bindings } = Decoded::new(method);
-    let (call, returned) = (call(scope, method, names), returned(method));
+    let call = call(scope, method, names);
     let finish = if method.options.oneway.is_some() {
         quote!({ #call.await; #request.done() })
     } else {
-        quote!(#request.returned::<#returned>(&#call.await))
+        lend(method, request, &quote!(#call.await))
     };
     quote! {
-        match #request.arguments::<#types>() {
+        match __rpc::arguments(&#request, #types) {
             ::core::result::Result::Ok(#bindings) => #finish,
             ::core::result::Result::Err(#error) => #request.refused(#error),
         }
@@ -141,22 +139,22 @@ fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
 
 /// ```text
 /// Output  let (request, result) = blocking(request, { let service = service.clone(); move |request| {
-///             match request.arguments::<(Cart,)>() { Ok((cart,)) => Ok(Shop::quote(&*service, cart)), Err(error) => Err(error) }
+///             match arguments(request, (argument::<Cart>(),)) { Ok((cart,)) => Ok(Shop::quote(&*service, cart)), Err(error) => Err(error) }
 ///         } }).await;
-///         match result { Ok(Ok(result)) => request.returned(&result), Ok(Err(error)) | Err(error) => request.refused(error) }
+///         match result { Ok(Ok(result)) => request.returned(&reply::<Quote>().lend(&result)), Ok(Err(error)) | Err(error) => request.refused(error) }
 /// ```
 fn blocking(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { service, request, result, error } = names;
     let Decoded { types, bindings } = Decoded::new(method);
     let call = call(scope, method, names);
-    let (returns, returned) = (method.returns(), returned(method));
+    let returns = method.returns();
     let library = scope.library;
-    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { quote!(#request.returned::<#returned>(&#result)) };
+    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { lend(method, request, &quote!(#result)) };
     quote! {
         let (#request, #result) = __rpc::blocking(#request, {
             let #service = __rpc::Arc::clone(&#service);
             move |#request: &__rpc::Request| -> ::core::result::Result<#returns, #library::Error> {
-                match #request.arguments::<#types>() {
+                match __rpc::arguments(#request, #types) {
                     ::core::result::Result::Ok(#bindings) => ::core::result::Result::Ok(#call),
                     ::core::result::Result::Err(#error) => ::core::result::Result::Err(#error),
                 }
@@ -184,7 +182,7 @@ fn call(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
 
 /// The arguments as the request gives them.
 struct Decoded {
-    /// `(Cart, CowStr<'_>,)`.
+    /// `(argument::<Cart>(), argument::<CowStr<'_>>(),)`.
     types: TokenStream,
     /// `(argument_0, argument_1,)`.
     bindings: TokenStream,
@@ -203,39 +201,32 @@ fn binding(place: usize) -> Ident {
 }
 
 /// ```text
-/// Input   &str        Cow<'_, str>  &[u8]      &T  &[T]    T
-/// Output  CowStr<'_>  CowStr<'_>    Bytes<'_>  T   Vec<T>  T
+/// Input   &str                       Cow<'_, str>  &[u8]                     &T                &[T]                     T
+/// Output  argument::<CowStr<'_>>()   the same      argument::<Bytes<'_>>()   argument::<T>()   argument::<T>().many()   argument::<T>()
 /// ```
 fn decoded(argument: &Argument) -> TokenStream {
     let ty = &argument.written.ty;
     match &argument.passing {
-        Passing::Str | Passing::CowStr => quote!(__rpc::CowStr<'_>),
-        Passing::Bytes | Passing::CowBytes => quote!(__rpc::Bytes<'_>),
-        Passing::Reference(inner) => sent(inner),
-        Passing::Slice(item) => {
-            let item = sent(item);
-            quote!(__rpc::Vec<#item>)
-        }
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => sent(ty),
+        Passing::Str | Passing::CowStr => quote!(__rpc::argument::<__rpc::CowStr<'_>>()),
+        Passing::Bytes | Passing::CowBytes => quote!(__rpc::argument::<__rpc::Bytes<'_>>()),
+        Passing::Reference(inner) => quote!(__rpc::argument::<#inner>()),
+        Passing::Slice(item) => quote!(__rpc::Passes::many(__rpc::argument::<#item>())),
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(__rpc::argument::<#ty>()),
     }
 }
 
-/// `<T as Argument<'_>>::Itself`, which is `T`, at the user's own place.
-fn sent(ty: &Type) -> TokenStream {
-    quote_spanned!(ty.span()=> <#ty as __rpc::Argument<'_>>::Itself)
-}
-
-/// The same for what is returned, and for each half of a `Result`.
-fn returned(method: &Method) -> TokenStream {
-    let itself = |ty: &Type| quote_spanned!(ty.span()=> <#ty as __rpc::Reply>::Itself);
-    match &method.output {
-        Output::Nothing => quote!(()),
-        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => itself(ty),
-        Output::Result(value, error) => {
-            let (value, error) = (itself(value), itself(error));
-            quote!(::core::result::Result<#value, #error>)
-        }
-    }
+/// ```text
+/// Input   Quote                            Result<Receipt, PayError>
+/// Output  reply::<Quote>().lend(&value)    reply::<Receipt>().lend_result(reply::<PayError>(), &value)
+/// ```
+/// Ends the request with it.
+fn lend(method: &Method, request: &Ident, value: &TokenStream) -> TokenStream {
+    let lent = match &method.output {
+        Output::Nothing => quote!(#value),
+        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => quote!(__rpc::Returns::lend(__rpc::reply::<#ty>(), &#value)),
+        Output::Result(ok, error) => quote!(__rpc::Returns::lend_result(__rpc::reply::<#ok>(), __rpc::reply::<#error>(), &#value)),
+    };
+    quote!(#request.returned(&#lent))
 }
 
 /// ```text

@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
+use super::types::Way;
 use super::{Scope, contract};
 use crate::model::{Argument, Method, Output, Passing, carried, docs};
 
@@ -97,7 +98,7 @@ fn handle(scope: &Scope<'_>) -> TokenStream {
 fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let signature = signature(scope, method);
     let number = contract::number(method);
-    let values = method.travelling().map(encoded);
+    let values = method.travelling().map(|argument| encoded(scope, method, argument));
     quote!(#signature { self.0.__call(&__CONTRACT, #number, &(#(#values,)*)) })
 }
 
@@ -137,18 +138,25 @@ fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
 }
 
 /// One place of the tuple: arguments are encoded where they stand, by reference.
-fn encoded(argument: &Argument) -> TokenStream {
+fn encoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStream {
+    let stand_in = |ty| scope.types.stand_in(scope, Way::Argument, ty, method);
     let Some(name) = &argument.name else { return TokenStream::new() };
     match &argument.passing {
         Passing::Str => quote!(#name),
-        Passing::Reference(inner) => quote!(__rpc::Passes::lend(__rpc::argument::<#inner>(), #name)),
-        Passing::Slice(item) => quote!(__rpc::Passes::lend_all(__rpc::argument::<#item>(), #name)),
+        Passing::Reference(inner) => {
+            let ty = stand_in(inner);
+            quote!(__rpc::Passes::lend(#ty, #name))
+        },
+        Passing::Slice(item) => {
+            let ty = stand_in(item);
+            quote!(__rpc::Passes::lend_all(#ty, #name))
+        },
         Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
         Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
         Passing::CowStr => quote!(&#name),
         Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => {
-            let ty = &argument.written.ty;
-            quote!(__rpc::Passes::lend(__rpc::argument::<#ty>(), &#name))
+            let ty = stand_in(&argument.written.ty);
+            quote!(__rpc::Passes::lend(#ty, &#name))
         }
     }
 }

@@ -16,11 +16,13 @@ use crate::model::{Method, Service};
 pub(super) fn expand(service: &Service) -> TokenStream {
     let ItemTrait { attrs, vis, ident, generics, .. } = &service.item;
     let where_clause = &generics.where_clause;
+    // Else the compiler would propose, for each type it cannot find, to make it a parameter of the trait.
+    let empty = generics.params.is_empty().then(|| quote!(<>));
     let supertraits = supertraits(&service.item);
     let methods = service.methods.iter().map(method);
     quote! {
         #(#attrs)*
-        #vis trait #ident #generics: #(#supertraits)+* #where_clause {
+        #vis trait #ident #empty #generics: #(#supertraits)+* #where_clause {
             #(#methods)*
         }
     }

@@ -8,12 +8,14 @@ mod contract;
 mod definition;
 mod fallback;
 mod server;
+mod types;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::visit::{self, Visit};
 use syn::{GenericParam, Item, ItemTrait, Path, TypeParam, WherePredicate};
 
+use self::types::Types;
 use crate::args::ServiceArguments;
 use crate::check;
 use crate::errors::Errors;
@@ -59,9 +61,10 @@ fn valid(service: &Service) -> TokenStream {
     let definition = definition::expand(service);
     let structs = structs(&scope);
     let contract = contract::expand(&scope);
+    let types = scope.types.expand(&scope);
     let server = server::expand(&scope);
     let client = client::expand(&scope);
-    let hidden = hidden(&scope, &quote!(#contract #server #client));
+    let hidden = hidden(&scope, &quote!(#contract #types #server #client));
     quote!(#definition #structs #hidden)
 }
 
@@ -73,6 +76,7 @@ struct Scope<'a> {
     client: Ident,
     /// The type parameter that stands for the implementation.
     implementation: Ident,
+    types: Types<'a>,
 }
 
 impl<'a> Scope<'a> {
@@ -86,6 +90,7 @@ impl<'a> Scope<'a> {
             server: names::joined(ident, "Server"),
             client: names::joined(ident, "Client"),
             implementation: names::unused(quote!(#header #(#functions)*)),
+            types: Types::new(&service.methods),
         }
     }
 

@@ -3,6 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
+use super::types::Way;
 use super::{Scope, contract};
 use crate::model::{Argument, Method, Output, Passing};
 use crate::names;
@@ -122,12 +123,12 @@ impl Names {
 
 fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { request, error, .. } = names;
-    let Decoded { types, bindings } = Decoded::new(method);
+    let Decoded { types, bindings } = Decoded::new(scope, method);
     let call = call(scope, method, names);
     let finish = if method.options.oneway.is_some() {
         quote!({ #call.await; #request.done() })
     } else {
-        lend(method, request, &quote!(#call.await))
+        returned(scope, method, request, &quote!(#call.await))
     };
     quote! {
         match __rpc::arguments(&#request, #types) {
@@ -145,11 +146,11 @@ fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
 /// ```
 fn blocking(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { service, request, result, error } = names;
-    let Decoded { types, bindings } = Decoded::new(method);
+    let Decoded { types, bindings } = Decoded::new(scope, method);
     let call = call(scope, method, names);
     let returns = method.returns();
     let library = scope.library;
-    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { lend(method, request, &quote!(#result)) };
+    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { returned(scope, method, request, &quote!(#result)) };
     quote! {
         let (#request, #result) = __rpc::blocking(#request, {
             let #service = __rpc::Arc::clone(&#service);
@@ -175,7 +176,7 @@ fn call(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let mut travelling = 0..;
     let arguments = method.arguments.iter().map(|argument| match argument.passing {
         Passing::Context => quote!(#request.context()),
-        _ => lent(argument, &binding(travelling.next().unwrap_or_default())),
+        _ => handed_over(argument, &binding(travelling.next().unwrap_or_default())),
     });
     quote!(<#implementation as #definition>::#ident(&*#service #(, #arguments)*))
 }
@@ -189,8 +190,8 @@ struct Decoded {
 }
 
 impl Decoded {
-    fn new(method: &Method) -> Self {
-        let types = method.travelling().map(decoded);
+    fn new(scope: &Scope<'_>, method: &Method) -> Self {
+        let types = method.travelling().map(|argument| decoded(scope, method, argument));
         let bindings = method.travelling().enumerate().map(|(place, _)| binding(place));
         Self { types: quote!((#(#types,)*)), bindings: quote!((#(#bindings,)*)) }
     }
@@ -204,14 +205,18 @@ fn binding(place: usize) -> Ident {
 /// Input   &str                       Cow<'_, str>  &[u8]                     &T                &[T]                     T
 /// Output  argument::<CowStr<'_>>()   the same      argument::<Bytes<'_>>()   argument::<T>()   argument::<T>().many()   argument::<T>()
 /// ```
-fn decoded(argument: &Argument) -> TokenStream {
+fn decoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStream {
+    let stand_in = |ty| scope.types.stand_in(scope, Way::Argument, ty, method);
     let ty = &argument.written.ty;
     match &argument.passing {
         Passing::Str | Passing::CowStr => quote!(__rpc::argument::<__rpc::CowStr<'_>>()),
         Passing::Bytes | Passing::CowBytes => quote!(__rpc::argument::<__rpc::Bytes<'_>>()),
-        Passing::Reference(inner) => quote!(__rpc::argument::<#inner>()),
-        Passing::Slice(item) => quote!(__rpc::Passes::many(__rpc::argument::<#item>())),
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(__rpc::argument::<#ty>()),
+        Passing::Reference(inner) => stand_in(inner),
+        Passing::Slice(item) => {
+            let item = stand_in(item);
+            quote!(__rpc::Passes::many(#item))
+        },
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => stand_in(ty),
     }
 }
 
@@ -220,20 +225,27 @@ fn decoded(argument: &Argument) -> TokenStream {
 /// Output  reply::<Quote>().lend(&value)    reply::<Receipt>().lend_result(reply::<PayError>(), &value)
 /// ```
 /// Ends the request with it.
-fn lend(method: &Method, request: &Ident, value: &TokenStream) -> TokenStream {
-    let lent = match &method.output {
+fn returned(scope: &Scope<'_>, method: &Method, request: &Ident, value: &TokenStream) -> TokenStream {
+    let stand_in = |ty| scope.types.stand_in(scope, Way::Reply, ty, method);
+    let value = match &method.output {
         Output::Nothing => quote!(#value),
-        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => quote!(__rpc::Returns::lend(__rpc::reply::<#ty>(), &#value)),
-        Output::Result(ok, error) => quote!(__rpc::Returns::lend_result(__rpc::reply::<#ok>(), __rpc::reply::<#error>(), &#value)),
+        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => {
+            let ty = stand_in(ty);
+            quote!(__rpc::Returns::lend(#ty, &#value))
+        }
+        Output::Result(ok, error) => {
+            let (ok, error) = (stand_in(ok), stand_in(error));
+            quote!(__rpc::Returns::lend_result(#ok, #error, &#value))
+        }
     };
-    quote!(#request.returned(&#lent))
+    quote!(#request.returned(&#value))
 }
 
 /// ```text
 /// Input   &str     Cow<'_, str>  &[u8]    &T  &[T]  T
 /// Output  &name.0  name.0        &name.0  &name     name
 /// ```
-fn lent(argument: &Argument, name: &Ident) -> TokenStream {
+fn handed_over(argument: &Argument, name: &Ident) -> TokenStream {
     match argument.passing {
         Passing::Str | Passing::Bytes => quote!(&#name.0),
         Passing::CowStr | Passing::CowBytes => quote!(#name.0),

@@ -1,6 +1,6 @@
 //! The caller's side: one inherent method for each of the trait's, and what makes it a handle.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 
@@ -92,19 +92,30 @@ fn handle(scope: &Scope<'_>) -> TokenStream {
 /// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>;
 ///
 /// Output  pub fn pay(&self, order: Order) -> Call<'_, Result<Receipt, CallError<PayError>>> {
-///             self.0.__call(&__CONTRACT, __Number::__pay as usize, &(argument::<Order>().lend(&order),))
+///             Client::__call(&self.0, &__CONTRACT, __Number::__pay as usize, &(argument::<Order>().lend(&order),))
 ///         }
 /// ```
 fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let signature = signature(scope, method);
     let number = contract::number(method);
     let values = method.travelling().map(|argument| encoded(scope, method, argument));
-    quote!(#signature { self.0.__call(&__CONTRACT, #number, &(#(#values,)*)) })
+    let place = place(method);
+    let inner = quote!(&(#(#values,)*));
+    let client = quote!(&self.0);
+    let call = quote_spanned!(place=> __rpc::Client::__call(#client, &__CONTRACT, #number, #inner));
+    quote!(#signature { #call })
+}
+
+/// For a named `Result`, its place: what the compiler says of it in signature and body is then said once.
+fn place(method: &Method) -> Span {
+    match &method.output {
+        Output::NamedResult(ty) => ty.span(),
+        _ => Span::call_site(),
+    }
 }
 
 /// All of the method but its body.
 fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
-    let library = scope.library;
     let vis = &scope.service.item.vis;
     let attributes = carried(&method.item.attrs);
     let ident = method.ident();
@@ -117,9 +128,10 @@ fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
         quote!(#pattern: #ty)
     });
     let called = called(scope, method);
+    let call = quote_spanned!(place(method)=> __rpc::Call<'_, #called>);
     quote! {
         #own_docs #(#attributes)*
-        #vis fn #ident(&self #(, #arguments)*) -> #library::Call<'_, #called>
+        #vis fn #ident(&self #(, #arguments)*) -> #call
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
             methods: &[#(#entries),*],
             hash: __rpc::OnceLock::new(),
         };
+        struct __Result;
         #(#assertions)*
     }
 }
@@ -110,7 +111,8 @@ fn hash(service: &str, method: &Method) -> TokenStream {
 
 /// ```text
 /// Input   async fn pay(&self) -> Outcome;    // type Outcome = Result<Receipt, PayError>
-/// Output  const _: () = assert!(!Probe::<Outcome>::IS_RESULT, "`pay` returns a `Result` under another name: ..");
+/// Output  impl __Result { const __pay: bool = Probe::<Outcome>::IS_RESULT; }
+///         const _: () = assert!(!__Result::__pay, "`pay` returns a `Result` under another name: ..");
 /// ```
 /// Its caller would get a `Result` within a `Result`. Types that name a parameter of the trait cannot be asked; nor
 /// need the compiler be, where the name tells.
@@ -122,12 +124,19 @@ fn not_a_result(scope: &Scope<'_>, method: &Method) -> Option<TokenStream> {
     let cfgs = method.cfgs();
     let message = format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
     // Inherent items win over the trait's, which has to be in scope only here.
-    Some(quote_spanned! {ty.span()=>
+    let variant = number_variant(method);
+    let assertion = quote_spanned!(ty.span()=> ::core::assert!(!__Result::#variant, #message));
+    // The type stands in an `impl`: to a constant the compiler would propose a parameter of the type's name.
+    Some(quote! {
         #(#cfgs)*
-        const _: () = {
-            use __rpc::NotResult as _;
-            ::core::assert!(!__rpc::Probe::<#ty>::IS_RESULT, #message);
-        };
+        impl __Result {
+            const #variant: ::core::primitive::bool = {
+                use __rpc::NotResult as _;
+                __rpc::Probe::<#ty>::IS_RESULT
+            };
+        }
+        #(#cfgs)*
+        const _: () = #assertion;
     })
 }
 

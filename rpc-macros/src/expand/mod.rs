@@ -214,7 +214,7 @@ fn hidden(scope: &Scope<'_>, contents: &TokenStream) -> TokenStream {
     quote! {
         #(#cfgs)*
         #[allow(
-            unused, deprecated, missing_docs, non_camel_case_types, unreachable_pub, private_interfaces, private_bounds,
+            unused, deprecated, missing_docs, nonstandard_style, unreachable_pub, private_interfaces, private_bounds,
             elided_lifetimes_in_paths, single_use_lifetimes, unused_qualifications, unused_results, let_underscore_drop,
             clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
         )]

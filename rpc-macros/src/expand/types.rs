@@ -111,8 +111,10 @@ fn function(scope: &Scope<'_>, place: usize, Entry { way, ty, method, .. }: &Ent
     let (name, cfgs, constructor) = (name(*way, place), method.cfgs(), constructor(*way, ty));
     let (parameters, where_clause) = (scope.bounded_parameters(), scope.where_clause());
     let (first, last) = ends(ty);
+    // Lifetimes are hygienic, and the type may come from another macro.
+    let de = Lifetime::new("'de", Span::call_site());
     let (lifetime, open) = match way {
-        Way::Argument => (Some(quote!('de,)), quote_spanned!(first=> impl __rpc::Passes<'de, Value = )),
+        Way::Argument => (Some(quote!(#de,)), quote_spanned!(first=> impl __rpc::Passes<#de, Value = )),
         Way::Reply => (None, quote_spanned!(first=> impl __rpc::Returns<Value = )),
     };
     let close = quote_spanned!(last=> >);

@@ -1,7 +1,7 @@
 //! The only door for generated code. Nothing here is part of the public API.
 
-pub use crate::client::call::{Call, Fallible, NotResult, Probe};
-pub use crate::client::Client;
+pub use crate::client::call::{Fallible, NotResult, Probe};
+pub use crate::{Call, Client};
 pub use crate::frame::payload::{Bytes, CowStr};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};

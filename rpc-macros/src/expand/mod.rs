@@ -196,12 +196,12 @@ fn structs(scope: &Scope<'_>) -> TokenStream {
     quote! {
         #(#cfgs)* #(#deprecated)*
         #[doc = #server_docs]
-        #[allow(dead_code, unreachable_pub)]
+        #[allow(dead_code)]
         #vis struct #server<#implementation #(, #declared)*>(::std::sync::Arc<#implementation> #phantom) #where_clause;
 
         #(#cfgs)* #(#deprecated)*
         #[doc = #client_docs]
-        #[allow(dead_code, unreachable_pub)]
+        #[allow(dead_code)]
         #vis struct #client #client_generics(#library::Client #phantom) #where_clause;
     }
 }
@@ -214,8 +214,7 @@ fn hidden(scope: &Scope<'_>, contents: &TokenStream) -> TokenStream {
     quote! {
         #(#cfgs)*
         #[allow(
-            unused, deprecated, missing_docs, nonstandard_style, unreachable_pub, private_interfaces, private_bounds,
-            elided_lifetimes_in_paths, single_use_lifetimes, unused_qualifications, unused_results, let_underscore_drop,
+            unused, deprecated, nonstandard_style, private_interfaces, private_bounds,
             clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
         )]
         const _: () = {

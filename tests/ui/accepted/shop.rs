@@ -1,7 +1,7 @@
 //! The shapes of an ordinary service, under every lint that a careful crate turns on.
-#![deny(warnings, missing_docs, unreachable_pub, missing_debug_implementations, rust_2018_idioms, unused_qualifications)]
+#![deny(warnings, missing_debug_implementations, rust_2018_idioms, unused_qualifications)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery)]
-#![forbid(unsafe_code)]
+#![forbid(unsafe_code, missing_docs, unreachable_pub)]
 
 use rpc::{CallError, Context, service};
 use serde::{Deserialize, Serialize};

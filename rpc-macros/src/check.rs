@@ -17,7 +17,8 @@ use crate::names;
 /// serde implements tuples of up to 16.
 const MOST_ARGUMENTS: usize = 16;
 
-const NO_STREAMS: &str = "streams are not supported by this version yet: return or take a `Vec`, or split the method into calls that each carry a part";
+const NO_STREAMS: &str =
+    "streams are not supported by this version yet: return or take a `Vec`, or split the method into calls that each carry a part";
 
 /// Adds what is wrong with this service.
 pub(crate) fn service(service: &Service, errors: &mut Errors) {
@@ -54,7 +55,10 @@ fn header(item: &ItemTrait, errors: &mut Errors) {
                 errors.at(lifetime, "a service has no lifetime parameters: what it serves is `'static`; use owned types or type parameters");
             }
             GenericParam::Const(constant) => {
-                errors.at(constant, "a service has no const parameters: both ends would have to agree on the value; write the value, or use a type parameter");
+                errors.at(
+                    constant,
+                    "a service has no const parameters: both ends would have to agree on the value; write the value, or use a type parameter",
+                );
             }
             GenericParam::Type(_) => {}
         }
@@ -64,7 +68,9 @@ fn header(item: &ItemTrait, errors: &mut Errors) {
 /// What is in the trait and is not a function.
 fn other_item(item: &TraitItem, errors: &mut Errors) {
     match item {
-        TraitItem::Type(item) => errors.at(item, "a service has no associated types: write the concrete type, or make it a type parameter of the trait"),
+        TraitItem::Type(item) => {
+            errors.at(item, "a service has no associated types: write the concrete type, or make it a type parameter of the trait")
+        }
         TraitItem::Const(item) => errors.at(item, "a service has no associated constants: write a method that returns the value"),
         TraitItem::Macro(item) => errors.at(item, "a macro's methods are not seen by `#[service]`: write the methods out"),
         item => errors.at(item, "a service has methods only"),
@@ -154,7 +160,9 @@ fn receiver(receiver: &Receiver, lifetimes: bool, errors: &mut Errors) {
         }
         ReceiverKind::Reference(_, Some(lifetime), None) if !lifetimes => errors.at(lifetime, "write `&self`, without a lifetime"),
         ReceiverKind::Reference(..) => {}
-        ReceiverKind::Typed(_, ty) if matches!(bare(ty), Type::Reference(reference) if reference.mutability.is_none()) => errors.at(receiver, "write `&self`"),
+        ReceiverKind::Typed(_, ty) if matches!(bare(ty), Type::Reference(reference) if reference.mutability.is_none()) => {
+            errors.at(receiver, "write `&self`")
+        }
         _ => errors.at(receiver, "one service answers many calls, so none may consume it: write `&self`"),
     }
 }
@@ -212,7 +220,10 @@ fn output(method: &Method, lifetimes: bool, errors: &mut Errors) {
 
 fn is_future(ty: &Type) -> bool {
     let Type::ImplTrait(opaque) = bare(ty) else { return false };
-    opaque.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|segment| segment.ident == "Future")))
+    opaque
+        .bounds
+        .iter()
+        .any(|bound| matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|segment| segment.ident == "Future")))
 }
 
 /// Which options stand together.
@@ -241,7 +252,9 @@ fn duplicates(methods: &[Method], errors: &mut Errors) {
         let message = format!("`{}` already has the wire name `{name}`: write `#[rpc(name = \"..\")]` to give this one another", before.ident());
         match &method.options.name {
             Some(written) => errors.at(written, message),
-            None if before.ident() == method.ident() => errors.at(method.ident(), format!("`{name}` stands twice in this trait: give one of them another name")),
+            None if before.ident() == method.ident() => {
+                errors.at(method.ident(), format!("`{name}` stands twice in this trait: give one of them another name"))
+            }
             None => errors.at(method.ident(), message),
         }
     }

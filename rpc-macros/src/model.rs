@@ -4,8 +4,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, Meta, Pat, PatType, Path, PathArguments, ReturnType, TraitItem, TraitItemFn, Type,
-    TypeParamBound,
+    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, Meta, Pat, PatType, Path, PathArguments, ReturnType, TraitItem,
+    TraitItemFn, Type, TypeParamBound,
 };
 
 use crate::args::{self, MethodArguments, ServiceArguments};
@@ -176,7 +176,11 @@ impl Passing {
         match bare(ty) {
             ty if is_context(ty, library) => Self::ContextByValue,
             Type::Reference(reference) if is_context(bare(&reference.elem), library) => {
-                if reference.mutability.is_some() { Self::ContextByValue } else { Self::Context }
+                if reference.mutability.is_some() {
+                    Self::ContextByValue
+                } else {
+                    Self::Context
+                }
             }
             Type::Reference(reference) => match bare(&reference.elem) {
                 Type::Path(path) if path.qself.is_none() && path.path.is_ident("str") => Self::Str,

@@ -1,10 +1,10 @@
 //! The only door for generated code. Nothing here is part of the public API.
 
 pub use crate::client::call::{Fallible, NotResult, Probe};
-pub use crate::{Call, Client};
 pub use crate::frame::payload::{Bytes, CowStr};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};
+pub use crate::{Call, Client};
 pub use std::borrow::Cow;
 pub use std::boxed::Box;
 pub use std::sync::{Arc, OnceLock};

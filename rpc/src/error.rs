@@ -140,6 +140,19 @@ impl Error {
         self
     }
 
+    /// With the method's name before the message, unless it is there already.
+    pub(crate) fn of_method(mut self, name: &str) -> Self {
+        let short = name.rsplit('.').next().unwrap_or(name);
+        let message = &*self.0.message;
+        if message.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')) {
+            return self;
+        }
+        // Payload errors know the method, not its service.
+        let rest = message.strip_prefix(short).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(message);
+        self.0.message = Cow::Owned(format!("{name}: {rest}"));
+        self
+    }
+
     /// The same failure for one of several calls that it hit; its source, if any, is kept as text.
     pub(crate) fn again(&self, executed: Executed) -> Self {
         let message = match &self.0.source {

@@ -158,11 +158,11 @@ fn encoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStre
         Passing::Reference(inner) => {
             let ty = stand_in(inner);
             quote!(__rpc::Passes::lend(#ty, #name))
-        },
+        }
         Passing::Slice(item) => {
             let ty = stand_in(item);
             quote!(__rpc::Passes::lend_all(#ty, #name))
-        },
+        }
         Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
         Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
         Passing::CowStr => quote!(&#name),

@@ -122,7 +122,8 @@ fn not_a_result(scope: &Scope<'_>, method: &Method) -> Option<TokenStream> {
         return None;
     }
     let cfgs = method.cfgs();
-    let message = format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
+    let message =
+        format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
     // Inherent items win over the trait's, which has to be in scope only here.
     let variant = number_variant(method);
     let assertion = quote_spanned!(ty.span()=> ::core::assert!(!__Result::#variant, #message));
@@ -145,7 +146,8 @@ fn is_known(ty: &Type) -> bool {
     let Type::Path(path) = bare(ty) else { return !matches!(bare(ty), Type::Macro(_)) };
     let Some(only) = path.path.segments.first().filter(|_| path.path.segments.len() == 1) else { return false };
     let known = [
-        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "u128", "usize", "isize", "String", "Vec", "Option",
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "u128", "usize", "isize", "String", "Vec",
+        "Option",
     ];
     known.iter().any(|name| only.ident == name)
 }

@@ -93,7 +93,8 @@ fn definition(service: &Service) -> TokenStream {
 
 /// Without those that repeat a name: the compiler would say again what has been said.
 fn distinct(service: &Service) -> impl Iterator<Item = &Method> {
-    let repeats = |place: usize, method: &Method| service.methods.iter().take(place).any(|before| before.ident() == method.ident() && before.cfgs().is_empty());
+    let repeats =
+        |place: usize, method: &Method| service.methods.iter().take(place).any(|before| before.ident() == method.ident() && before.cfgs().is_empty());
     service.methods.iter().enumerate().filter(move |(place, method)| !repeats(*place, method)).map(|(_, method)| method)
 }
 

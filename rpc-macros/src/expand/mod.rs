@@ -192,7 +192,9 @@ fn structs(scope: &Scope<'_>) -> TokenStream {
     let phantom = (!idents.is_empty()).then(|| quote!(, ::core::marker::PhantomData<fn() -> (#(#idents,)*)>));
     let client_generics = (!idents.is_empty()).then(|| quote!(<#(#declared),*>));
     let server_docs = format!("Serves a [`{ident}`]: hand it to a server's `add`.");
-    let client_docs = format!("Calls a [`{ident}`] in another process.\n\nIt is a handle: clones share one connection. What is not a method of the service comes from the client it derefs to.");
+    let client_docs = format!(
+        "Calls a [`{ident}`] in another process.\n\nIt is a handle: clones share one connection. What is not a method of the service comes from the client it derefs to."
+    );
     quote! {
         #(#cfgs)* #(#deprecated)*
         #[doc = #server_docs]

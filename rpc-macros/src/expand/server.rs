@@ -99,7 +99,8 @@ fn handler(scope: &Scope<'_>, method: &Method) -> TokenStream {
             __rpc::Box::pin(async move {
                 loop {
                     let #request = __rpc::next().await;
-                    #step
+                    // A statement: before edition 2024 the last expression of a block outlives what it borrows from.
+                    #step;
                 }
             })
         }
@@ -215,7 +216,7 @@ fn decoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStre
         Passing::Slice(item) => {
             let item = stand_in(item);
             quote!(__rpc::Passes::many(#item))
-        },
+        }
         Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => stand_in(ty),
     }
 }

@@ -3,39 +3,405 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, Sleep};
 
-use crate::{CallError, Client, Error};
+use super::Inner;
+use super::redial::{Attempt, Lease};
+use crate::connection::link::{Callee, Link, Outgoing, Submitted};
+use crate::connection::outbound::{Ended, deadline_exceeded};
+use crate::context::inherited_deadline;
+use crate::frame::limits::DEFAULT_TIMEOUT;
+use crate::frame::payload::{self, Budget, Encoding};
+use crate::{CallError, Error, ErrorKind, Executed};
 
 /// A call that has not been sent yet. `O` is what `.await` gives.
+///
+/// It is sent at the first poll, and cancelled on the server when it is dropped before it is ready. It borrows the client
+/// unless [`owned`](Self::owned).
 #[must_use = "a call is sent when it is awaited"]
 pub struct Call<'c, O> {
-    client: &'c Client,
+    raw: Raw<'c>,
     output: PhantomData<fn() -> O>,
 }
 
-impl<'c, O> Call<'c, O> {
-    pub(crate) fn new(client: &'c Client) -> Self {
-        Self { client, output: PhantomData }
-    }
-    /// Gives up after this long.
-    pub fn timeout(self, _after: Duration) -> Self {
-        self
-    }
-    /// Sends this pair with the call.
-    pub fn metadata(self, _key: impl Into<String>, _value: impl Into<String>) -> Self {
-        self
+/// A call without the type of its result: all that is compiled once.
+struct Raw<'c> {
+    client: Lent<'c>,
+    callee: Callee,
+    state: State,
+    timeout: Option<Duration>,
+    /// None: no deadline. Known after the first poll.
+    deadline: Option<Instant>,
+    /// It has been polled.
+    begun: bool,
+    metadata: Vec<(String, String)>,
+    oneway: bool,
+    /// Fires while the call waits without a slot, which has no deadline of its own.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum Lent<'c> {
+    Borrowed(&'c Arc<Inner>),
+    Owned(Arc<Inner>),
+}
+
+impl Lent<'_> {
+    fn inner(&self) -> &Arc<Inner> {
+        match self {
+            Self::Borrowed(inner) => inner,
+            Self::Owned(inner) => inner,
+        }
     }
 }
 
+enum State {
+    /// Encoded, not sent.
+    New(Vec<u8>),
+    /// Could not be encoded.
+    Refused(Error),
+    /// Waits for a connection.
+    Dialing(Vec<u8>, Arc<Attempt>),
+    /// Waits for its turn on this connection.
+    Waiting(Vec<u8>, Arc<Link>, u64),
+    /// On its way; the buffer will be swapped for the reply's.
+    Sent(Vec<u8>, Arc<Link>, u32),
+    Ended,
+}
+
+impl<'c, O> Call<'c, O> {
+    pub(crate) fn new(client: &'c Arc<Inner>, callee: Callee, oneway: bool, encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), Error>) -> Self {
+        let mut body = payload::buffer();
+        let state = match encode(u32::MAX as usize, &mut body) {
+            Ok(()) => State::New(body),
+            Err(error) => State::Refused(error),
+        };
+        let raw = Raw {
+            client: Lent::Borrowed(client),
+            callee,
+            state,
+            timeout: None,
+            deadline: None,
+            begun: false,
+            metadata: Vec::new(),
+            oneway,
+            timer: None,
+        };
+        Self { raw, output: PhantomData }
+    }
+
+    /// Gives up after this long, counted from the first poll. The server knows and stops too.
+    ///
+    /// Without it the method's own timeout holds, or the client's. A call made inside a handler never has more time than
+    /// that handler.
+    pub fn timeout(mut self, after: Duration) -> Self {
+        self.raw.timeout = Some(after);
+        self
+    }
+
+    /// Sends this pair along: see [`Context::metadata`](crate::Context::metadata).
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.raw.metadata.push((key.into(), value.into()));
+        self
+    }
+
+    /// Independent of the client's lifetime: for `tokio::spawn`, and collections that outlive it.
+    pub fn owned(mut self) -> Call<'static, O> {
+        let raw = &mut self.raw;
+        Call {
+            raw: Raw {
+                client: Lent::Owned(raw.client.inner().clone()),
+                callee: raw.callee.clone(),
+                state: std::mem::replace(&mut raw.state, State::Ended),
+                timeout: raw.timeout,
+                deadline: raw.deadline,
+                begun: raw.begun,
+                metadata: std::mem::take(&mut raw.metadata),
+                oneway: raw.oneway,
+                timer: raw.timer.take(),
+            },
+            output: PhantomData,
+        }
+    }
+}
+
+impl<O> std::fmt::Debug for Call<'_, O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("method", &self.raw.callee.name()).finish_non_exhaustive()
+    }
+}
+
+/// Nothing in a call is pinned.
+impl<O> Unpin for Call<'_, O> {}
+
 impl<O: Returned> Future for Call<'_, O> {
     type Output = O;
-    fn poll(self: Pin<&mut Self>, _cx: &mut task::Context<'_>) -> Poll<O> {
-        let _ = self.client;
-        Poll::Pending
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<O> {
+        let Poll::Ready(ended) = self.raw.poll(cx) else { return Poll::Pending };
+        Poll::Ready(O::returned(ended))
+    }
+}
+
+impl Raw<'_> {
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
+        match &mut self.state {
+            State::Sent(buffer, link, id) => match link.poll_call(*id, buffer, cx) {
+                Poll::Ready(ended) => {
+                    let buffer = std::mem::take(buffer);
+                    self.state = State::Ended;
+                    Poll::Ready(self.reply(Ok(ended), buffer))
+                }
+                Poll::Pending => Poll::Pending,
+            },
+            State::New(_) if !self.begun => {
+                self.begun = true;
+                let begun = self.begin();
+                self.advance(begun, cx)
+            }
+            State::Ended => panic!("a call was polled after it had ended"),
+            _ => self.advance(Ok(()), cx),
+        }
+    }
+
+    /// Fixes the deadline: this call's own, or the method's, or the client's, and never later than that of the handler it is made in.
+    fn begin(&mut self) -> Result<(), Error> {
+        let inherited = inherited_deadline();
+        let timeout = self.timeout.or_else(|| self.default_timeout()).or(self.client.inner().timeout);
+        let now = Instant::now();
+        let own = timeout.and_then(|timeout| now.checked_add(timeout));
+        self.deadline = match (own, inherited) {
+            (Some(own), Some(inherited)) => Some(own.min(inherited)),
+            (own, inherited) => own.or(inherited),
+        };
+        let limit = self.client.inner().limits.max_metadata;
+        let metadata: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if metadata > limit {
+            return Err(Error::new(ErrorKind::TooLarge, format!("metadata of {metadata} bytes exceeds the limit of {limit} (Limits::max_metadata)")));
+        }
+        match self.deadline {
+            Some(deadline) if deadline <= now => Err(deadline_exceeded(Executed::No)),
+            _ => Ok(()),
+        }
+    }
+
+    fn default_timeout(&self) -> Option<Duration> {
+        match &self.callee {
+            Callee::Known(contract, method) => contract.methods[*method].timeout,
+            #[cfg(feature = "json")]
+            Callee::Named(_) => None,
+        }
+    }
+
+    /// What the callee has to be told of the deadline: nothing, if it would take the same by itself (protocol 5.2).
+    fn remaining(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        let default = self.default_timeout().unwrap_or(DEFAULT_TIMEOUT);
+        let Some(deadline) = self.deadline else { return Some(Duration::ZERO) };
+        let own = self.timeout.or_else(|| self.default_timeout()).or(self.client.inner().timeout);
+        if own == Some(default) && inherited_deadline().is_none() && self.timer.is_none() {
+            return None;
+        }
+        Some(deadline.saturating_duration_since(now()).max(Duration::from_micros(1)))
+    }
+
+    /// From wherever the call stands towards a slot.
+    fn advance(&mut self, begun: Result<(), Error>, cx: &mut task::Context<'_>) -> Poll<Reply> {
+        let ended = match begun {
+            Err(error) => Err(error),
+            Ok(()) => match self.try_advance(cx) {
+                Ok(None) => return Poll::Pending,
+                Ok(Some(())) => Ok(Ended::Returned),
+                Err(error) => Err(error),
+            },
+        };
+        let buffer = match self.end() {
+            State::New(buffer) | State::Dialing(buffer, _) | State::Waiting(buffer, ..) | State::Sent(buffer, ..) => buffer,
+            State::Refused(_) | State::Ended => Vec::new(),
+        };
+        let oneway = self.oneway && ended.is_ok();
+        let mut buffer = buffer;
+        if oneway {
+            buffer.clear();
+        }
+        Poll::Ready(self.reply(ended, buffer))
+    }
+
+    /// `Some`: a notification has left.
+    fn try_advance(&mut self, cx: &mut task::Context<'_>) -> Result<Option<()>, Error> {
+        if self.timer.is_some() || matches!(self.state, State::Dialing(..) | State::Waiting(..)) {
+            self.poll_timer(cx)?;
+        }
+        // Each round is another connection; one that dies at once could keep a call busy until its deadline.
+        for _ in 0..4 {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Refused(error) => return Err(error),
+                State::New(body) => match self.client.inner().lease()? {
+                    Lease::Link(link) => {
+                        if let Some(done) = self.submit(body, link, None, cx)? {
+                            return Ok(done);
+                        }
+                    }
+                    Lease::Dialing(attempt) => self.state = State::Dialing(body, attempt),
+                },
+                State::Dialing(body, attempt) => match attempt.poll(cx) {
+                    Poll::Ready(Ok(())) => self.state = State::New(body),
+                    Poll::Ready(Err(error)) => {
+                        payload::recycle(body);
+                        return Err(error);
+                    }
+                    Poll::Pending => {
+                        self.state = State::Dialing(body, attempt);
+                        self.poll_timer(cx)?;
+                        return Ok(None);
+                    }
+                },
+                State::Waiting(body, link, ticket) => {
+                    if let Some(done) = self.submit(body, link, Some(ticket), cx)? {
+                        return Ok(done);
+                    }
+                }
+                sent @ (State::Sent(..) | State::Ended) => {
+                    self.state = sent;
+                    return Ok(None);
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "connections are lost as soon as they are made"))
+    }
+
+    /// `Some`: nothing more to do now. `None`: try another connection.
+    fn submit(&mut self, mut body: Vec<u8>, link: Arc<Link>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<Option<()>>, Error> {
+        let remaining = self.remaining(Instant::now);
+        let outgoing =
+            Outgoing { callee: &self.callee, deadline: self.deadline, remaining, metadata: &self.metadata, oneway: self.oneway, payload: &mut body };
+        match link.submit(outgoing, ticket, cx) {
+            Submitted::Slot(id) => {
+                body.clear();
+                self.state = State::Sent(body, link, id);
+                Ok(Some(None))
+            }
+            Submitted::Waiting(ticket) => {
+                self.state = State::Waiting(body, link, ticket);
+                self.poll_timer(cx)?;
+                Ok(Some(None))
+            }
+            Submitted::Full => {
+                self.state = State::New(body);
+                self.poll_timer(cx)?;
+                Ok(Some(None))
+            }
+            Submitted::Gone => {
+                self.state = State::New(body);
+                Ok(Some(Some(())))
+            }
+            Submitted::Closed(error) => {
+                if !self.client.inner().replace(&link) {
+                    return Err(error);
+                }
+                self.state = State::New(body);
+                Ok(None)
+            }
+            Submitted::Refused(error) => {
+                payload::recycle(body);
+                Err(error)
+            }
+        }
+    }
+
+    /// While there is no slot the deadline needs a timer of its own.
+    fn poll_timer(&mut self, cx: &mut task::Context<'_>) -> Result<(), Error> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(deadline_exceeded(Executed::No)),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Lets go of slot or ticket.
+    fn end(&mut self) -> State {
+        let state = std::mem::replace(&mut self.state, State::Ended);
+        match &state {
+            State::Sent(_, link, id) => link.cancel(*id),
+            State::Waiting(_, link, ticket) => link.leave(*ticket),
+            _ => {}
+        }
+        state
+    }
+
+    fn reply(&self, ended: Result<Ended, Error>, buffer: Vec<u8>) -> Reply {
+        let limits = &self.client.inner().limits;
+        let (outcome, error) = match ended {
+            Ok(Ended::Returned) => (Came::Value, None),
+            Ok(Ended::Failed) => (Came::Failed, None),
+            Ok(Ended::Error(error)) | Err(error) => (Came::Error, Some(self.named(error))),
+        };
+        let encoding = if matches!(self.callee, Callee::Known(..)) { Encoding::Postcard } else { Encoding::Json };
+        Reply { outcome, error, buffer, encoding, budget: Budget { bytes: limits.max_decoded, depth: limits.max_depth }, callee: self.callee.clone() }
+    }
+
+    /// Errors of a call begin with its method's name.
+    #[cold]
+    fn named(&self, error: Error) -> Error {
+        let name = self.callee.name();
+        error.of_method(&name)
+    }
+}
+
+impl Drop for Raw<'_> {
+    fn drop(&mut self) {
+        if let State::New(body) | State::Dialing(body, _) | State::Waiting(body, ..) | State::Sent(body, ..) = self.end() {
+            payload::recycle(body);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Came {
+    Value,
+    Failed,
+    Error,
+}
+
+/// What came back, before it is known as what.
+pub struct Reply {
+    outcome: Came,
+    error: Option<Error>,
+    buffer: Vec<u8>,
+    encoding: Encoding,
+    budget: Budget,
+    callee: Callee,
+}
+
+impl Reply {
+    fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        payload::decode_reply(&self.buffer, self.encoding, self.budget).map_err(|error| error.of_method(&self.callee.name()))
+    }
+
+    /// The `Err` of a method that this end thinks cannot fail.
+    #[cold]
+    fn unnamed(mut self) -> Error {
+        let error = Error::with(ErrorKind::Service, Executed::Yes, format!("{}: the method returned an error of its own", self.callee.name()));
+        match self.encoding {
+            Encoding::Json => {
+                let text = String::from_utf8_lossy(&self.buffer);
+                let end = text.char_indices().nth(200).map_or(text.len(), |(end, _)| end);
+                let error = Error::with(ErrorKind::Service, Executed::Yes, format!("{}: {}", self.callee.name(), &text[..end]));
+                error.detail(std::mem::take(&mut self.buffer))
+            }
+            Encoding::Postcard => error,
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        payload::recycle(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -44,12 +410,38 @@ impl<O: Returned> Future for Call<'_, O> {
     message = "`{Self}` cannot be the result of a call",
     note = "a return value and its error travel to the caller: both must be `Serialize + DeserializeOwned`"
 )]
-pub trait Returned: Sized {}
-impl<T: DeserializeOwned> Returned for Result<T, Error> {}
-impl<T: DeserializeOwned, E: DeserializeOwned> Returned for Result<T, CallError<E>> {}
+pub trait Returned: Sized {
+    #[doc(hidden)]
+    fn returned(reply: Reply) -> Self;
+}
+
+impl<T: DeserializeOwned> Returned for Result<T, Error> {
+    #[inline]
+    fn returned(mut reply: Reply) -> Self {
+        match reply.outcome {
+            Came::Value => reply.value(),
+            Came::Failed => Err(reply.unnamed()),
+            Came::Error => Err(reply.error.take().expect("an error came")),
+        }
+    }
+}
+
+impl<T: DeserializeOwned, E: DeserializeOwned> Returned for Result<T, CallError<E>> {
+    #[inline]
+    fn returned(mut reply: Reply) -> Self {
+        match reply.outcome {
+            Came::Value => Ok(reply.value()?),
+            Came::Failed => Err(CallError::Service(reply.value()?)),
+            Came::Error => Err(reply.error.take().expect("an error came").into()),
+        }
+    }
+}
 
 /// A return type that the macro takes for a `Result` because its path ends in `Result`: the type system says what `T` and `E` are.
-#[diagnostic::on_unimplemented(message = "`{Self}` is named `Result` but is not `core::result::Result`", label = "rename this type, or return `Result<T, E>`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is named `Result` but is not `core::result::Result`",
+    label = "rename this type, or return `Result<T, E>`"
+)]
 pub trait Fallible {
     /// What the client's method gives.
     type Called;

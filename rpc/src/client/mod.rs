@@ -1,32 +1,166 @@
-//! The caller's side.
-pub(crate) mod call;
+//! The caller's side: [`Client`], how it connects, and what every generated proxy calls.
+//!
+//! `call.rs` is one call, `redial.rs` the connection it goes by, `by_name.rs` calls without the trait.
 
+#[cfg(feature = "json")]
+pub(crate) mod by_name;
+pub(crate) mod call;
+pub(crate) mod redial;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
 use serde::Serialize;
 
 pub use self::call::{Call, Returned};
-use crate::Error;
+pub(crate) use self::redial::Inner;
+use self::redial::Lease;
+use crate::connection::driver::{self, Side};
+use crate::connection::link::{Callee, Closing};
+use crate::frame::limits::DEFAULT_TIMEOUT;
+use crate::frame::payload::{self, Encoding};
+use crate::server::Core;
 use crate::service::{Contract, Service};
+use crate::transport::{Dial, Target, Transport, memory};
+use crate::{Error, Limits, Server};
 
-/// A handle to a server.
-#[derive(Clone, Debug)]
-pub struct Client {}
+/// A handle to a server. Clones are cheap and share one connection; every method takes `&self`.
+///
+/// When the connection is lost, calls in flight fail with what is known of them and the next call connects again. When the
+/// last clone is dropped the connection is closed.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
 
 impl Client {
-    /// Connects.
+    /// Connects to `host:port` or `unix:PATH` with default [`options`](Self::options).
+    ///
+    /// Ready when the transport is connected; the first call says hello, binds and calls in one packet.
     ///
     /// # Errors
-    /// None yet.
-    pub async fn connect(_address: impl AsRef<str>) -> Result<Self, Error> {
-        Ok(Self {})
+    /// `InvalidInput` for an address that is none, `Unavailable` when nobody answers there.
+    pub async fn connect(address: impl AsRef<str>) -> Result<Self, Error> {
+        Self::options().connect(address).await
     }
-    /// A service in this process, without a socket.
+
+    /// Limits and timeout to connect with.
+    pub fn options() -> ClientOptions {
+        ClientOptions { limits: Limits::default(), timeout: Some(DEFAULT_TIMEOUT) }
+    }
+
+    /// A service in this process: no socket, but every byte as over one. For unit tests, fakes and monoliths.
+    ///
+    /// Calls must be made inside a tokio runtime, as all calls.
     #[must_use]
-    pub fn local<S: Service>(_service: S) -> Self {
-        Self {}
+    pub fn local(service: impl Service) -> Self {
+        let server = Server::new().add(service);
+        let limits = Limits::default();
+        // One service cannot clash with itself.
+        let core = server.core().expect("the macro lets no two methods have one name");
+        Self { inner: Inner::new(Some(Arc::new(Local { core })), limits, Some(DEFAULT_TIMEOUT)) }
     }
+
+    /// Says goodbye: takes no new calls on any clone, lets calls in flight end (for at most `Limits::drain_grace`), tells the
+    /// server and closes.
+    ///
+    /// # Cancellation
+    /// The goodbye goes on without the future.
+    pub async fn close(&self) {
+        let Some(link) = self.inner.close() else { return };
+        let ended = poll_fn(|cx| link.poll_ended(cx));
+        if tokio::time::timeout(self.inner.limits.drain_grace, ended).await.is_err() {
+            link.close(Closing::Now);
+            poll_fn(|cx| link.poll_ended(cx)).await;
+        }
+    }
+
     /// For generated code: a call to the method with this number, its arguments a tuple of references.
     #[doc(hidden)]
-    pub fn __call<O>(&self, _contract: &'static Contract, _method: usize, _arguments: &(impl Serialize + ?Sized)) -> Call<'_, O> {
-        Call::new(self)
+    #[inline]
+    pub fn __call<O>(&self, contract: &'static Contract, method: usize, arguments: &(impl Serialize + ?Sized)) -> Call<'_, O> {
+        let oneway = contract.methods[method].oneway;
+        Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| {
+            payload::encode_arguments(arguments, Encoding::Postcard, limit, out)
+        })
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+/// How a [`Client`] connects and what it accepts.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "options do nothing until `connect`"]
+pub struct ClientOptions {
+    limits: Limits,
+    timeout: Option<Duration>,
+}
+
+impl ClientOptions {
+    /// What the client accepts from its server, and for how long it waits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The deadline of calls that have none of their own; `None` for none. 30 s unless told otherwise.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = timeout.into();
+        self
+    }
+
+    /// Connects to `host:port` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an address that is none, `Unavailable` when nobody answers there.
+    pub async fn connect(self, address: impl AsRef<str>) -> Result<Client, Error> {
+        let address = address.as_ref();
+        let target = Target::parse(address)?;
+        let client = self.dial(target).await;
+        client.map_err(|error| Error::with(error.kind(), error.executed(), format!("cannot connect to {address}: {}", error.message())))
+    }
+
+    /// Connects by any dialer, such as [`memory::pair`]'s; it is asked again when the connection is lost.
+    ///
+    /// # Errors
+    /// `Unavailable` when it fails.
+    pub async fn dial(self, dial: impl Dial) -> Result<Client, Error> {
+        let inner = Inner::new(Some(Arc::new(dial)), self.limits, self.timeout);
+        if let Lease::Dialing(attempt) = inner.lease()? {
+            poll_fn(|cx| attempt.poll(cx)).await?;
+        }
+        Ok(Client { inner })
+    }
+
+    /// A client over one connection of any kind. When it is lost, so is the client.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn over(self, transport: Transport) -> Client {
+        Client { inner: Inner::over(transport, self.limits, self.timeout) }
+    }
+}
+
+/// Serves a client of this process.
+struct Local {
+    core: Arc<Core>,
+}
+
+#[async_trait]
+impl Dial for Local {
+    async fn dial(&self) -> io::Result<Transport> {
+        let (near, far) = memory::connection();
+        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        tokio::spawn(driver);
+        Ok(near)
     }
 }

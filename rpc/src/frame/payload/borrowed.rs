@@ -1,60 +1,12 @@
-//! Values to bytes and back: postcard (or JSON for calls by name), outcomes, and the guard against hostile payloads.
+//! Borrowed bytes and texts as generated code reads and writes them: in one copy out, without a copy in.
 //!
-//! The only file of `frame` that knows serde.
+//! Wrappers, because serde reads and writes `[u8]` byte by byte, and its `Cow` always owns.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{self, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::service::Method;
-use crate::{Error, ErrorKind, Executed};
-
-/// How the values of a call are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Postcard,
-    Json,
-}
-
-/// What a call ended with; its payload stands beside it.
-pub(crate) enum Outcome {
-    /// The return value, or what was inside its `Ok`.
-    Value,
-    /// What was inside the method's `Err`.
-    Failed,
-    /// Ours; there is no payload.
-    Error(Error),
-}
-
-/// The argument bytes of a call; arguments borrow from it.
-#[derive(Default)]
-pub(crate) struct Body {
-    bytes: Vec<u8>,
-}
-
-impl Body {
-    pub(crate) fn encoding(&self) -> Encoding {
-        Encoding::Postcard
-    }
-}
-
-pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &'static Method) -> Result<A, Error> {
-    postcard::from_bytes(&body.bytes).map_err(|error| Error::new(ErrorKind::Malformed, format!("{}: {error}", method.name)))
-}
-
-pub(crate) fn encode_returned<R: Serialize + ?Sized>(_result: &R, _encoding: Encoding, _limit: usize, _out: &mut Vec<u8>) -> Outcome {
-    Outcome::Value
-}
-
-pub(crate) fn encode_arguments<A: Serialize + ?Sized>(_arguments: &A, _encoding: Encoding, _limit: usize, _out: &mut Vec<u8>) -> Result<(), Error> {
-    Ok(())
-}
-
-pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], _encoding: Encoding) -> Result<T, Error> {
-    postcard::from_bytes(bytes).map_err(|error| Error::with(ErrorKind::Malformed, Executed::Yes, error.to_string()))
-}
 
 /// `&[u8]` in one copy; serde's own impl for `[u8]` goes byte by byte.
 pub struct Bytes<'a>(pub Cow<'a, [u8]>);
@@ -68,7 +20,7 @@ impl Serialize for Bytes<'_> {
 impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
+        impl<'de> de::Visitor<'de> for Visitor {
             type Value = Bytes<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
@@ -83,8 +35,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
                 Ok(Bytes(Cow::Owned(bytes)))
             }
             /// JSON writes bytes as an array of numbers.
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut bytes = Vec::new();
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                // No more than a page on the word of whoever declared it.
+                let mut bytes = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(4 << 10));
                 while let Some(byte) = seq.next_element()? {
                     bytes.push(byte);
                 }
@@ -107,7 +60,7 @@ impl Serialize for CowStr<'_> {
 impl<'de: 'a, 'a> Deserialize<'de> for CowStr<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
+        impl<'de> de::Visitor<'de> for Visitor {
             type Value = CowStr<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
@@ -117,6 +70,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for CowStr<'a> {
             }
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(CowStr(Cow::Owned(text.to_owned())))
+            }
+            fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+                Ok(CowStr(Cow::Owned(text)))
             }
         }
         deserializer.deserialize_str(Visitor)

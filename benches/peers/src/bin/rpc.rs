@@ -1,0 +1,59 @@
+//! This crate.
+use bytes::Bytes;
+use harness::*;
+use serde::{Deserialize, Serialize};
+
+/// Bytes as one copy, as the adapters of other serde frameworks have it.
+#[derive(Serialize, Deserialize)]
+pub struct Blob(#[serde(with = "serde_bytes")] Vec<u8>);
+
+#[rpc::service]
+pub trait Bench {
+    async fn small(&self, s: Small) -> Small;
+    async fn order(&self, o: Order) -> Receipt;
+    async fn blob(&self, b: Blob) -> Blob;
+}
+
+struct S;
+
+impl Bench for S {
+    async fn small(&self, s: Small) -> Small {
+        s
+    }
+    async fn order(&self, o: Order) -> Receipt {
+        Receipt::of(&o)
+    }
+    async fn blob(&self, b: Blob) -> Blob {
+        b
+    }
+}
+
+struct P;
+
+impl Peer for P {
+    type Client = BenchClient;
+    const NAME: &'static str = "rpc";
+    const CAPS: &'static [&'static str] = &["small", "order", "blob"];
+
+    async fn serve(_: String, ready: Ready) {
+        let server = rpc::Server::new().add(BenchServer::new(S)).bind("127.0.0.1:0").await.unwrap();
+        ready.ready(server.local_addr());
+        server.serve().await.unwrap();
+    }
+    async fn connect(_: String, addr: String) -> BenchClient {
+        BenchClient::connect(addr).await.unwrap()
+    }
+    async fn small(c: &BenchClient, id: u64) -> u64 {
+        c.small(Small::new(id)).await.unwrap().id
+    }
+    async fn order(c: &BenchClient, id: u64) -> u64 {
+        c.order(Order::sample(id)).await.unwrap().order_id
+    }
+    async fn blob(c: &BenchClient, b: &Bytes) -> usize {
+        c.blob(Blob(b.to_vec())).await.unwrap().0.len()
+    }
+}
+
+fn main() {
+    harness::main::<P>()
+}

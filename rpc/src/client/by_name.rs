@@ -1,0 +1,65 @@
+//! Calls without the trait: by name, with JSON.
+
+use serde::Serialize;
+
+use super::call::Call;
+use crate::connection::link::Callee;
+use crate::frame::payload::{self, Encoding};
+use crate::{Client, Error};
+
+impl Client {
+    /// Calls a method by its name: `Shop.pay` for a trait's, or the name a run-time method was registered under.
+    ///
+    /// Arguments are a tuple, by position, or [`Named`], by name. They travel as JSON, and so does the result.
+    ///
+    /// # Errors
+    /// `Unimplemented` when the server has no such method; `Malformed` when it takes other arguments, or gives another
+    /// result; `Service` when the method returned an error of its own: see [`Error::service`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (listener, dialer) = rpc::transport::memory::pair();
+    /// let server = rpc::Server::new().method("add", |a: u32, b: u32| async move { a + b }).listen(listener)?;
+    /// tokio::spawn(server.serve());
+    ///
+    /// let client = rpc::Client::options().dial(dialer).await?;
+    /// let sum: u32 = client.call("add", (1, 2)).await?;
+    /// assert_eq!(sum, 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn call<T>(&self, method: &str, arguments: impl Arguments) -> Call<'_, Result<T, Error>> {
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_arguments(&arguments, Encoding::Json, limit, out))
+    }
+}
+
+/// Arguments of a call by name: a tuple, or [`Named`].
+#[diagnostic::on_unimplemented(
+    message = "arguments of a call by name are a tuple",
+    label = "write `(value,)` for one argument, `()` for none",
+    note = "or `Named(value)` to pass a struct or map by argument names"
+)]
+pub trait Arguments: Serialize {}
+
+macro_rules! arguments {
+    ($($argument:ident)*) => {
+        impl<$($argument: Serialize),*> Arguments for ($($argument,)*) {}
+    };
+}
+arguments!(A);
+arguments!(A B);
+arguments!(A B C);
+arguments!(A B C D);
+arguments!(A B C D E);
+arguments!(A B C D E F);
+arguments!(A B C D E F G);
+arguments!(A B C D E F G H);
+
+/// No arguments. As an empty array: JSON's `null` would be one argument.
+impl Arguments for () {}
+
+/// Arguments by name: a struct or a map whose fields are named as the method's arguments.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Named<T>(pub T);
+
+impl<T: Serialize> Arguments for Named<T> {}

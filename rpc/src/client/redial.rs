@@ -1,0 +1,180 @@
+//! Which connection a client's calls go by, and how it gets the next one.
+//!
+//! A client is a handle, not a socket: when its connection is lost or leaves, the next call dials again, within its own
+//! deadline. Calls that wait for the same connection share one attempt.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::connection::driver::{self, Side};
+use crate::connection::link::{Closing, Link};
+use crate::transport::{Dial, Transport};
+use crate::{Error, ErrorKind, Executed, Limits};
+
+/// What all clones of a client share.
+pub(crate) struct Inner {
+    dial: Option<Arc<dyn Dial>>,
+    current: Mutex<Current>,
+    pub(crate) limits: Limits,
+    /// The deadline of calls that have none of their own.
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Current {
+    link: Option<Arc<Link>>,
+    attempt: Option<Arc<Attempt>>,
+    closed: bool,
+}
+
+/// What a call gets when it asks for a connection.
+pub(crate) enum Lease {
+    Link(Arc<Link>),
+    Dialing(Arc<Attempt>),
+}
+
+/// A connection being made.
+#[derive(Default)]
+pub(crate) struct Attempt(Mutex<AttemptState>);
+
+#[derive(Default)]
+struct AttemptState {
+    result: Option<Result<(), Error>>,
+    waiting: Vec<Waker>,
+}
+
+impl Attempt {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.0.lock().expect("no user code runs under this lock");
+        match &state.result {
+            Some(Ok(())) => Poll::Ready(Ok(())),
+            Some(Err(error)) => Poll::Ready(Err(error.again(Executed::No))),
+            None => {
+                if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    state.waiting.push(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn end(&self, result: Result<(), Error>) {
+        let mut state = self.0.lock().expect("no user code runs under this lock");
+        if state.result.is_some() {
+            return;
+        }
+        state.result = Some(result);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(dial: Option<Arc<dyn Dial>>, limits: Limits, timeout: Option<Duration>) -> Arc<Self> {
+        Arc::new(Self { dial, current: Mutex::default(), limits, timeout })
+    }
+
+    /// A client of one connection, which cannot be made again.
+    pub(crate) fn over(transport: Transport, limits: Limits, timeout: Option<Duration>) -> Arc<Self> {
+        let inner = Self::new(None, limits, timeout);
+        inner.current().link = Some(connect(transport, limits));
+        inner
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().expect("no user code runs under this lock")
+    }
+
+    /// The connection to use, or the attempt to wait for.
+    ///
+    /// # Errors
+    /// `Unavailable` when the client is closed, or its only connection is gone.
+    #[inline]
+    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
+        let mut current = self.current();
+        if current.closed {
+            return Err(Error::new(ErrorKind::Unavailable, "the client is closed"));
+        }
+        if let Some(link) = &current.link {
+            return Ok(Lease::Link(link.clone()));
+        }
+        if let Some(attempt) = &current.attempt {
+            return Ok(Lease::Dialing(attempt.clone()));
+        }
+        let Some(dial) = self.dial.clone() else {
+            return Err(Error::new(ErrorKind::Unavailable, "the connection is gone, and this client has no address to dial"));
+        };
+        let attempt = Arc::new(Attempt::default());
+        current.attempt = Some(attempt.clone());
+        drop(current);
+        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, attempt.clone(), self.limits));
+        Ok(Lease::Dialing(attempt))
+    }
+
+    /// This connection takes no more calls. False if there cannot be another.
+    pub(crate) fn replace(&self, link: &Arc<Link>) -> bool {
+        let mut current = self.current();
+        if current.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, link)) && self.dial.is_some() {
+            current.link = None;
+        }
+        self.dial.is_some() && !current.closed
+    }
+
+    /// Takes no more calls; gives the connection to wait for.
+    pub(crate) fn close(&self) -> Option<Arc<Link>> {
+        let mut current = self.current();
+        current.closed = true;
+        let link = current.link.take();
+        drop(current);
+        if let Some(link) = &link {
+            link.close(Closing::Drain);
+        }
+        link
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Ends the attempt in any case, a runtime that shuts down included.
+struct Ends(Arc<Attempt>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end(Err(Error::new(ErrorKind::Unavailable, "the attempt to connect was dropped")));
+    }
+}
+
+async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>, attempt: Arc<Attempt>, limits: Limits) {
+    let ends = Ends(attempt);
+    let dialled = tokio::time::timeout(limits.connect_timeout, dial.dial())
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time (Limits::connect_timeout)")));
+    let Some(client) = client.upgrade() else { return };
+    let mut current = client.current();
+    current.attempt = None;
+    let result = match dialled {
+        Ok(_) if current.closed => Err(Error::new(ErrorKind::Unavailable, "the client is closed")),
+        Ok(transport) => {
+            current.link = Some(connect(transport, limits));
+            Ok(())
+        }
+        Err(error) => Err(Error::new(ErrorKind::Unavailable, "no connection could be made").caused_by(error)),
+    };
+    drop(current);
+    ends.0.end(result);
+}
+
+fn connect(transport: Transport, limits: Limits) -> Arc<Link> {
+    let (link, driver) = driver::start(transport, Side::Connecting, None, limits);
+    tokio::spawn(driver);
+    link
+}

@@ -1,0 +1,472 @@
+//! What a connection's callers, handlers and driver share: `Outbound` under one short lock, who waits for what, and the
+//! writing half of the transport under another.
+//!
+//! No user code runs while the first lock is held: wakers are taken out under it and woken after it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::outbound::{Begin, Ended, Outbound, Phase, Wake, Woken};
+use crate::context::Peer;
+use crate::frame::codec::Options;
+use crate::frame::limits::Limits;
+use crate::server::runner::Finished;
+use crate::service::Contract;
+use crate::{Error, ErrorKind};
+
+/// More than this in the out buffer, and a notification waits until some of it has left.
+const ROOM: usize = 256 << 10;
+
+/// How a connection is to end, when it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Closing {
+    #[default]
+    No,
+    /// After the calls in flight, both ways.
+    Drain,
+    /// At once.
+    Now,
+}
+
+/// Which method a call is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Callee {
+    Known(&'static Contract, usize),
+    #[cfg(feature = "json")]
+    Named(Box<str>),
+}
+
+impl Callee {
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Known(contract, method) => contract.full_name(*method),
+            #[cfg(feature = "json")]
+            Self::Named(name) => name.to_string(),
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        !matches!(self, Self::Known(..))
+    }
+}
+
+/// A call as it is handed to a link.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) callee: &'a Callee,
+    pub(crate) deadline: Option<Instant>,
+    /// What travels of the deadline: nothing if it is the method's default.
+    pub(crate) remaining: Option<std::time::Duration>,
+    pub(crate) metadata: &'a [(String, String)],
+    pub(crate) oneway: bool,
+    pub(crate) payload: &'a mut Vec<u8>,
+}
+
+impl Outgoing<'_> {
+    fn metadata_bytes(&self) -> usize {
+        // Two lengths of at most three bytes stand before each pair.
+        self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum()
+    }
+}
+
+/// Where a call stands after it was handed over.
+pub(crate) enum Submitted {
+    Slot(u32),
+    Waiting(u64),
+    /// A notification that is on its way.
+    Gone,
+    /// A notification that has to wait for room.
+    Full,
+    /// This link takes no calls; another may.
+    Closed(Error),
+    Refused(Error),
+}
+
+pub(crate) struct Link {
+    state: Mutex<State>,
+    writer: Mutex<Writer>,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) limits: Limits,
+}
+
+/// Under the first lock.
+pub(crate) struct State {
+    pub(crate) outbound: Outbound,
+    /// By slot.
+    callers: Vec<Option<Waker>>,
+    /// By ticket.
+    waiting: Vec<(u64, Waker)>,
+    /// Notifications that wait for room.
+    room: Vec<Waker>,
+    /// Those who wait for the end of the connection.
+    ended: Vec<Waker>,
+    driver: Option<Waker>,
+    /// The driver runs or is about to: it will see what is added to `outbound`.
+    awake: bool,
+    /// When the driver will wake by itself.
+    pub(crate) armed: Option<Instant>,
+    pub(crate) closing: Closing,
+    /// Handlers that ended in tasks of their own since the driver last looked.
+    pub(crate) finished: Vec<Finished>,
+}
+
+impl State {
+    /// The wakers of these, to be woken without the lock.
+    pub(crate) fn wakers(&mut self, wake: &mut Wake, wakers: &mut Vec<Waker>) {
+        for woken in wake.drain(..) {
+            match woken {
+                Woken::Slot(slot) => wakers.extend(self.callers.get_mut(slot as usize).and_then(Option::take)),
+                Woken::Waiting(ticket) => {
+                    if let Some(found) = self.waiting.iter().position(|(waiting, _)| *waiting == ticket) {
+                        wakers.push(self.waiting.swap_remove(found).1);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn take_room(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.append(&mut self.room);
+    }
+
+    /// The driver is about to sleep until `armed`; not if there is something to do.
+    pub(crate) fn park(&mut self, waker: &Waker, armed: Option<Instant>) {
+        self.awake = false;
+        self.armed = armed;
+        match &self.driver {
+            Some(known) if known.will_wake(waker) => {}
+            _ => self.driver = Some(waker.clone()),
+        }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.outbound.phase == Phase::Lost
+    }
+
+    pub(crate) fn set_awake(&mut self) {
+        self.awake = true;
+    }
+
+    /// The waker of a driver that sleeps; it counts as awake from here on.
+    #[must_use]
+    pub(crate) fn rouse(&mut self) -> Option<Waker> {
+        if self.awake {
+            return None;
+        }
+        self.awake = true;
+        self.driver.clone()
+    }
+}
+
+/// Under the second lock. Whoever holds it may move bytes from `Outbound` to the transport, so their order is kept.
+pub(crate) struct Writer {
+    io: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Taken from `Outbound`, not yet taken by the transport.
+    pub(crate) rest: Vec<u8>,
+    at: usize,
+    /// Written but perhaps not flushed.
+    dirty: bool,
+}
+
+impl Writer {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.rest.len() && !self.dirty
+    }
+
+    /// Hands all it can to the transport. Ready when nothing is left; `progress` is set when some bytes went.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, progress: &mut bool) -> Poll<std::io::Result<()>> {
+        while self.at < self.rest.len() {
+            match std::pin::Pin::new(&mut self.io).poll_write(cx, &self.rest[self.at..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    self.at += written;
+                    self.dirty = true;
+                    *progress = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.rest.clear();
+        self.at = 0;
+        if self.rest.capacity() > 256 << 10 {
+            self.rest = Vec::new();
+        }
+        if self.dirty {
+            match std::pin::Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.dirty = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Link {
+    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: String, limits: Limits) -> Arc<Self> {
+        let mut outbound = Outbound::new();
+        outbound.open(&limits.allowance());
+        let state = State {
+            outbound,
+            callers: Vec::new(),
+            waiting: Vec::new(),
+            room: Vec::new(),
+            ended: Vec::new(),
+            driver: None,
+            awake: true,
+            armed: None,
+            closing: Closing::No,
+            finished: Vec::new(),
+        };
+        let writer = Writer { io, rest: Vec::new(), at: 0, dirty: false };
+        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(writer), peer: Arc::new(Peer { address: peer }), limits })
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no user code runs under this lock")
+    }
+
+    #[inline]
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    // ---- callers
+
+    /// Puts a call on its way, or its caller in the queue.
+    #[inline]
+    pub(crate) fn submit(&self, outgoing: Outgoing<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Submitted {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut wake = Wake::new();
+        let size = outgoing.payload.len();
+        let begin = match ticket {
+            Some(ticket) => state.outbound.redeem(ticket, size, &mut wake),
+            None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => {
+                return self.notify(guard, &outgoing, cx);
+            }
+            None => state.outbound.reserve(size, outgoing.metadata_bytes()),
+        };
+        let id = match begin {
+            Begin::Slot(id) => id,
+            Begin::Wait(ticket) => {
+                state.waiting.retain(|(waiting, _)| *waiting != ticket);
+                state.waiting.push((ticket, cx.waker().clone()));
+                return Submitted::Waiting(ticket);
+            }
+            Begin::Refused(error) => {
+                let closed = state.outbound.phase != Phase::Open;
+                self.wake(guard, wake);
+                return if closed { Submitted::Closed(error) } else { Submitted::Refused(error) };
+            }
+        };
+        let number = match number(&mut state.outbound, outgoing.callee) {
+            Ok(number) => number,
+            Err(error) => {
+                state.outbound.cancel(id, &mut wake);
+                self.wake(guard, wake);
+                return Submitted::Refused(error);
+            }
+        };
+        let options = Options { deadline: outgoing.remaining, metadata: outgoing.metadata, json: outgoing.callee.is_json() };
+        state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload);
+        let index = id as usize;
+        if state.callers.len() <= index {
+            state.callers.resize(index + 1, None);
+        }
+        state.callers[index] = Some(cx.waker().clone());
+        self.send(guard, outgoing.deadline);
+        Submitted::Slot(id)
+    }
+
+    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, cx: &Context<'_>) -> Submitted {
+        let state = &mut *guard;
+        if state.outbound.phase != Phase::Open {
+            return Submitted::Closed(Error::new(ErrorKind::Unavailable, "the connection is closing"));
+        }
+        if state.outbound.backlog() > ROOM {
+            state.room.push(cx.waker().clone());
+            let driver = state.rouse();
+            drop(guard);
+            driver.inspect(Waker::wake_by_ref);
+            return Submitted::Full;
+        }
+        match number(&mut state.outbound, outgoing.callee) {
+            Ok(number) => {
+                let options = Options { deadline: outgoing.remaining, metadata: outgoing.metadata, json: outgoing.callee.is_json() };
+                state.outbound.notify(number, &options, outgoing.payload);
+                let driver = state.rouse();
+                drop(guard);
+                driver.inspect(Waker::wake_by_ref);
+                Submitted::Gone
+            }
+            Err(error) => Submitted::Refused(error),
+        }
+    }
+
+    /// Gets what was just queued on its way: the only call in flight writes from here, else the driver does.
+    #[inline]
+    fn send<'l>(&'l self, mut guard: MutexGuard<'l, State>, deadline: Option<Instant>) {
+        if guard.awake {
+            return;
+        }
+        let rearm = deadline.is_some_and(|deadline| guard.armed.is_none_or(|armed| deadline < armed));
+        if guard.outbound.in_flight() == 1 {
+            drop(guard);
+            if self.write_alone() && !rearm {
+                return;
+            }
+            guard = self.lock();
+        }
+        let driver = guard.rouse();
+        drop(guard);
+        driver.inspect(Waker::wake_by_ref);
+    }
+
+    /// True if all of it was written.
+    fn write_alone(&self) -> bool {
+        // Order of locks: the writer's first. The driver may be writing at this moment; then it takes this too.
+        let Ok(mut writer) = self.writer.try_lock() else { return false };
+        if !writer.is_empty() {
+            return false;
+        }
+        self.lock().outbound.take_batch(&mut writer.rest);
+        // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
+        matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
+    }
+
+    /// The result of the call in this slot; its payload is swapped into `payload`.
+    #[inline]
+    pub(crate) fn poll_call(&self, id: u32, payload: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Ended> {
+        let mut state = self.lock();
+        let mut wake = Wake::new();
+        let state_ref = &mut *state;
+        match state_ref.outbound.collect(id, payload, &mut wake) {
+            Some(ended) => {
+                if wake.is_empty() {
+                    return Poll::Ready(ended);
+                }
+                self.wake(state, wake);
+                Poll::Ready(ended)
+            }
+            None => {
+                let caller = &mut state_ref.callers[id as usize];
+                match caller {
+                    Some(known) if known.will_wake(cx.waker()) => {}
+                    _ => *caller = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The caller of this slot has gone.
+    pub(crate) fn cancel(&self, id: u32) {
+        let mut state = self.lock();
+        let mut wake = Wake::new();
+        state.outbound.cancel(id, &mut wake);
+        state.callers[id as usize] = None;
+        let driver = state.rouse();
+        self.wake(state, wake);
+        driver.inspect(Waker::wake_by_ref);
+    }
+
+    /// The holder of this ticket has gone.
+    pub(crate) fn leave(&self, ticket: u64) {
+        let mut state = self.lock();
+        let mut wake = Wake::new();
+        state.waiting.retain(|(waiting, _)| *waiting != ticket);
+        state.outbound.leave(ticket, &mut wake);
+        self.wake(state, wake);
+    }
+
+    fn wake(&self, mut guard: MutexGuard<'_, State>, mut wake: Wake) {
+        if wake.is_empty() {
+            return;
+        }
+        let mut wakers = Vec::new();
+        guard.wakers(&mut wake, &mut wakers);
+        drop(guard);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    // ---- handlers in tasks of their own
+
+    /// The reply of a handler that ran in its own task. False: the connection is gone, and so is its driver.
+    pub(crate) fn finish(&self, finished: Finished, write: impl FnOnce(&mut Outbound)) -> bool {
+        let mut state = self.lock();
+        if state.is_lost() {
+            drop(state);
+            crate::server::handler::drop_quietly(finished);
+            return false;
+        }
+        write(&mut state.outbound);
+        state.finished.push(finished);
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+        true
+    }
+
+    // ---- the end
+
+    /// Asks the driver to end the connection.
+    pub(crate) fn close(&self, how: Closing) {
+        let mut state = self.lock();
+        if how <= state.closing {
+            return;
+        }
+        state.closing = how;
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+    }
+
+    /// Ends every call with what is known of it, and wakes all who wait.
+    pub(crate) fn lost(&self, error: &Error) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let (mut wake, mut wakers) = (Wake::new(), Vec::new());
+        state.outbound.lost(error, &mut wake);
+        state.wakers(&mut wake, &mut wakers);
+        wakers.append(&mut state.room);
+        wakers.append(&mut state.ended);
+        let finished = std::mem::take(&mut state.finished);
+        drop(guard);
+        crate::server::handler::drop_quietly(finished);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the driver has ended.
+    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.is_lost() {
+            return Poll::Ready(());
+        }
+        if !state.ended.iter().any(|known| known.will_wake(cx.waker())) {
+            state.ended.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[inline]
+fn number(outbound: &mut Outbound, callee: &Callee) -> Result<u32, Error> {
+    match callee {
+        Callee::Known(contract, method) => outbound.number(contract, *method),
+        #[cfg(feature = "json")]
+        Callee::Named(name) => outbound.number_of(name),
+    }
+}

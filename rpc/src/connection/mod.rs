@@ -1,0 +1,9 @@
+//! One multiplexed link between two ends, the same code on both.
+//!
+//! `inbound` and `outbound` are the protocol: plain structs. `link` is what callers, handlers and the driver share;
+//! `driver` is the task that moves the bytes.
+
+pub(crate) mod driver;
+pub(crate) mod inbound;
+pub(crate) mod link;
+pub(crate) mod outbound;

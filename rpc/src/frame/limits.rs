@@ -1,0 +1,108 @@
+//! Every limit in one place, with its default and the reason for it. `docs/limits.md` repeats the table; a test compares them.
+
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The longest a frame may be after its header. A constant of the protocol (`docs/protocol.md` 3): a length prefix can
+/// never make a reader reserve more than this.
+pub(crate) const MAX_FRAME: usize = 64 * KIB;
+
+/// Room that the head of a call or reply may take in its frame; a longer message goes in chunks.
+pub(crate) const MAX_HEAD: usize = 64;
+
+/// What an end may send before it has read the peer's hello (`docs/protocol.md` 2).
+pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
+
+/// The deadline of a unary call when neither the call, the method nor the client names one.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection that makes no call holds its hello back, hoping to send it with the first call.
+pub(crate) const HELLO_DELAY: Duration = Duration::from_millis(5);
+
+/// Handlers that were polled in place for longer than this in one batch send the next batch to tasks of their own.
+pub(crate) const IN_PLACE: Duration = Duration::from_millis(1);
+
+/// What one end allows the other, as its hello says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    pub(crate) max_message: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) call_bytes: usize,
+    pub(crate) assembly: usize,
+}
+
+/// What an end accepts from its peer, and for how long it waits. Both ends have one.
+///
+/// Take the default and change fields: `let mut limits = Limits::default(); limits.max_message = 16 << 20;`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of the arguments of a call, or of its result, on the wire. 4 MiB: what tonic accepts by default too.
+    pub max_message: usize,
+    /// Calls in flight on one connection, each way. 1,024: more hide nothing of the latency of a local network.
+    pub max_in_flight: usize,
+    /// Bytes of small calls (one frame) that a caller may have unanswered. 1 MiB: what one connection can make us hold.
+    pub max_call_bytes: usize,
+    /// Bytes of large calls (more than one frame) that a caller may have unanswered, and of large replies under way.
+    /// `max_message` + 1 MiB: the largest message always fits, and a second one can start beside it.
+    pub max_assembly: usize,
+    /// Bytes of metadata of one call, keys and values. 8 KiB: what HTTP servers accept as headers.
+    pub max_metadata: usize,
+    /// Methods that a peer may bind on one connection. 4,096: services on a port times methods, with room.
+    pub max_binds: usize,
+    /// Nesting of a value. 128, as in serde_json: deeper ones could overflow a stack.
+    pub max_depth: usize,
+    /// Bytes of memory that decoding one message may fill. 64 MiB, 16 times the largest message: a byte on the wire can
+    /// stand for a large value in memory.
+    pub max_decoded: usize,
+    /// Connections a server holds; the next one is told so and closed. 10,000.
+    pub max_connections: usize,
+    /// Handlers of a server that wait at the same time, over all connections; further calls are `Overloaded`. 65,536.
+    pub max_handlers: usize,
+    /// Until a peer has said hello. 10 s: three lost packets of a TCP handshake and its reply.
+    pub handshake_timeout: Duration,
+    /// Until a frame that has begun to arrive is complete. 30 s: 64 KiB at modem speed.
+    pub progress_timeout: Duration,
+    /// Until the peer takes bytes that are ready to leave. 30 s.
+    pub write_timeout: Duration,
+    /// Until a connection is made. 10 s.
+    pub connect_timeout: Duration,
+    /// How long a draining server, or a client that closes, waits for calls in flight. 30 s: the default deadline of a call.
+    pub drain_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message: 4 * MIB,
+            max_in_flight: 1024,
+            max_call_bytes: MIB,
+            max_assembly: 5 * MIB,
+            max_metadata: 8 * KIB,
+            max_binds: 4096,
+            max_depth: 128,
+            max_decoded: 64 * MIB,
+            max_connections: 10_000,
+            max_handlers: 65_536,
+            handshake_timeout: Duration::from_secs(10),
+            progress_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            drain_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// What our hello says. Never less than what a peer may send before it has read it.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance {
+            max_message: self.max_message.clamp(BEFORE_HELLO.max_message, u32::MAX as usize),
+            in_flight: self.max_in_flight.clamp(BEFORE_HELLO.in_flight, 1 << 20),
+            call_bytes: self.max_call_bytes.clamp(BEFORE_HELLO.call_bytes, u32::MAX as usize),
+            assembly: self.max_assembly.clamp(self.max_message, u32::MAX as usize),
+        }
+    }
+}

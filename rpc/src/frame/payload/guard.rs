@@ -1,0 +1,231 @@
+//! What decoding one message may cost: memory, elements without size, and depth. Accounts only; it reads no bytes.
+//!
+//! Neighbours: `decode.rs` (postcard) and `json.rs` ask it before every container and every element.
+//!
+//! Bytes are charged as the decoded value will take them from the heap:
+//! - strings and byte strings are no longer than the message together, so the message's length is charged once;
+//! - the elements of a collection are charged in the steps in which the collection grows: first what serde reserves for
+//!   the declared length, then as much again each time that is used up;
+//! - a value that does not fit into the value it is a part of (its *room*) must stand behind a pointer, so it is charged too.
+//!   A value as large as the enum around it is taken to be boxed: every recursive type passes such a place.
+//!
+//! The account is an estimate from above, with one gap: what a type first buffers in serde's private `Content`
+//! (`#[serde(untagged)]` and the like, JSON only) is charged as the buffer and not again when it leaves it.
+
+use std::any::type_name;
+
+/// How much one message may take once decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Heap bytes: `Limits::max_decoded`.
+    pub(crate) bytes: usize,
+    /// Containers in containers: `Limits::max_depth`.
+    pub(crate) depth: usize,
+}
+
+impl Budget {
+    /// Deep enough for people's data; shallow enough for a 2 MiB stack in a debug build.
+    pub(crate) const DEPTH: usize = 128;
+    /// Heap bytes for each byte that a message may have.
+    pub(crate) const BYTES_PER_BYTE: usize = 16;
+
+    /// The defaults, given `Limits::max_message`.
+    pub(crate) const fn of(max_message: usize) -> Self {
+        Self { bytes: max_message.saturating_mul(Self::BYTES_PER_BYTE), depth: Self::DEPTH }
+    }
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(4 << 20)
+    }
+}
+
+/// Elements without size that one message may hold: they cost no memory and no bytes, only time.
+pub(super) const EMPTY_ELEMENTS: usize = 1 << 20;
+/// serde reserves no more than this for a declared length.
+const RESERVED: usize = 1 << 20;
+
+/// What a list begins with that nothing was reserved for.
+const FIRST: usize = 4;
+
+/// Which account is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Bytes,
+    EmptyElements,
+    Depth,
+}
+
+/// What is left of a message's budget.
+#[derive(Debug)]
+pub(super) struct Guard {
+    bytes: usize,
+    empty: usize,
+    depth: usize,
+    /// What is left of the memory of the value around, already paid for.
+    room: usize,
+}
+
+impl Guard {
+    /// For a value of this size, about to be read from a message of this length.
+    pub(super) fn new(budget: Budget, length: usize, size: usize) -> Result<Self, Refusal> {
+        let bytes = budget.bytes.checked_sub(length).ok_or(Refusal::Bytes)?;
+        Ok(Self { bytes, empty: EMPTY_ELEMENTS, depth: budget.depth, room: size })
+    }
+
+    /// Heap bytes left.
+    #[cfg(feature = "json")]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
+        match self.bytes.checked_sub(bytes) {
+            Some(left) => {
+                self.bytes = left;
+                Ok(())
+            }
+            None => Err(Refusal::Bytes),
+        }
+    }
+
+    /// The next part of the value around has this size.
+    #[inline]
+    pub(super) fn take(&mut self, size: usize) -> Result<(), Refusal> {
+        match self.room.checked_sub(size) {
+            Some(left) => {
+                self.room = left;
+                Ok(())
+            }
+            None => self.charge(size),
+        }
+    }
+
+    /// Begins a container of this size, whose parts find `room` in it. Gives back what [`leave`](Self::leave) needs.
+    #[inline]
+    pub(super) fn enter(&mut self, size: usize, room: usize) -> Result<usize, Refusal> {
+        if self.depth == 0 {
+            return Err(Refusal::Depth);
+        }
+        self.take(size)?;
+        self.depth -= 1;
+        Ok(std::mem::replace(&mut self.room, room))
+    }
+
+    /// Ends the container that was begun last.
+    #[inline]
+    pub(super) fn leave(&mut self, outside: usize) {
+        self.depth += 1;
+        self.room = outside;
+    }
+
+    /// An element or a field of this size is paid for; the next value is it.
+    #[inline]
+    pub(super) fn paid(&mut self, size: usize) {
+        self.room = size;
+    }
+}
+
+/// How a collection takes memory.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// The smallest number of elements it has memory for.
+    least: usize,
+    /// Memory per element used, in quarters.
+    quarters: usize,
+    /// Bytes beside each element.
+    extra: usize,
+    /// It may grow by doubling whatever length was declared.
+    doubles: bool,
+}
+
+impl Shape {
+    const LIST: Self = Self { least: 1, quarters: 4, extra: 0, doubles: false };
+    /// A list of another's making, such as the one in `serde_json::Value`.
+    const OTHER: Self = Self { doubles: true, ..Self::LIST };
+    /// Nodes of eleven that may be half empty.
+    const TREE: Self = Self { least: 11, quarters: 10, extra: 2, doubles: false };
+    /// A power of two, at most seven eighths full.
+    const HASH: Self = Self { least: 4, quarters: 10, extra: 5, doubles: false };
+    const LINKED: Self = Self { least: 1, quarters: 4, extra: 16, doubles: false };
+
+    /// Only the type's name tells `BTreeSet` from `Vec`. Names may change: then the estimate is a worse one, no more.
+    #[inline]
+    fn of<Collection>(other: Self) -> Self {
+        let name = type_name::<Collection>();
+        if name.starts_with("alloc::vec::Vec<") || name.starts_with("alloc::collections::vec_deque::") {
+            Self::LIST
+        } else if name.starts_with("alloc::collections::btree::") {
+            Self::TREE
+        } else if name.starts_with("std::collections::hash::") {
+            Self::HASH
+        } else if name.starts_with("alloc::collections::linked_list::") {
+            Self::LINKED
+        } else {
+            other
+        }
+    }
+}
+
+/// The elements of one collection, paid for in the steps in which it grows.
+#[derive(Debug)]
+pub(super) struct Account {
+    shape: Shape,
+    used: usize,
+    paid: usize,
+}
+
+impl Account {
+    /// Of something read as a sequence.
+    #[inline]
+    pub(super) fn sequence<Collection>() -> Self {
+        Self { shape: Shape::of::<Collection>(Shape::OTHER), used: 0, paid: 0 }
+    }
+
+    /// Of the keys, or the values, of something read as a map.
+    #[inline]
+    pub(super) fn map<Collection>() -> Self {
+        Self { shape: Shape::of::<Collection>(Shape::TREE), used: 0, paid: 0 }
+    }
+
+    /// No element has been paid for yet.
+    #[inline]
+    pub(super) fn is_new(&self) -> bool {
+        self.paid == 0
+    }
+
+    /// One more element of this size; `left` are still to come, this one included, if that is known.
+    #[inline]
+    pub(super) fn element(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
+        if self.used == self.paid {
+            self.grow(guard, size, left)?;
+        }
+        self.used += 1;
+        guard.paid(size);
+        Ok(())
+    }
+
+    fn grow(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
+        if size == 0 {
+            let count = left.unwrap_or(1);
+            guard.empty = guard.empty.checked_sub(count).ok_or(Refusal::EmptyElements)?;
+            self.paid = self.paid.saturating_add(count);
+            return Ok(());
+        }
+        let more = match (self.paid, left) {
+            (0, Some(left)) => match left.min(RESERVED / size) {
+                reserved if self.shape.doubles => reserved.next_power_of_two().max(FIRST),
+                reserved => reserved.max(1),
+            },
+            (0, None) => FIRST,
+            (paid, _) => paid,
+        };
+        let least = if self.paid == 0 { self.shape.least } else { 0 };
+        let memory = more.max(least).saturating_mul(size.saturating_add(self.shape.extra));
+        guard.charge(memory.saturating_mul(self.shape.quarters) / 4)?;
+        self.paid += more;
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! Values to bytes and back: postcard, or JSON for calls by name. The only place in `frame` that knows serde.
+//!
+//! Not here: frames, and who reads or writes them (`codec.rs`, `server/handler.rs`, `client/call.rs`). What a peer sent is
+//! decoded under a [`Budget`]; no bytes make it panic, overflow the stack, or take more memory than that.
+//!
+//! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
+//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `json.rs`, `watch.rs`: JSON under them
+//! - `borrowed.rs`: bytes and texts that borrow; `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
+
+mod borrowed;
+mod buffers;
+mod decode;
+mod encode;
+mod guard;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(test)]
+mod tests;
+mod text;
+#[cfg(feature = "json")]
+mod watch;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub use self::borrowed::{Bytes, CowStr};
+pub(crate) use self::buffers::{buffer, recycle};
+use self::decode::Problem;
+use self::encode::Unwritten;
+pub(crate) use self::guard::Budget;
+use self::guard::{EMPTY_ELEMENTS, Refusal};
+use self::text::Size;
+use crate::service::Method;
+use crate::{Error, ErrorKind, Executed};
+
+/// How the values of a call are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Postcard,
+    Json,
+}
+
+/// What a call ended with; its payload stands beside it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The return value, or what was inside its `Ok`.
+    Value,
+    /// What was inside the method's `Err`.
+    Failed,
+    /// Ours; there is no payload.
+    Error(Error),
+}
+
+/// The arguments of a call as they came; decoded arguments borrow from it.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    content: Content,
+    budget: Budget,
+}
+
+#[derive(Debug, Default)]
+enum Content {
+    /// The bytes.
+    #[default]
+    Postcard,
+    /// Boxed: a request moves often, and this is the rare case.
+    #[cfg(feature = "json")]
+    Json(Box<json::Parsed>),
+}
+
+impl Body {
+    /// Postcard is taken as it is. JSON is parsed: an array by position, or an object by the names of the arguments.
+    ///
+    /// # Errors
+    /// `Malformed` when the JSON is not one of these, or a name or the number of arguments is wrong; `TooLarge` when it
+    /// breaks the budget; `Unimplemented` for JSON without the feature.
+    pub(crate) fn new(bytes: Vec<u8>, encoding: Encoding, budget: Budget, method: &'static Method) -> Result<Self, Error> {
+        match encoding {
+            Encoding::Postcard => Ok(Self { bytes, content: Content::Postcard, budget }),
+            #[cfg(feature = "json")]
+            Encoding::Json => {
+                let parsed = json::Parsed::new(&bytes, budget, method).map_err(|problem| undecoded(problem, Part::arguments(method), budget))?;
+                Ok(Self { bytes, content: Content::Json(Box::new(parsed)), budget })
+            }
+            #[cfg(not(feature = "json"))]
+            Encoding::Json => Err(no_json(Executed::No, &format!("{}: ", method.name))),
+        }
+    }
+
+    /// The reply is written the same way.
+    pub(crate) fn encoding(&self) -> Encoding {
+        match self.content {
+            Content::Postcard => Encoding::Postcard,
+            #[cfg(feature = "json")]
+            Content::Json(_) => Encoding::Json,
+        }
+    }
+
+    /// The buffer, to be used again.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// The arguments of a call, as a tuple.
+///
+/// # Errors
+/// `Malformed` when they are not these and nothing more, or nest too deep; `TooLarge` when they take too much memory.
+#[inline]
+pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &'static Method) -> Result<A, Error> {
+    let decoded = match &body.content {
+        Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(decode::Fault::into_problem),
+        #[cfg(feature = "json")]
+        Content::Json(parsed) => parsed.arguments(method),
+    };
+    decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
+}
+
+/// A reply's value, the method's own error, or an item of a stream.
+///
+/// # Errors
+/// As [`decode_arguments`]; the method has run.
+#[inline]
+pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget) -> Result<T, Error> {
+    let decoded = match encoding {
+        Encoding::Postcard => decode::from_slice(bytes, budget).map_err(decode::Fault::into_problem),
+        #[cfg(feature = "json")]
+        Encoding::Json => json::from_slice(bytes, budget),
+        #[cfg(not(feature = "json"))]
+        Encoding::Json => return Err(no_json(Executed::Yes, "")),
+    };
+    decoded.map_err(|problem| undecoded(problem, Part::REPLY, budget))
+}
+
+/// Appends what a method returned and says what it was. If that is an error nothing is appended.
+#[inline]
+pub(crate) fn encode_returned<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Outcome {
+    match encode::encode_result(result, encoding, limit, out) {
+        (false, Ok(())) => Outcome::Value,
+        (true, Ok(())) => Outcome::Failed,
+        (_, Err(unwritten)) => Outcome::Error(unencoded(unwritten, Part::REPLY, limit)),
+    }
+}
+
+/// Appends the arguments of a call, a tuple.
+///
+/// # Errors
+/// `TooLarge` when they are longer than `limit`, `InvalidInput` when they cannot be encoded. Nothing is appended then.
+#[inline]
+pub(crate) fn encode_arguments<A: Serialize + ?Sized>(arguments: &A, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode::encode(arguments, encoding, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
+}
+
+/// What of a call was being written or read, for the texts of errors.
+#[derive(Clone, Copy)]
+struct Part {
+    method: Option<&'static Method>,
+    noun: &'static str,
+    executed: Executed,
+}
+
+impl Part {
+    const ARGUMENTS: Self = Self { method: None, noun: "arguments", executed: Executed::No };
+    const REPLY: Self = Self { method: None, noun: "reply", executed: Executed::Yes };
+
+    fn arguments(method: &'static Method) -> Self {
+        Self { method: Some(method), ..Self::ARGUMENTS }
+    }
+
+    fn error(self, kind: ErrorKind, text: &str) -> Error {
+        let text = match self.method {
+            Some(method) => format!("{}: {text}", method.name),
+            None => text.to_owned(),
+        };
+        Error::with(kind, self.executed, text)
+    }
+}
+
+#[cold]
+fn undecoded(problem: Problem, part: Part, budget: Budget) -> Error {
+    let noun = part.noun;
+    match problem {
+        Problem::Malformed(text) => part.error(ErrorKind::Malformed, &format!("malformed {noun}: {text}")),
+        Problem::Refused(Refusal::Bytes) => {
+            let text = format!("{noun} above the limit of {} when decoded (Limits::max_decoded)", Size(budget.bytes));
+            part.error(ErrorKind::TooLarge, &text)
+        }
+        Problem::Refused(Refusal::EmptyElements) => {
+            let text = format!("{noun} with more than {EMPTY_ELEMENTS} elements without size (Limits::max_decoded)");
+            part.error(ErrorKind::TooLarge, &text)
+        }
+        Problem::Refused(Refusal::Depth) => {
+            let text = format!("malformed {noun}: nested deeper than the limit of {} (Limits::max_depth)", budget.depth);
+            part.error(ErrorKind::Malformed, &text)
+        }
+    }
+}
+
+#[cold]
+fn unencoded(unwritten: Unwritten, part: Part, limit: usize) -> Error {
+    let noun = part.noun;
+    let kind = if part.executed == Executed::Yes { ErrorKind::Internal } else { ErrorKind::InvalidInput };
+    match unwritten {
+        Unwritten::TooLong => part.error(ErrorKind::TooLarge, &format!("{noun} above the limit of {} (Limits::max_message)", Size(limit))),
+        Unwritten::Type(text) => part.error(kind, &format!("the {noun} cannot be encoded: {text}")),
+        #[cfg(not(feature = "json"))]
+        Unwritten::NoJson => no_json(part.executed, ""),
+    }
+}
+
+#[cfg(not(feature = "json"))]
+#[cold]
+fn no_json(executed: Executed, prefix: &str) -> Error {
+    Error::with(ErrorKind::Unimplemented, executed, format!("{prefix}JSON is not available: built without the json feature"))
+}

@@ -1,0 +1,167 @@
+//! What a method returned becomes an outcome and a payload, within a limit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::{Serializer, ser};
+
+use super::*;
+
+#[derive(Debug)]
+enum Kind {
+    Value,
+    Failed,
+}
+
+/// The payload of a result has to be the bytes of `inner`.
+fn taken_apart<R: Serialize, T: Serialize + ?Sized>(result: &R, expected: &Kind, inner: &T) {
+    for &encoding in ENCODINGS {
+        let mut out = b"before".to_vec();
+        let outcome = encode_returned(result, encoding, MIB, &mut out);
+        assert!(matches!((&outcome, expected), (Outcome::Value, Kind::Value) | (Outcome::Failed, Kind::Failed)), "{outcome:?}");
+        let mut plain = b"before".to_vec();
+        plain.extend(encoded(inner, encoding));
+        assert_eq!(out, plain, "{encoding:?}");
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Transparent(Result<u8, String>);
+
+#[derive(Serialize)]
+#[serde(rename = "Result", rename_all = "UPPERCASE")]
+enum Renamed {
+    Ok(u8),
+}
+
+mod own {
+    #[derive(serde::Serialize)]
+    pub(super) enum Result {
+        Ok(u8),
+        Err(u8),
+    }
+}
+
+#[test]
+fn only_a_result_at_the_top_is_taken_apart() {
+    type Io<T> = Result<T, String>;
+    taken_apart(&Ok::<u32, String>(300), &Kind::Value, &300u32);
+    taken_apart(&Err::<u32, _>("no".to_owned()), &Kind::Failed, "no");
+    taken_apart(&Io::<Order>::Ok(Order::sample()), &Kind::Value, &Order::sample());
+    taken_apart(&Err::<(), Currency>(Currency::Eur), &Kind::Failed, &Currency::Eur);
+    taken_apart(&Ok::<(), ()>(()), &Kind::Value, &());
+    taken_apart(&&Err::<u8, u8>(1), &Kind::Failed, &1u8);
+    taken_apart(&5u8, &Kind::Value, &5u8);
+    taken_apart(&Order::sample(), &Kind::Value, &Order::sample());
+    taken_apart(&(), &Kind::Value, &());
+}
+
+#[test]
+fn a_result_inside_another_value_travels_whole() {
+    let inner: Result<u8, String> = Err("inner".into());
+    let outer: Result<Result<u8, String>, u8> = Ok(inner.clone());
+    taken_apart(&outer, &Kind::Value, &inner);
+    taken_apart(&Err::<u8, _>(inner.clone()), &Kind::Failed, &inner);
+    taken_apart(&Some(inner.clone()), &Kind::Value, &Some(inner.clone()));
+    taken_apart(&(inner.clone(),), &Kind::Value, &(inner.clone(),));
+    taken_apart(&vec![inner.clone()], &Kind::Value, &vec![inner]);
+}
+
+/// Their readers do not know that these are results.
+#[test]
+fn what_only_looks_like_a_result_travels_whole() {
+    for &encoding in ENCODINGS {
+        let plain = encoded(&Err::<u8, _>("x".to_owned()), encoding);
+        let mut out = Vec::new();
+        assert!(matches!(encode_returned(&Transparent(Err("x".into())), encoding, MIB, &mut out), Outcome::Value));
+        assert_eq!(out, plain);
+        out.clear();
+        assert!(matches!(encode_returned(&Box::new(Err::<u8, _>("x")), encoding, MIB, &mut out), Outcome::Value));
+        assert_eq!(out, plain);
+    }
+    taken_apart(&Renamed::Ok(3), &Kind::Value, &Renamed::Ok(3));
+    taken_apart(&own::Result::Ok(3), &Kind::Value, &own::Result::Ok(3));
+    taken_apart(&own::Result::Err(3), &Kind::Value, &own::Result::Err(3));
+}
+
+#[test]
+fn a_reply_may_be_as_long_as_the_limit_and_no_longer() {
+    for &encoding in ENCODINGS {
+        let value = Ok::<_, ()>("x".repeat(1000));
+        let length = encoded(&"x".repeat(1000), encoding).len();
+        let mut out = vec![9; 50];
+        assert!(matches!(encode_returned(&value, encoding, length, &mut out), Outcome::Value));
+        assert_eq!(out.len(), 50 + length);
+        out.truncate(50);
+        for limit in [0, 1, 2, 500, length - 1] {
+            let Outcome::Error(error) = encode_returned(&value, encoding, limit, &mut out) else { panic!("above the limit") };
+            assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::Yes));
+            assert!(error.message().contains("Limits::max_message"), "{error}");
+            assert_eq!(out, vec![9; 50]);
+        }
+    }
+}
+
+#[test]
+fn arguments_have_a_limit_too() {
+    for &encoding in ENCODINGS {
+        let mut out = b"frame".to_vec();
+        let error = encode_arguments(&(vec![1u8; 5 << 10],), encoding, 4 << 10, &mut out).expect_err("above the limit");
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::No));
+        assert_eq!(error.message(), "arguments above the limit of 4 KiB (Limits::max_message)");
+        assert_eq!(out, b"frame");
+        encode_arguments(&(vec![1u8; 100],), encoding, usize::MAX, &mut out).expect("no limit, and no overflow");
+    }
+}
+
+/// How a value may misbehave while it is written.
+enum Bad {
+    Refuses,
+    Panics,
+    Swallows,
+}
+
+impl Serialize for Bad {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use ser::SerializeSeq;
+        let mut seq = serializer.serialize_seq(Some(2))?;
+        seq.serialize_element(&1u8)?;
+        match self {
+            Self::Refuses => Err(ser::Error::custom("not today")),
+            Self::Panics => panic!("in Serialize"),
+            Self::Swallows => {
+                let _ = seq.serialize_element("much longer than the limit");
+                seq.end()
+            }
+        }
+    }
+}
+
+/// Conformance 31: a reply that cannot be encoded.
+#[test]
+fn a_value_that_cannot_be_encoded_leaves_nothing() {
+    for &encoding in ENCODINGS {
+        let mut out = vec![1];
+        let Outcome::Error(error) = encode_returned(&Ok::<_, ()>(Bad::Refuses), encoding, MIB, &mut out) else { panic!("it refuses") };
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, Executed::Yes));
+        let error = encode_arguments(&(Bad::Refuses,), encoding, MIB, &mut out).expect_err("it refuses");
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::No));
+        let Outcome::Error(error) = encode_returned(&Bad::Swallows, encoding, 8, &mut out) else { panic!("above the limit") };
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        let panicked = catch_unwind(AssertUnwindSafe(|| encode_returned(&Bad::Panics, encoding, MIB, &mut out)));
+        assert!(panicked.is_err());
+        assert_eq!(out, [1]);
+    }
+}
+
+#[test]
+fn a_sequence_of_unknown_length_says_so() {
+    struct Unknown;
+    impl Serialize for Unknown {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            ser::SerializeSeq::end(serializer.serialize_seq(None)?)
+        }
+    }
+    let Outcome::Error(error) = encode_returned(&Unknown, Encoding::Postcard, MIB, &mut Vec::new()) else { panic!("postcard cannot") };
+    assert!(error.message().contains("unknown length"), "{error}");
+}

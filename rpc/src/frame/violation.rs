@@ -1,0 +1,59 @@
+//! Each way a peer can break the protocol, by name. Any of them closes the connection with this reason.
+
+use std::fmt;
+
+/// A fault of the peer that no call can be blamed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// The first bytes are those of another protocol.
+    WrongProtocol(&'static str),
+    /// Ours, but no version in common.
+    Version {
+        lowest: u16,
+        highest: u16,
+    },
+    FrameTooLong(usize),
+    /// A frame of this kind ended in the middle of a field, or went on after the last one.
+    BadFrame(&'static str),
+    UnknownFrame(u8),
+    /// A frame before its time, or twice.
+    Unexpected(&'static str),
+    /// A call id at or above the number of calls we allow.
+    CallId,
+    /// A call id that is in use.
+    DuplicateCall,
+    /// A method number that was never bound.
+    UnboundMethod,
+    /// Numbers are bound in order, without gaps.
+    BadBind,
+    TooManyBinds,
+    /// More bytes of unanswered calls, or of messages under way, than our hello allows.
+    Allowance,
+    /// A reply to a call that was never made, or that has been answered.
+    UnknownReply,
+    /// A reply to a method whose bind has not been answered.
+    UnboundReply,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WrongProtocol(name) => write!(f, "the peer speaks {name}, not this protocol"),
+            Self::Version { lowest, highest } => {
+                write!(f, "the peer speaks versions {lowest} to {highest} of the protocol, this end speaks version {}", super::codec::VERSION)
+            }
+            Self::FrameTooLong(length) => write!(f, "frame of {length} bytes exceeds the limit of {} (protocol 3)", super::limits::MAX_FRAME),
+            Self::BadFrame(kind) => write!(f, "malformed {kind} frame"),
+            Self::UnknownFrame(kind) => write!(f, "unknown frame kind {kind}"),
+            Self::Unexpected(kind) => write!(f, "unexpected {kind} frame"),
+            Self::CallId => f.write_str("call id above the limit (Limits::max_in_flight)"),
+            Self::DuplicateCall => f.write_str("call id in use"),
+            Self::UnboundMethod => f.write_str("call to a method number that is not bound"),
+            Self::BadBind => f.write_str("bind out of order"),
+            Self::TooManyBinds => f.write_str("too many methods bound (Limits::max_binds)"),
+            Self::Allowance => f.write_str("more unanswered bytes than allowed (Limits::max_call_bytes, Limits::max_assembly)"),
+            Self::UnknownReply => f.write_str("reply to a call that is not open"),
+            Self::UnboundReply => f.write_str("reply before its bind was answered"),
+        }
+    }
+}

@@ -130,7 +130,7 @@ async fn everything_at_once_neither_hangs_nor_leaks() {
             eprintln!("{info}");
         }
     }));
-    let (callers, rounds) = if std::env::var_os("RPC_LONG").is_some() { (512, 500) } else { (256, 60) };
+    let (callers, rounds) = if std::env::var_os("RPC_LONG").is_some() { (512, 500) } else { (256, 30) };
     let worker = Arc::new(Worker::default());
     let server = Server::new().add(WorkServer::shared(worker.clone())).bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr();

@@ -75,7 +75,7 @@ struct Large {
     begun: bool,
 }
 
-/// A caller that waits for a slot.
+/// A caller that waits for a slot. Queues are in the order of tickets.
 struct Waiting {
     ticket: u64,
     size: usize,
@@ -237,7 +237,7 @@ impl Outbound {
             return Begin::Refused(refused);
         }
         for queue in [&mut self.small, &mut self.large] {
-            if let Some(found) = queue.iter().position(|waiting| waiting.ticket == ticket)
+            if let Ok(found) = queue.binary_search_by_key(&ticket, |waiting| waiting.ticket)
                 && let Some(slot) = queue[found].granted
             {
                 queue.remove(found);
@@ -263,7 +263,7 @@ impl Outbound {
     pub(crate) fn leave(&mut self, ticket: u64, wake: &mut Wake) {
         for large in [false, true] {
             let queue = if large { &mut self.large } else { &mut self.small };
-            if let Some(found) = queue.iter().position(|waiting| waiting.ticket == ticket) {
+            if let Ok(found) = queue.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
                 if let Some(Waiting { granted: Some(slot), .. }) = queue.remove(found) {
                     self.release(slot, wake);
                 } else {

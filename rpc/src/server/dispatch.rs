@@ -16,9 +16,9 @@ use super::handler::{self, Polled, Request, drop_quietly};
 use super::registry::log_limited;
 use super::runner::{Finished, Gate, Job, Place, Runner};
 use super::{Core, registry};
-use crate::connection::inbound::{Bind, Binding, Call, Inbound, Payload};
+use crate::connection::inbound::{Bind, Binding, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
-use crate::connection::outbound::{refusal, status, write_error};
+use crate::connection::outbound::{deadline_exceeded, refusal, status, write_error};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, Fields, Frame, HEADER, kind};
 use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE, MAX_FRAME};
@@ -257,7 +257,7 @@ impl Dispatcher {
         if blocked || out.len() > BACKLOG || !self.parked.is_empty() {
             return self.park(call, now);
         }
-        self.start(call, now, inbound, out);
+        self.start(call, now, now, inbound, out);
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant) {
@@ -281,18 +281,17 @@ impl Dispatcher {
         while out.len() <= BACKLOG {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.payload.len();
-            // The time it waited here is part of its deadline; zero stands for no deadline at all.
-            let deadline =
-                parked.deadline.map(|left| if left.is_zero() { left } else { left.saturating_sub(now - parked.since).max(Duration::from_nanos(1)) });
-            let parts = crate::connection::inbound::Head { deadline, metadata: Payload::Owned(parked.metadata), json: parked.json };
-            self.start(Call { id: parked.id, number: parked.number, parts, payload: Payload::Owned(parked.payload) }, now, inbound, out);
+            let parts = Head { deadline: parked.deadline, metadata: Payload::Owned(parked.metadata), json: parked.json };
+            let call = Call { id: parked.id, number: parked.number, parts, payload: Payload::Owned(parked.payload) };
+            // The time it waited here is part of its deadline.
+            self.start(call, parked.since, now, inbound, out);
         }
     }
 
     #[inline]
-    fn start(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
+    fn start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
         let id = call.id;
-        if let Err(error) = self.try_start(call, now, inbound, out) {
+        if let Err(error) = self.try_start(call, received, now, inbound, out) {
             self.refuse(id, &error, inbound, out);
         }
     }
@@ -332,7 +331,7 @@ impl Dispatcher {
     }
 
     #[inline]
-    fn try_start(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let Call { id, number, parts, payload } = call;
         let (index, offset) = self.find(number).expect("inbound lets no unbound number pass");
         let Target::Service { service, methods, refused, spare } = &mut self.bound[index].target else {
@@ -350,7 +349,10 @@ impl Dispatcher {
             return Err(Error::new(ErrorKind::Draining, format!("{}: the server is shutting down", method.name)));
         }
         let core = self.core.as_deref().expect("a service is bound, so there is a server");
-        let deadline = deadline(parts.deadline, method, now);
+        let deadline = deadline(parts.deadline, method, received);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(deadline_exceeded(Executed::No));
+        }
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if parts.json && !core.json {
@@ -557,12 +559,12 @@ impl Drop for Dispatcher {
 }
 
 /// When this call's caller stops waiting (protocol 5.2).
-fn deadline(sent: Option<Duration>, method: &Method, now: Instant) -> Option<Instant> {
+fn deadline(sent: Option<Duration>, method: &Method, received: Instant) -> Option<Instant> {
     match sent {
         Some(Duration::ZERO) => None,
         // Too far for the clock is no deadline.
-        Some(left) => now.checked_add(left),
-        None => now.checked_add(method.timeout.unwrap_or(DEFAULT_TIMEOUT)),
+        Some(left) => received.checked_add(left),
+        None => received.checked_add(method.timeout.unwrap_or(DEFAULT_TIMEOUT)),
     }
 }
 

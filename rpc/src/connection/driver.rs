@@ -28,7 +28,7 @@ use crate::transport::Transport;
 use crate::{Error, ErrorKind, Executed};
 
 /// Bytes asked of the transport at once.
-const READ: usize = 64 << 10;
+const READ: usize = 128 << 10;
 
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
@@ -267,8 +267,10 @@ impl Driver {
             state.outbound.take_batch(&mut scratch.batch);
             state.take_room(&mut scratch.wakers);
         }
+        let next = self.next_timeout(&state);
         let leaves = (self.leaving || self.told.is_some()) && self.is_done(&state) && scratch.batch.is_empty();
         drop(state);
+        self.arm(next);
         for waker in scratch.wakers.drain(..) {
             waker.wake();
         }
@@ -475,13 +477,8 @@ impl Driver {
                     state.outbound.take_batch(out);
                 }
             }
-            Event::Refused { lowest, highest } => {
-                let violation = Violation::Version { lowest, highest };
-                // It has read nothing behind the preface (protocol 2.4).
-                let error = Error::new(ErrorKind::Incompatible, violation.to_string());
-                state.outbound.on_go_away(0, &error, wake);
-                return Ok(Some(End::Violation(violation)));
-            }
+            // It has dispatched nothing (protocol 2.4).
+            Event::Refused { lowest, highest } => return Ok(Some(End::Violation(Violation::Version { lowest, highest }))),
             Event::ReplyBegins(id) => state.outbound.on_reply_begins(id).map_err(End::Violation)?,
             Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses).map_err(End::Violation)?,
             Event::Error(failed) => state.outbound.on_error(&failed, wake).map_err(End::Violation)?,
@@ -493,14 +490,7 @@ impl Driver {
             }
             Event::Pong => {}
             Event::GoAway { code, accepted, message } => {
-                let kind = match code {
-                    code::GOODBYE => ErrorKind::Draining,
-                    code::OVERLOADED => ErrorKind::Overloaded,
-                    _ => ErrorKind::Protocol,
-                };
-                let text = if message.is_empty() { "the peer is shutting down" } else { message };
-                let error = Error::new(kind, text.to_owned());
-                state.outbound.on_go_away(accepted, &error, wake);
+                state.outbound.on_go_away(accepted, wake);
                 self.told = Some((code, message.to_owned()));
             }
             // Acted on where they are read.
@@ -524,6 +514,16 @@ impl Driver {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Sets the timer, if this comes before what it is set to. A later time is found when it fires.
+    fn arm(&mut self, next: Option<Instant>) {
+        let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) else { return };
+        self.armed = Some(next);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(next),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(next))),
+        }
     }
 
     /// Acts on what is due, if the timer has fired.
@@ -587,16 +587,9 @@ impl Driver {
         if !state.outbound.only_hello {
             self.hello_at = None;
         }
-        let next = self.next_timeout(&state);
-        if let Some(next) = next
-            && self.armed.is_none_or(|armed| next < armed)
-        {
-            self.armed = Some(next);
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-            timer.as_mut().reset(next);
-            if timer.as_mut().poll(cx).is_ready() {
-                return false;
-            }
+        self.arm(self.next_timeout(&state));
+        if self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            return false;
         }
         state.park(cx.waker(), self.armed);
         true
@@ -669,8 +662,13 @@ impl Lost {
             End::Violation(Violation::Version { .. }) => ErrorKind::Incompatible,
             End::Violation(_) | End::Told { code: code::VIOLATION, .. } => ErrorKind::Protocol,
             End::Told { code: code::OVERLOADED, .. } => ErrorKind::Overloaded,
+            End::Goodbye if self.0.lock().outbound.phase == Phase::Leaving => ErrorKind::Draining,
             _ => ErrorKind::Unavailable,
         };
+        if matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
+            // Whatever it is, it has run no method of ours.
+            self.0.lock().outbound.on_go_away(0, &mut Wake::new());
+        }
         let mut error = Error::with(kind, Executed::Maybe, end.to_string());
         if let End::Io(source) = end {
             error = error.caused_by(io::Error::from(source.kind()));

@@ -3,6 +3,7 @@
 //!
 //! No user code runs while the first lock is held: wakers are taken out under it and woken after it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -96,7 +97,7 @@ pub(crate) struct State {
     /// By slot.
     callers: Vec<Option<Waker>>,
     /// By ticket.
-    waiting: Vec<(u64, Waker)>,
+    waiting: BTreeMap<u64, Waker>,
     /// Notifications that wait for room.
     room: Vec<Waker>,
     /// Those who wait for the end of the connection.
@@ -117,11 +118,7 @@ impl State {
         for woken in wake.drain(..) {
             match woken {
                 Woken::Slot(slot) => wakers.extend(self.callers.get_mut(slot as usize).and_then(Option::take)),
-                Woken::Waiting(ticket) => {
-                    if let Some(found) = self.waiting.iter().position(|(waiting, _)| *waiting == ticket) {
-                        wakers.push(self.waiting.swap_remove(found).1);
-                    }
-                }
+                Woken::Waiting(ticket) => wakers.extend(self.waiting.remove(&ticket)),
             }
         }
     }
@@ -215,7 +212,7 @@ impl Link {
         let state = State {
             outbound,
             callers: Vec::new(),
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             room: Vec::new(),
             ended: Vec::new(),
             driver: None,
@@ -257,8 +254,7 @@ impl Link {
         let id = match begin {
             Begin::Slot(id) => id,
             Begin::Wait(ticket) => {
-                state.waiting.retain(|(waiting, _)| *waiting != ticket);
-                state.waiting.push((ticket, cx.waker().clone()));
+                state.waiting.insert(ticket, cx.waker().clone());
                 return Submitted::Waiting(ticket);
             }
             Begin::Refused(error) => {
@@ -292,7 +288,9 @@ impl Link {
             return Submitted::Closed(Error::new(ErrorKind::Unavailable, "the connection is closing"));
         }
         if state.outbound.backlog() > ROOM {
-            state.room.push(cx.waker().clone());
+            if !state.room.iter().any(|known| known.will_wake(cx.waker())) {
+                state.room.push(cx.waker().clone());
+            }
             let driver = state.rouse();
             drop(guard);
             driver.inspect(Waker::wake_by_ref);
@@ -382,7 +380,7 @@ impl Link {
     pub(crate) fn leave(&self, ticket: u64) {
         let mut state = self.lock();
         let mut wake = Wake::new();
-        state.waiting.retain(|(waiting, _)| *waiting != ticket);
+        state.waiting.remove(&ticket);
         state.outbound.leave(ticket, &mut wake);
         self.wake(state, wake);
     }

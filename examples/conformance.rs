@@ -152,7 +152,13 @@ fn main() -> ExitCode {
         command => command,
     };
     // The client encodes its own deep trees, which takes stack for every level; pages that are not touched cost nothing.
-    let depth = if let Command::Call { bytes, method, .. } = &command && method == "echo_tree" { *bytes } else { 0 };
+    let depth = if let Command::Call { bytes, method, .. } = &command
+        && method == "echo_tree"
+    {
+        *bytes
+    } else {
+        0
+    };
     let stack = (8 << 20) + depth.saturating_mul(1 << 10);
     let thread = std::thread::Builder::new().stack_size(stack).spawn(move || run(command));
     match thread.map(std::thread::JoinHandle::join) {

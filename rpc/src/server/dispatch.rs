@@ -334,6 +334,11 @@ impl Dispatcher {
             return Err(Error::new(ErrorKind::Draining, format!("{}: the server is shutting down", method.name)));
         }
         let core = self.core.as_deref().expect("a service is bound, so there is a server");
+        let full = core.handlers.load(Ordering::Relaxed) >= core.limits.max_handlers;
+        if full && id.is_some() {
+            // Before it is polled: who is refused has not run.
+            return Err(overloaded(method));
+        }
         let deadline = deadline(parts.deadline, method, now);
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
@@ -365,8 +370,10 @@ impl Dispatcher {
         let handler = spare[method_number].pop().unwrap_or_else(|| service.handler(method_number));
         let place = Place { bind: index as u32, method: method_number as u32 };
         let mut job = Job { id, method, place, handler, request: Some(request), gate, ticket: self.ticket.clone(), deadline, limit: self.port.limit };
-        if job.gate.is_some() || method.spawn || self.crowded {
-            return self.spawn(job, inbound);
+        // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
+        let room = !full && (id.is_some() || self.notifications.len() < core.limits.max_in_flight);
+        if job.gate.is_some() || method.spawn || (self.crowded && room) {
+            return self.spawn(job, false);
         }
         self.in_batch += 1;
         if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
@@ -405,7 +412,7 @@ impl Dispatcher {
             }
             Polled::Pending => {
                 out.truncate(start);
-                self.spawn(job, inbound)
+                self.spawn(job, true)
             }
             Polled::Panicked(text) => {
                 out.truncate(start);
@@ -417,20 +424,17 @@ impl Dispatcher {
         }
     }
 
-    /// Moves a call into a task of its own.
-    fn spawn(&mut self, job: Job, inbound: &Inbound) -> Result<(), Error> {
+    /// Moves a call into a task of its own. One that has begun is refused no more, even if another connection took the
+    /// last place meanwhile; a notification that has begun is dropped.
+    fn spawn(&mut self, job: Job, begun: bool) -> Result<(), Error> {
         let core = self.core.as_ref().expect("a call is served, so there is a server");
-        if core.handlers.fetch_add(1, Ordering::Relaxed) >= core.limits.max_handlers
-            || (job.id.is_none() && self.notifications.len() >= core.limits.max_in_flight)
-        {
+        let full = core.handlers.fetch_add(1, Ordering::Relaxed) >= core.limits.max_handlers;
+        if (full && !(begun && job.id.is_some())) || (job.id.is_none() && self.notifications.len() >= core.limits.max_in_flight) {
             core.handler_ended();
-            let name = job.method.name;
+            let method = job.method;
             drop_quietly(job);
-            // A handler that was polled once has run, in part.
-            let text = format!("{name}: too many handlers are waiting (Limits::max_handlers)");
-            return Err(Error::overloaded(text, Duration::from_millis(100)));
+            return Err(overloaded(method));
         }
-        let _ = inbound;
         if let Some(deadline) = job.deadline
             && self.next_expiry.is_none_or(|next| deadline < next)
         {
@@ -561,6 +565,11 @@ fn metadata(bytes: &[u8], limit: usize, method: &Method) -> Result<Option<Arc<Me
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
     Ok(Some(Arc::new(Metadata(codec::read_metadata(bytes)))))
+}
+
+#[cold]
+fn overloaded(method: &Method) -> Error {
+    Error::overloaded(format!("{}: too many handlers are waiting (Limits::max_handlers)", method.name), Duration::from_millis(100))
 }
 
 #[cold]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rpc::{ErrorKind, Executed, Limits};
@@ -162,20 +162,15 @@ fn ten_thousand_calls_with_random_cancels_leave_nothing_behind() {
                 let padding = vec![0; if rng.once_in(20) { 100_000 } else { 10 }];
                 let id = round * 100 + n;
                 calls.push((id, tokio::spawn(rig.client.run(id, plan, &padding).owned())));
-            }
-            for (id, call) in calls {
-                match rng.below(4) {
-                    0 => call.abort(),
-                    1 => {
-                        tokio::time::sleep(Duration::from_millis(rng.below(3))).await;
-                        call.abort();
-                    }
-                    2 => {
-                        settle().await;
-                        call.abort();
-                    }
+                // Some are cancelled before their first poll, some in the queue, some on their way, some at work.
+                match rng.below(8) {
+                    0..4 => calls[rng.below(calls.len() as u64) as usize].1.abort(),
+                    4 => tokio::task::yield_now().await,
+                    5 => tokio::time::sleep(Duration::from_millis(rng.below(3))).await,
                     _ => {}
                 }
+            }
+            for (id, call) in calls {
                 match call.await {
                     Ok(Err(error)) if error.kind() == ErrorKind::Service => assert_eq!(rig.lab.runs(id), 1),
                     Ok(Err(error)) => {

@@ -225,14 +225,13 @@ fn a_nested_call_has_what_is_left_and_never_more() {
 }
 
 #[test]
-fn a_handler_that_waits_for_another_server_is_dropped_with_it() {
+fn the_failure_of_a_nested_call_is_the_handlers_to_tell() {
     virtual_time(async {
-        let (front, back) = (Rig::new(Kind::Memory).await, Rig::new(Kind::Memory).await);
+        let (front, mut back) = (Rig::new(Kind::Memory).await, Rig::new(Kind::Memory).await);
         front.lab.next.set(back.client.clone()).unwrap();
         let sum = front.client.relay_add(2, 3).await.unwrap();
         assert_eq!(sum, 5);
-        // An error of the nested call is the handler's to tell.
-        drop(back);
+        back.crash().await;
         let error = front.client.relay_add(2, 3).await.unwrap_err();
         assert_eq!(error.executed(), Executed::Yes);
     });

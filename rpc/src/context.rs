@@ -4,13 +4,14 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The call a handler serves. Take it as the first argument after `&self`: `async fn pay(&self, cx: &Context, ..)`.
@@ -57,7 +58,15 @@ impl Context {
 
     /// Waits until [`is_cancelled`](Self::is_cancelled). Dropping the future is free.
     pub async fn cancelled(&self) {
-        poll_fn(|cx| self.ticket.poll_stopped(cx.waker())).await;
+        loop {
+            let mut told = pin!(self.ticket.told.notified());
+            // On the list before the state is looked at: `stop` sets the state before it tells the list.
+            told.as_mut().enable();
+            if self.is_cancelled() {
+                return;
+            }
+            told.await;
+        }
     }
 }
 
@@ -118,7 +127,10 @@ impl fmt::Debug for Metadata {
 #[derive(Default)]
 pub(crate) struct Ticket {
     state: AtomicU8,
-    waiting: Mutex<Vec<Waker>>,
+    /// The task that runs the handler.
+    runner: Mutex<Option<Waker>>,
+    /// Those who wait for [`Context::cancelled`].
+    told: Notify,
 }
 
 impl Ticket {
@@ -134,22 +146,22 @@ impl Ticket {
     /// The first reason stands.
     pub(crate) fn stop(&self, reason: u8) {
         if self.state.compare_exchange(Self::RUNNING, reason, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            let waiting = std::mem::take(&mut *self.waiting.lock().expect("no user code runs under this lock"));
-            for waker in waiting {
-                waker.wake();
-            }
+            let runner = self.runner.lock().expect("no user code runs under this lock").take();
+            runner.inspect(Waker::wake_by_ref);
+            self.told.notify_waiters();
         }
     }
 
+    /// For the task that runs the handler: a waker of tokio's.
     pub(crate) fn poll_stopped(&self, waker: &Waker) -> Poll<()> {
         if self.state() != Self::RUNNING {
             return Poll::Ready(());
         }
-        let mut waiting = self.waiting.lock().expect("no user code runs under this lock");
-        if !waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            waiting.push(waker.clone());
+        let mut runner = self.runner.lock().expect("no user code runs under this lock");
+        if !runner.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *runner = Some(waker.clone());
         }
-        // `stop` sets the state before it takes the list: whoever is not on the list that it took sees the state.
+        // `stop` sets the state before it takes the waker: whoever comes after that sees the state.
         if self.state() == Self::RUNNING { Poll::Pending } else { Poll::Ready(()) }
     }
 
@@ -158,7 +170,7 @@ impl Ticket {
         match Arc::get_mut(self) {
             Some(ticket) => {
                 *ticket.state.get_mut() = Self::RUNNING;
-                ticket.waiting.get_mut().expect("no user code runs under this lock").clear();
+                ticket.runner.get_mut().expect("no user code runs under this lock").take();
             }
             None => *self = Arc::default(),
         }

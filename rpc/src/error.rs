@@ -140,6 +140,12 @@ impl Error {
         self
     }
 
+    /// As said of a call that was never begun, wherever the error came from.
+    pub(crate) fn not_executed(mut self) -> Self {
+        self.0.executed = Executed::No;
+        self
+    }
+
     /// With the method's name before the message, unless it is there already.
     pub(crate) fn of_method(mut self, name: &str) -> Self {
         let short = name.rsplit('.').next().unwrap_or(name);
@@ -270,6 +276,24 @@ impl<E> CallError<E> {
     /// The deadline passed.
     pub fn is_timeout(&self) -> bool {
         self.kind() == ErrorKind::DeadlineExceeded
+    }
+
+    /// There was no connection, or it was lost.
+    pub fn is_unavailable(&self) -> bool {
+        self.kind() == ErrorKind::Unavailable
+    }
+
+    /// The call was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.kind() == ErrorKind::Cancelled
+    }
+
+    /// How long the server asks the caller to wait before it tries again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Service(_) => None,
+            Self::Rpc(error) => error.retry_after(),
+        }
     }
 
     /// The method's own error, if it is one.

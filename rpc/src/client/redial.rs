@@ -46,6 +46,10 @@ struct AttemptState {
 }
 
 impl Attempt {
+    fn is_over(&self) -> bool {
+        self.0.lock().expect("no user code runs under this lock").result.is_some()
+    }
+
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         let mut state = self.0.lock().expect("no user code runs under this lock");
         match &state.result {
@@ -53,6 +57,7 @@ impl Attempt {
             Some(Err(error)) => Poll::Ready(Err(error.again(Executed::No))),
             None => {
                 if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    // Few wait here, and not for long.
                     state.waiting.push(cx.waker().clone());
                 }
                 Poll::Pending
@@ -103,7 +108,7 @@ impl Inner {
         if let Some(link) = &current.link {
             return Ok(Lease::Link(link.clone()));
         }
-        if let Some(attempt) = &current.attempt {
+        if let Some(attempt) = current.attempt.as_ref().filter(|attempt| !attempt.is_over()) {
             return Ok(Lease::Dialing(attempt.clone()));
         }
         let Some(dial) = self.dial.clone() else {
@@ -112,7 +117,9 @@ impl Inner {
         let attempt = Arc::new(Attempt::default());
         current.attempt = Some(attempt.clone());
         drop(current);
-        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, attempt.clone(), self.limits));
+        // It ends in any case: without a runtime, with one that shuts down, with a dialer that panics.
+        let ends = Ends(attempt.clone());
+        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, ends, self.limits));
         Ok(Lease::Dialing(attempt))
     }
 
@@ -153,8 +160,7 @@ impl Drop for Ends {
     }
 }
 
-async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>, attempt: Arc<Attempt>, limits: Limits) {
-    let ends = Ends(attempt);
+async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, limits: Limits) {
     let dialled = tokio::time::timeout(limits.connect_timeout, dial.dial())
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time (Limits::connect_timeout)")));

@@ -11,8 +11,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::inbound::{Event, Inbound};
@@ -22,7 +23,7 @@ use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
 use crate::server::Core;
-use crate::server::dispatch::Dispatcher;
+use crate::server::dispatch::{BACKLOG, Dispatcher};
 use crate::server::registry::LogLimit;
 use crate::transport::Transport;
 use crate::{Error, ErrorKind, Executed};
@@ -32,9 +33,6 @@ const READ: usize = 128 << 10;
 
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
-
-/// Bytes of replies that wait; beyond it calls are parked.
-const BACKLOG: usize = 1 << 20;
 
 /// Codes of a go-away (protocol 6.4).
 pub(crate) mod code {
@@ -116,7 +114,7 @@ impl Scratch {
     fn take() -> Box<Self> {
         SCRATCH.take().unwrap_or_else(|| {
             // An incomplete frame stands before what is read.
-            let read = vec![0; codec::HEADER + MAX_FRAME + READ];
+            let read = vec![0; codec::PREFACE + codec::HEADER + MAX_FRAME + READ];
             Box::new(Self { read, batch: Vec::with_capacity(READ), wake: Wake::new(), wakers: Vec::new() })
         })
     }
@@ -143,8 +141,8 @@ struct Driver {
     /// The hello leaves alone at this time.
     hello_at: Option<Instant>,
     handshake_by: Option<Instant>,
-    /// A message has been incomplete since.
-    partial_since: Option<Instant>,
+    /// A message has been incomplete since, with so many frames read.
+    partial_since: Option<(Instant, u64)>,
     /// The transport has taken nothing since.
     blocked_since: Option<Instant>,
     /// Bytes of answers that have joined the queue since then.
@@ -153,6 +151,10 @@ struct Driver {
     leaving: bool,
     /// The peer's has been read.
     told: Option<(u64, String)>,
+    /// Why nothing can be written any more; what has arrived is still read.
+    broken: Option<io::Error>,
+    /// A runtime that shuts down drops the driver: then, too, every call of ours must end.
+    lost: Lost,
 }
 
 /// Starts the connection. `core` serves the peer's calls; without one they are refused.
@@ -175,20 +177,20 @@ pub(crate) fn start(
         timer: None,
         armed: None,
         hello_at: (side == Side::Connecting).then(|| now + HELLO_DELAY),
-        handshake_by: Some(now + limits.handshake_timeout),
+        handshake_by: now.checked_add(limits.handshake_timeout),
         partial_since: None,
         blocked_since: None,
         owed: 0,
         leaving: false,
         told: None,
+        broken: None,
+        lost: Lost(link.clone()),
     };
     (link, driver.run())
 }
 
 impl Driver {
     async fn run(mut self) {
-        // A runtime that shuts down drops this future: then, too, every call of ours must end.
-        let guard = Lost(self.link.clone());
         let end = poll_fn(|cx| {
             let mut scratch = Scratch::take();
             let end = self.turn(cx, &mut scratch);
@@ -198,8 +200,13 @@ impl Driver {
         })
         .await;
         self.log(&end);
-        guard.lost(&end);
-        self.farewell(&end).await;
+        self.lost.lost(&end);
+        let Self { link, side, read, inbound, dispatcher, leaving, lost, .. } = self;
+        // Handlers hear of it first: the farewell may take a moment.
+        drop(dispatcher);
+        let last = last_words(&end, side, &inbound, leaving, &link);
+        farewell(&link, read, &last).await;
+        drop(lost);
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
@@ -259,7 +266,8 @@ impl Driver {
         if state.closing == Closing::Drain && !self.leaving {
             self.leaving = true;
             self.dispatcher.draining = self.side == Side::Accepting;
-            state.outbound.phase = Phase::Leaving;
+            state.outbound.close(&mut scratch.wake);
+            state.wakers(&mut scratch.wake, &mut scratch.wakers);
             let calls = self.inbound.calls;
             state.outbound.frames(|out| Frame::new(out, kind::GO_AWAY).number(code::GOODBYE).number(calls).text("").end(0));
         }
@@ -317,15 +325,16 @@ impl Driver {
         }
         loop {
             let mut writer = link.writer();
-            if writer.rest.is_empty() {
-                std::mem::swap(&mut writer.rest, &mut scratch.batch);
-            } else {
-                writer.rest.append(&mut scratch.batch);
-            }
+            writer.append(&mut scratch.batch);
             let mut progress = false;
             match writer.poll_write(cx, &mut progress) {
                 Poll::Ready(Ok(())) => (self.blocked_since, self.owed) = (None, 0),
-                Poll::Ready(Err(error)) => return Err(End::Io(error)),
+                Poll::Ready(Err(error)) => {
+                    // Replies, or the peer's reason, may have arrived before.
+                    writer.close();
+                    self.broken.get_or_insert(error);
+                    (self.blocked_since, self.owed) = (None, 0);
+                }
                 Poll::Pending => {
                     if progress || self.blocked_since.is_none() {
                         self.blocked_since = Some(Instant::now());
@@ -350,7 +359,11 @@ impl Driver {
     /// One read; every complete frame is acted on. False: nothing to read now.
     fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
         if self.dispatcher.has_parked() && self.can_dispatch(scratch) {
-            self.dispatcher.unpark(Instant::now(), &mut self.inbound, &mut scratch.batch);
+            let now = Instant::now();
+            let queued = self.link.lock().outbound.backlog();
+            self.dispatcher.begin_batch(now, queued);
+            self.dispatcher.unpark(now, &mut self.inbound, &mut scratch.batch);
+            self.dispatcher.end_batch();
             return Ok(true);
         }
         // Calls are parked by now; what is left are answers to pings, binds, cancels and refusals. Who asks for so many
@@ -362,7 +375,7 @@ impl Driver {
         scratch.read[..begun].copy_from_slice(&self.rest);
         let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + READ]);
         match Pin::new(&mut self.read).poll_read(cx, &mut buffer) {
-            Poll::Pending => return Ok(false),
+            Poll::Pending => return self.broken.take().map_or(Ok(false), |error| Err(End::Io(error))),
             Poll::Ready(Err(error)) => return Err(End::Io(error)),
             Poll::Ready(Ok(())) => {}
         }
@@ -380,26 +393,21 @@ impl Driver {
         drop(self.reap(&link));
         let bytes = std::mem::take(&mut scratch.read);
         let result = self.act(&bytes[..end], now, scratch);
-        let used = match result {
-            Ok(used) => {
-                self.rest.clear();
-                self.rest.extend_from_slice(&bytes[used..end]);
-                if self.rest.is_empty() && self.rest.capacity() > 4096 {
-                    self.rest = Vec::new();
-                }
-                used
+        if let Ok(used) = result {
+            self.rest.clear();
+            self.rest.extend_from_slice(&bytes[used..end]);
+            if self.rest.is_empty() && self.rest.capacity() > 4096 {
+                self.rest = Vec::new();
             }
-            Err(end) => {
-                scratch.read = bytes;
-                return Err(end);
-            }
-        };
+        }
         scratch.read = bytes;
-        let partial = !self.rest.is_empty() || self.inbound.is_assembling();
-        if !partial {
+        result?;
+        // Whole frames are progress; single bytes of one are not, or a frame could take for ever.
+        let frames = self.inbound.frames;
+        if self.rest.is_empty() && !self.inbound.is_assembling() {
             self.partial_since = None;
-        } else if used > 0 || self.partial_since.is_none() {
-            self.partial_since = Some(now);
+        } else if self.partial_since.is_none_or(|(_, before)| before != frames) {
+            self.partial_since = Some((now, frames));
         }
         Ok(true)
     }
@@ -416,7 +424,7 @@ impl Driver {
         // Held over a run of replies; never while user code may run.
         let mut guard: Option<MutexGuard<'_, State>> = None;
         let mut calls = false;
-        let mut blocked = self.blocked_since.is_some();
+        let blocked = self.blocked_since.is_some();
         while let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? {
             match event {
                 Event::Reply { id, failed, payload } => {
@@ -427,8 +435,8 @@ impl Driver {
                     guard = None;
                     if !calls {
                         calls = true;
-                        blocked = blocked || link.lock().outbound.backlog() > BACKLOG;
-                        self.dispatcher.begin_batch(now);
+                        let queued = link.lock().outbound.backlog();
+                        self.dispatcher.begin_batch(now, queued);
                     }
                     self.dispatcher.call(call, now, &mut self.inbound, batch, blocked);
                 }
@@ -506,8 +514,8 @@ impl Driver {
         [
             self.hello_at,
             self.handshake_by,
-            self.partial_since.map(|since| since + limits.progress_timeout),
-            self.blocked_since.map(|since| since + limits.write_timeout),
+            self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)),
+            self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)),
             state.outbound.next_deadline,
             self.dispatcher.next_expiry(),
         ]
@@ -539,10 +547,10 @@ impl Driver {
         if due(self.handshake_by) {
             return Err(End::Timeout("the peer did not say hello in time (Limits::handshake_timeout)"));
         }
-        if due(self.partial_since.map(|since| since + limits.progress_timeout)) {
+        if due(self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout))) {
             return Err(End::Timeout("a frame did not arrive in time (Limits::progress_timeout)"));
         }
-        if due(self.blocked_since.map(|since| since + limits.write_timeout)) {
+        if due(self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout))) {
             return Err(End::Timeout("the peer does not read (Limits::write_timeout)"));
         }
         let link = self.link.clone();
@@ -575,7 +583,7 @@ impl Driver {
         let mut state = link.lock();
         let blocked = self.blocked_since.is_some();
         if !state.finished.is_empty()
-            || (!blocked && state.outbound.has_output())
+            || (!blocked && (state.outbound.has_output() || state.has_room_waiters()))
             || state.closing == Closing::Now
             || (state.closing == Closing::Drain && !self.leaving)
         {
@@ -600,7 +608,7 @@ impl Driver {
     /// What the scratch holds at the end of a turn belongs to this connection.
     fn keep_batch(&mut self, batch: &mut Vec<u8>) {
         if !batch.is_empty() {
-            self.link.writer().rest.append(batch);
+            self.link.writer().append(batch);
         }
     }
 
@@ -616,41 +624,56 @@ impl Driver {
             }
         }
     }
+}
 
-    /// Tells the peer why, as far as it takes it without waiting, and closes.
-    async fn farewell(&mut self, end: &End) {
-        let mut last = Vec::new();
-        let told = match end {
-            // Another protocol's words would mean nothing to it, nor ours to it.
-            End::Violation(Violation::WrongProtocol(_)) => None,
-            End::Violation(Violation::Version { .. }) if self.side == Side::Accepting => {
-                codec::write_preface(&mut last);
-                Frame::new(&mut last, kind::REFUSED).number(u64::from(codec::VERSION)).number(u64::from(codec::VERSION)).end(0);
-                None
-            }
-            End::Violation(Violation::Version { .. }) => None,
-            End::Violation(violation) => Some((code::VIOLATION, violation.to_string())),
-            End::Timeout(what) => Some((code::TIMEOUT, (*what).to_owned())),
-            End::Dropped | End::Goodbye if !self.leaving => Some((code::GOODBYE, String::new())),
-            _ => None,
-        };
-        if let Some((code, message)) = told {
-            if !self.inbound.is_open() && self.side == Side::Accepting {
-                codec::write_preface(&mut last);
-                codec::write_hello(&mut last, &self.link.limits.allowance());
-            }
-            Frame::new(&mut last, kind::GO_AWAY).number(code).number(self.inbound.calls).short_text(&message).end(0);
+/// What the peer is told of the end.
+fn last_words(end: &End, side: Side, inbound: &Inbound, leaving: bool, link: &Link) -> Vec<u8> {
+    let mut last = Vec::new();
+    let told = match end {
+        // Another protocol's words would mean nothing to it, nor ours to it.
+        End::Violation(Violation::WrongProtocol(_)) => None,
+        End::Violation(Violation::Version { .. }) if side == Side::Accepting => {
+            codec::write_preface(&mut last);
+            Frame::new(&mut last, kind::REFUSED).number(u64::from(codec::VERSION)).number(u64::from(codec::VERSION)).end(0);
+            None
         }
-        let link = self.link.clone();
-        link.writer().rest.extend_from_slice(&last);
-        let closes = poll_fn(|cx| {
-            let mut writer = link.writer();
-            let _ = std::task::ready!(writer.poll_write(cx, &mut false));
-            writer.poll_shutdown(cx).map(drop)
-        });
-        // The peer may not read; its socket's buffer is all the courtesy it gets.
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(100), closes).await;
+        End::Violation(Violation::Version { .. }) => None,
+        End::Violation(violation) => Some((code::VIOLATION, violation.to_string())),
+        End::Timeout(what) => Some((code::TIMEOUT, (*what).to_owned())),
+        End::Dropped | End::Goodbye if !leaving => Some((code::GOODBYE, String::new())),
+        _ => None,
+    };
+    if let Some((code, message)) = told {
+        if !inbound.is_open() && side == Side::Accepting {
+            codec::write_preface(&mut last);
+            codec::write_hello(&mut last, &link.limits.allowance());
+        }
+        Frame::new(&mut last, kind::GO_AWAY).number(code).number(inbound.calls).short_text(&message).end(0);
     }
+    last
+}
+
+/// Writes the last words and closes, as far as the peer takes it without much waiting.
+async fn farewell(link: &Link, mut read: Box<dyn AsyncRead + Send + Unpin>, last: &[u8]) {
+    link.writer().append(&mut last.to_vec());
+    let closes = async {
+        let closed = poll_fn(|cx| {
+            let mut writer = link.writer();
+            std::task::ready!(writer.poll_write(cx, &mut false))?;
+            writer.poll_shutdown(cx)
+        });
+        // A socket that is closed with bytes unread resets the connection, and the last words with it.
+        let mut unread = [0; 4096];
+        closed.await?;
+        for _ in 0..256 {
+            if read.read(&mut unread).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // The peer may not read; its socket's buffer is all the courtesy it gets.
+    let _ = tokio::time::timeout(Duration::from_millis(100), closes).await;
 }
 
 /// Ends every call when the driver's future ends, in whatever way.
@@ -680,5 +703,7 @@ impl Lost {
 impl Drop for Lost {
     fn drop(&mut self) {
         self.lost(&End::Dropped);
+        // Clients and handlers may hold the link for long; its socket is not theirs.
+        self.0.writer().close();
     }
 }

@@ -4,7 +4,7 @@
 //! allowances. Owned by `driver.rs`, which acts on the events. Its counterpart is `outbound.rs`.
 
 use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME, NUMBERS};
 use crate::frame::violation::Violation;
 
 /// What one frame (or the last chunk of a message) means.
@@ -146,11 +146,17 @@ enum Stage {
     Open,
 }
 
+/// A `refused` is two numbers; one of a later version may say more.
+const MAX_REFUSED: usize = 1024;
+
 /// What has arrived, and what the peer may still send.
 pub(crate) struct Inbound {
     stage: Stage,
     ours: Allowance,
     max_binds: usize,
+    max_metadata: usize,
+    /// Whole frames read so far.
+    pub(crate) frames: u64,
     /// Numbers bound so far.
     numbers: u32,
     open: Vec<Open>,
@@ -171,7 +177,9 @@ impl Inbound {
         Self {
             stage: Stage::Preface,
             ours: limits.allowance(),
-            max_binds: limits.max_binds,
+            max_binds: limits.max_binds.max(NUMBERS),
+            max_metadata: limits.max_metadata,
+            frames: 0,
             numbers: 0,
             open: Vec::new(),
             small_bytes: 0,
@@ -218,6 +226,7 @@ impl Inbound {
                 }
                 *at += chunk.len();
                 self.partial = (chunk.len() < left).then_some((message, left - chunk.len()));
+                self.frames += u64::from(self.partial.is_none());
                 if let Some(event) = self.take(message, chunk)? {
                     return Ok(Some(event));
                 }
@@ -232,6 +241,7 @@ impl Inbound {
             }
             let Some(body) = rest.get(HEADER..HEADER + header.length) else { return Ok(None) };
             *at += HEADER + header.length;
+            self.frames += 1;
             if let Some(event) = self.frame(header, body)? {
                 return Ok(Some(event));
             }
@@ -321,6 +331,10 @@ impl Inbound {
         if length > self.ours.max_message {
             self.admit(id, 0, false)?;
             return Ok(Some(Event::TooLarge { id, number, length }));
+        }
+        if parts.metadata.len() > self.max_metadata {
+            self.admit(id, 0, false)?;
+            return Ok(Some(Event::TooLarge { id, number, length: length + parts.metadata.len() }));
         }
         self.admit(id, length, true)?;
         let begun = Begun::Call { number, deadline: parts.deadline, metadata: parts.metadata.to_vec(), json: parts.json };
@@ -450,16 +464,16 @@ impl Inbound {
         let first = fields.small()?;
         let (count, what) = match fields.byte()? {
             0 => {
-                let name = fields.text()?;
+                let name = name(&mut fields)?;
                 fields.end()?;
                 (1, Binding::Method { name })
             }
             1 => {
-                let (name, hash, count) = (fields.text()?, fields.hash()?, fields.small()?);
+                let (name, hash, count) = (name(&mut fields)?, fields.hash()?, fields.small()?);
                 let methods = fields.rest();
                 let mut pairs = Fields::new(methods, "bind");
                 for _ in 0..count {
-                    pairs.text()?;
+                    self::name(&mut pairs)?;
                     pairs.hash()?;
                 }
                 pairs.end()?;
@@ -495,11 +509,17 @@ impl Assembly {
     }
 }
 
+/// Names are kept, and repeated in answers.
+fn name<'b>(fields: &mut Fields<'b>) -> Result<&'b str, Violation> {
+    let name = fields.text()?;
+    if name.len() > MAX_NAME { Err(Violation::BadFrame("bind")) } else { Ok(name) }
+}
+
 /// A peer of another version: its `refused`, if it sent one.
 fn other_version<'b>(rest: &'b [u8], version: u16) -> Result<Option<Event<'b>>, Violation> {
     let unknown = Violation::Version { lowest: version, highest: version };
     match codec::read_header(rest) {
-        Ok(Some(header)) if header.kind == kind::REFUSED => match rest.get(HEADER..HEADER + header.length) {
+        Ok(Some(header)) if header.kind == kind::REFUSED && header.length <= MAX_REFUSED => match rest.get(HEADER..HEADER + header.length) {
             Some(body) => refused(body).map(Some),
             None => Ok(None),
         },

@@ -123,6 +123,11 @@ impl State {
         }
     }
 
+    /// Notifications wait, though the driver may have made room since it last looked.
+    pub(crate) fn has_room_waiters(&self) -> bool {
+        !self.room.is_empty()
+    }
+
     pub(crate) fn take_room(&mut self, wakers: &mut Vec<Waker>) {
         wakers.append(&mut self.room);
     }
@@ -160,7 +165,7 @@ impl State {
 pub(crate) struct Writer {
     io: Box<dyn AsyncWrite + Send + Unpin>,
     /// Taken from `Outbound`, not yet taken by the transport.
-    pub(crate) rest: Vec<u8>,
+    rest: Vec<u8>,
     at: usize,
     /// Written but perhaps not flushed.
     dirty: bool,
@@ -169,6 +174,24 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn is_empty(&self) -> bool {
         self.at == self.rest.len() && !self.dirty
+    }
+
+    /// Adds bytes behind those that wait; the transport's share of the buffer is given back first.
+    pub(crate) fn append(&mut self, batch: &mut Vec<u8>) {
+        if self.rest.is_empty() {
+            std::mem::swap(&mut self.rest, batch);
+            return;
+        }
+        if self.at > 0 && !batch.is_empty() {
+            self.rest.drain(..self.at);
+            self.at = 0;
+        }
+        self.rest.append(batch);
+    }
+
+    /// The transport is gone: nothing is written any more, and its socket is closed.
+    pub(crate) fn close(&mut self) {
+        *self = Self { io: Box::new(tokio::io::sink()), rest: Vec::new(), at: 0, dirty: false };
     }
 
     /// Hands all it can to the transport. Ready when nothing is left; `progress` is set when some bytes went.
@@ -240,6 +263,8 @@ impl Link {
     /// Puts a call on its way, or its caller in the queue.
     #[inline]
     pub(crate) fn submit(&self, outgoing: Outgoing<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Submitted {
+        // Cloning a waker may be user code, which never runs under the lock.
+        let waker = cx.waker().clone();
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut wake = Wake::new();
@@ -247,14 +272,16 @@ impl Link {
         let begin = match ticket {
             Some(ticket) => state.outbound.redeem(ticket, size, &mut wake),
             None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => {
-                return self.notify(guard, &outgoing, cx);
+                return self.notify(guard, &outgoing, waker);
             }
             None => state.outbound.reserve(size, outgoing.metadata_bytes()),
         };
         let id = match begin {
             Begin::Slot(id) => id,
             Begin::Wait(ticket) => {
-                state.waiting.insert(ticket, cx.waker().clone());
+                let replaced = state.waiting.insert(ticket, waker);
+                drop(guard);
+                drop(replaced);
                 return Submitted::Waiting(ticket);
             }
             Begin::Refused(error) => {
@@ -267,8 +294,9 @@ impl Link {
             Ok(number) => number,
             Err(error) => {
                 state.outbound.cancel(id, &mut wake);
+                let exhausted = state.outbound.exhausted;
                 self.wake(guard, wake);
-                return Submitted::Refused(error);
+                return self.unnumbered(error, exhausted);
             }
         };
         let options = Options { deadline: outgoing.remaining, metadata: outgoing.metadata, json: outgoing.callee.is_json() };
@@ -277,19 +305,20 @@ impl Link {
         if state.callers.len() <= index {
             state.callers.resize(index + 1, None);
         }
-        state.callers[index] = Some(cx.waker().clone());
+        let replaced = state.callers[index].replace(waker);
         self.send(guard, outgoing.deadline);
+        drop(replaced);
         Submitted::Slot(id)
     }
 
-    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, cx: &Context<'_>) -> Submitted {
+    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, waker: Waker) -> Submitted {
         let state = &mut *guard;
         if state.outbound.phase != Phase::Open {
             return Submitted::Closed(Error::new(ErrorKind::Unavailable, "the connection is closing"));
         }
         if state.outbound.backlog() > ROOM {
-            if !state.room.iter().any(|known| known.will_wake(cx.waker())) {
-                state.room.push(cx.waker().clone());
+            if !state.room.iter().any(|known| known.will_wake(&waker)) {
+                state.room.push(waker);
             }
             let driver = state.rouse();
             drop(guard);
@@ -305,8 +334,22 @@ impl Link {
                 driver.inspect(Waker::wake_by_ref);
                 Submitted::Gone
             }
-            Err(error) => Submitted::Refused(error),
+            Err(error) => {
+                let exhausted = state.outbound.exhausted;
+                drop(guard);
+                self.unnumbered(error, exhausted)
+            }
         }
+    }
+
+    /// A call to a method without a number: the peer does not serve it, or this connection has none left.
+    #[cold]
+    fn unnumbered(&self, error: Error, exhausted: bool) -> Submitted {
+        if !exhausted {
+            return Submitted::Refused(error);
+        }
+        self.close(Closing::Drain);
+        Submitted::Closed(error)
     }
 
     /// Gets what was just queued on its way: the only call in flight writes from here, else the driver does.
@@ -355,14 +398,26 @@ impl Link {
                 Poll::Ready(ended)
             }
             None => {
-                let caller = &mut state_ref.callers[id as usize];
-                match caller {
-                    Some(known) if known.will_wake(cx.waker()) => {}
-                    _ => *caller = Some(cx.waker().clone()),
+                if state_ref.callers[id as usize].as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    return Poll::Pending;
                 }
-                Poll::Pending
+                drop(state);
+                self.poll_call_again(id, payload, cx)
             }
         }
+    }
+
+    /// With another waker than before, which is cloned and the old one dropped without the lock.
+    #[cold]
+    fn poll_call_again(&self, id: u32, payload: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Ended> {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        let mut wake = Wake::new();
+        let ended = state.outbound.collect(id, payload, &mut wake);
+        let replaced = if ended.is_none() { state.callers[id as usize].replace(waker) } else { None };
+        self.wake(state, wake);
+        drop(replaced);
+        ended.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// The caller of this slot has gone.
@@ -370,9 +425,10 @@ impl Link {
         let mut state = self.lock();
         let mut wake = Wake::new();
         state.outbound.cancel(id, &mut wake);
-        state.callers[id as usize] = None;
+        let caller = state.callers[id as usize].take();
         let driver = state.rouse();
         self.wake(state, wake);
+        drop(caller);
         driver.inspect(Waker::wake_by_ref);
     }
 
@@ -380,9 +436,10 @@ impl Link {
     pub(crate) fn leave(&self, ticket: u64) {
         let mut state = self.lock();
         let mut wake = Wake::new();
-        state.waiting.remove(&ticket);
+        let waiting = state.waiting.remove(&ticket);
         state.outbound.leave(ticket, &mut wake);
         self.wake(state, wake);
+        drop(waiting);
     }
 
     fn wake(&self, mut guard: MutexGuard<'_, State>, mut wake: Wake) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::inbound::CallFailed;
 use crate::frame::codec::{self, Frame, Options, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD, MAX_NAME, NUMBERS};
 use crate::frame::violation::Violation;
 use crate::service::Contract;
 use crate::{Error, ErrorKind, Executed};
@@ -139,6 +139,8 @@ pub(crate) struct Outbound {
     pub(crate) next_deadline: Option<Instant>,
     /// Nothing but our hello is waiting: better sent with the first call.
     pub(crate) only_hello: bool,
+    /// All numbers are bound.
+    pub(crate) exhausted: bool,
 }
 
 impl Outbound {
@@ -166,6 +168,7 @@ impl Outbound {
             accepted: u64::MAX,
             next_deadline: None,
             only_hello: false,
+            exhausted: false,
         }
     }
 
@@ -217,7 +220,9 @@ impl Outbound {
         }
         let size = payload + metadata + MAX_HEAD;
         let queue = if large { &self.large } else { &self.small };
-        if queue.is_empty() && self.fits(size, large) {
+        // Those who were granted a slot stand first: if the last one was, nobody waits.
+        let nobody_waits = queue.back().is_none_or(|waiting| waiting.granted.is_some());
+        if nobody_waits && self.fits(size, large) {
             return Begin::Slot(self.occupy(size, large));
         }
         self.tickets += 1;
@@ -458,7 +463,7 @@ impl Outbound {
         if is_open { Ok(()) } else { Err(Violation::UnknownReply) }
     }
 
-    /// A reply: its payload goes to its slot. `None`: nobody waits for it any more.
+    /// A reply: its payload goes to its slot, if somebody still waits for it.
     #[inline]
     pub(crate) fn on_reply(&mut self, id: u32, failed: bool, payload: super::inbound::Payload<'_>, wake: &mut Wake) -> Result<(), Violation> {
         let slot = self.slots.get_mut(id as usize).filter(|slot| slot.open).ok_or(Violation::UnknownReply)?;
@@ -466,6 +471,11 @@ impl Outbound {
             return Err(Violation::UnboundReply);
         }
         slot.open = false;
+        if slot.large {
+            // An answer may come before the last chunk has left.
+            self.unqueue(id);
+        }
+        let slot = &mut self.slots[id as usize];
         if !slot.owned {
             self.release(id, wake);
             return Ok(());
@@ -517,11 +527,16 @@ impl Outbound {
 
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
     pub(crate) fn on_go_away(&mut self, accepted: u64, wake: &mut Wake) {
+        self.accepted = self.accepted.min(accepted);
+        self.close(wake);
+    }
+
+    /// Takes no new calls; those that wait for a slot have to go elsewhere.
+    pub(crate) fn close(&mut self, wake: &mut Wake) {
         if self.phase == Phase::Open {
             self.phase = Phase::Leaving;
+            self.wake_waiting(wake);
         }
-        self.accepted = self.accepted.min(accepted);
-        self.wake_waiting(wake);
     }
 
     /// The connection is gone: every call ends with what is known of it.
@@ -562,7 +577,10 @@ impl Outbound {
     #[inline]
     pub(crate) fn number(&mut self, contract: &'static Contract, method: usize) -> Result<u32, Error> {
         let found = self.binds.iter().position(|bind| matches!(bind.key, Key::Contract(known) if std::ptr::eq(known, contract)));
-        let found = found.unwrap_or_else(|| self.bind_service(contract));
+        let found = match found {
+            Some(found) => found,
+            None => self.bind_service(contract)?,
+        };
         let bind = &self.binds[found];
         match bind.status(method) {
             status::EQUAL => Ok(bind.first + method as u32),
@@ -576,10 +594,17 @@ impl Outbound {
     /// The callee has said that it does not serve this method.
     pub(crate) fn number_of(&mut self, name: &str) -> Result<u32, Error> {
         let found = self.binds.iter().position(|bind| matches!(&bind.key, Key::Name(known) if **known == *name));
-        let found = found.unwrap_or_else(|| {
-            Frame::new(&mut self.out, kind::BIND).number(u64::from(self.numbers)).byte(0).text(name).end(0);
-            self.bound(Key::Name(name.into()), 1)
-        });
+        let found = match found {
+            Some(found) => found,
+            None => {
+                if name.len() > MAX_NAME {
+                    return Err(Error::new(ErrorKind::InvalidInput, format!("a method's name has at most {MAX_NAME} bytes")));
+                }
+                self.has_numbers(1)?;
+                Frame::new(&mut self.out, kind::BIND).number(u64::from(self.numbers)).byte(0).text(name).end(0);
+                self.bound(Key::Name(name.into()), 1)
+            }
+        };
         let bind = &self.binds[found];
         match bind.status(0) {
             status::EQUAL => Ok(bind.first),
@@ -587,7 +612,15 @@ impl Outbound {
         }
     }
 
-    fn bind_service(&mut self, contract: &'static Contract) -> usize {
+    fn bind_service(&mut self, contract: &'static Contract) -> Result<usize, Error> {
+        let methods = contract.methods;
+        self.has_numbers(methods.len())?;
+        // Varints of three bytes at most stand before each text.
+        let size = contract.name.len() + MAX_HEAD + methods.iter().map(|method| method.name.len() + 3 + 16).sum::<usize>();
+        if size > MAX_FRAME {
+            let text = format!("{}: the names of its {} methods do not fit a frame of {MAX_FRAME} bytes", contract.name, methods.len());
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
         let mut frame = Frame::new(&mut self.out, kind::BIND)
             .number(u64::from(self.numbers))
             .byte(1)
@@ -598,7 +631,16 @@ impl Outbound {
             frame = frame.text(method.name).hash(method.hash);
         }
         frame.end(0);
-        self.bound(Key::Contract(contract), contract.methods.len() as u32)
+        Ok(self.bound(Key::Contract(contract), contract.methods.len() as u32))
+    }
+
+    /// Numbers are not given back: a connection that has used them up makes room for another.
+    fn has_numbers(&mut self, count: usize) -> Result<(), Error> {
+        if self.numbers as usize + count <= NUMBERS {
+            return Ok(());
+        }
+        self.exhausted = true;
+        Err(Error::new(ErrorKind::Unavailable, format!("this connection has bound {} methods (protocol 4.1)", self.numbers)))
     }
 
     fn bound(&mut self, key: Key, count: u32) -> usize {
@@ -671,9 +713,13 @@ impl Outbound {
     /// One chunk of each large message; false if none can go.
     fn take_chunks(&mut self, batch: &mut Vec<u8>) -> bool {
         let mut any = false;
+        let mut held = false;
         for _ in 0..self.queue.len() {
             let Some(mut large) = self.queue.pop_front() else { break };
-            if !self.may_go(&large) || batch.len() >= BATCH {
+            // A reply that has to wait is not overtaken by later ones, or it could wait for ever.
+            held |= !self.may_go(&large);
+            let waits = held && !large.begun && !large.call;
+            if waits || batch.len() >= BATCH {
                 self.queue.push_back(large);
                 continue;
             }

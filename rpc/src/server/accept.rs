@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
@@ -56,6 +57,10 @@ impl Connections {
                     next += 1;
                     self.take(next, transport);
                 }
+                // The fault of one connection, which is gone; the next one may be waiting.
+                Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | Interrupted) => {
+                    tracing::debug!(%error, "a connection was gone before it was accepted");
+                }
                 Err(error) => {
                     log_limited!(warn, "a connection could not be accepted: {error}");
                     // The listener is ready again at once while the cause stays: spinning would help nobody.
@@ -89,7 +94,7 @@ impl Connections {
 
     /// Tells every client to leave, and waits for calls in flight, detached handlers included.
     pub(crate) async fn drain(&self) {
-        let until = Instant::now() + self.core.limits.drain_grace;
+        let until = Instant::now().checked_add(self.core.limits.drain_grace);
         let links: Vec<_> = self.open().values().filter_map(|open| open.link.upgrade()).collect();
         for link in &links {
             link.close(Closing::Drain);
@@ -104,7 +109,14 @@ impl Connections {
                 told.await;
             }
         };
-        if timeout_at(until, ended).await.is_err() {
+        let in_time = match until {
+            Some(until) => timeout_at(until, ended).await.is_ok(),
+            None => {
+                ended.await;
+                true
+            }
+        };
+        if !in_time {
             tracing::warn!(
                 connections = self.open().len(),
                 handlers = self.core.handlers.load(Ordering::Acquire),

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handler::{self, Polled, Request, drop_quietly};
+use super::handler::{self, Polled, drop_quietly};
 use super::registry::log_limited;
-use super::runner::{Finished, Gate, Job, Place, Runner};
+use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::{Core, registry};
 use crate::connection::inbound::{Bind, Binding, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
@@ -22,16 +22,22 @@ use crate::connection::outbound::{deadline_exceeded, refusal, status, write_erro
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, Fields, Frame, HEADER, kind};
 use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE, MAX_FRAME};
-use crate::frame::payload::{self, Body, Budget, Encoding, Outcome};
+use crate::frame::payload::{self, Budget, Encoding, Outcome};
 use crate::frame::violation::Violation;
 use crate::service::{Handler, Method, Service};
 use crate::{Error, ErrorKind, Executed};
 
 /// Bytes of replies that wait to leave; beyond it calls are read but not dispatched.
-const BACKLOG: usize = 1 << 20;
+pub(crate) const BACKLOG: usize = 1 << 20;
 
 /// Handlers kept for the next call of a method, and idle runners.
 const SPARE: usize = 4;
+
+/// Handlers kept for the next calls of a connection.
+const SPARE_IN_ALL: usize = 256;
+
+/// What a waiting notification costs beside its payload.
+const NOTIFICATION: usize = 256;
 
 /// A handler that computes for less than this is done sooner where it stands.
 const WORTH_A_TASK: Duration = Duration::from_micros(20);
@@ -49,6 +55,8 @@ struct Bound {
 enum Target {
     Service {
         service: Arc<dyn Service>,
+        /// No hashes were compared: only JSON, which names what it carries, can be trusted to mean the same.
+        by_name: bool,
         /// Number in the range to method, when they are not the same.
         methods: Option<Box<[Option<u16>]>>,
         /// What to say for a number without a method: status and name.
@@ -74,9 +82,11 @@ struct Start {
     method: &'static Method,
     place: Place,
     handler: Handler,
-    request: Option<Request>,
+    request: Opening,
     gate: Option<Gate>,
     deadline: Option<Instant>,
+    /// What a notification counts for while it runs.
+    size: usize,
 }
 
 /// A call that waits until replies can leave.
@@ -92,6 +102,12 @@ struct Parked {
     cancelled: bool,
 }
 
+impl Parked {
+    fn size(&self) -> usize {
+        self.payload.len() + self.metadata.len() + size_of::<Self>()
+    }
+}
+
 /// Dispatches the calls of one connection.
 pub(crate) struct Dispatcher {
     core: Option<Arc<Core>>,
@@ -99,13 +115,18 @@ pub(crate) struct Dispatcher {
     bound: Vec<Bound>,
     running: Vec<Option<Running>>,
     /// Notifications that run in tasks of their own.
-    notifications: Vec<Running>,
+    notifications: Vec<(Running, usize)>,
+    notified_bytes: usize,
     live: usize,
     runners: Vec<Arc<Runner>>,
     /// Of the call that is polled where it stands.
     ticket: Arc<Ticket>,
     /// Spare ones.
     tickets: Vec<Arc<Ticket>>,
+    /// Handlers that wait for a call, over all methods.
+    spared: usize,
+    /// Bytes that wait to leave: what the driver saw before this batch, and large replies since.
+    queued: usize,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     /// The earliest deadline of a running call, or earlier.
@@ -127,6 +148,9 @@ impl Dispatcher {
             bound: Vec::new(),
             running: Vec::new(),
             notifications: Vec::new(),
+            notified_bytes: 0,
+            spared: 0,
+            queued: 0,
             live: 0,
             runners: Vec::new(),
             ticket: Arc::default(),
@@ -188,6 +212,7 @@ impl Dispatcher {
     fn bind_method(&self, name: &str) -> Target {
         match self.core.as_deref().and_then(|core| core.registry.method(name)) {
             Some((service, method)) => Target::Service {
+                by_name: true,
                 methods: Some(Box::new([Some(method)])),
                 refused: Vec::new(),
                 spare: (0..service.contract().methods.len()).map(|_| Vec::new()).collect(),
@@ -204,7 +229,7 @@ impl Dispatcher {
         let contract = service.contract();
         let spare = (0..contract.methods.len()).map(|_| Vec::new()).collect();
         if hash == contract.hash() && count as usize == contract.methods.len() {
-            return Ok(Target::Service { service, methods: None, refused: Vec::new(), spare });
+            return Ok(Target::Service { service, by_name: false, methods: None, refused: Vec::new(), spare });
         }
         let mut fields = Fields::new(methods, "bind");
         let (mut matched, mut refused) = (Vec::with_capacity(count as usize), Vec::<(u32, u8, Box<str>)>::new());
@@ -222,9 +247,9 @@ impl Dispatcher {
         }
         let differing: Vec<&str> = refused.iter().filter(|(_, status, _)| *status == status::INCOMPATIBLE).map(|(_, _, name)| &**name).collect();
         if !differing.is_empty() {
-            tracing::warn!(peer = %self.link.peer.address(), methods = ?differing, "the peer knows these methods with other types: calls to them are refused");
+            log_limited!(warn, "{} knows these methods with other types, calls to them are refused: {differing:?}", self.link.peer.address());
         }
-        Ok(Target::Service { service, methods: Some(matched.into()), refused, spare })
+        Ok(Target::Service { service, by_name: false, methods: Some(matched.into()), refused, spare })
     }
 
     fn find(&self, number: u32) -> Option<(usize, u32)> {
@@ -235,8 +260,9 @@ impl Dispatcher {
 
     // ---- calls
 
-    /// The driver is about to hand over the calls of one read.
-    pub(crate) fn begin_batch(&mut self, now: Instant) {
+    /// The driver is about to hand over the calls of one read, while `queued` bytes wait to leave.
+    pub(crate) fn begin_batch(&mut self, now: Instant, queued: usize) {
+        self.queued = queued;
         self.batch_began = Some(now);
         self.in_batch = 0;
     }
@@ -256,7 +282,7 @@ impl Dispatcher {
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
-        if blocked || out.len() > BACKLOG || !self.parked.is_empty() {
+        if blocked || self.queued + out.len() > BACKLOG || !self.parked.is_empty() {
             return self.park(call, now);
         }
         self.start(call, now, now, inbound, out);
@@ -269,20 +295,26 @@ impl Dispatcher {
         };
         let Call { id, number, parts, payload } = call;
         if id.is_none() && self.parked_bytes > BACKLOG {
-            tracing::warn!(peer = %self.link.peer.address(), "a notification was dropped: the peer does not read its replies");
+            log_limited!(warn, "a notification of {} was dropped: it does not read its replies", self.link.peer.address());
             return;
         }
         let payload = owned(payload);
-        self.parked_bytes += payload.len();
         let metadata = owned(parts.metadata);
-        self.parked.push_back(Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false });
+        let parked = Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false };
+        self.parked_bytes += parked.size();
+        self.parked.push_back(parked);
+    }
+
+    fn has_room_for_notification(&self, size: usize) -> bool {
+        let limits = &self.link.limits;
+        self.notifications.len() < limits.max_in_flight && self.notified_bytes + size <= limits.max_call_bytes
     }
 
     /// Serves parked calls while replies can leave.
     pub(crate) fn unpark(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        while out.len() <= BACKLOG {
+        while self.queued + out.len() <= BACKLOG {
             let Some(parked) = self.parked.pop_front() else { return };
-            self.parked_bytes -= parked.payload.len();
+            self.parked_bytes -= parked.size();
             if parked.cancelled {
                 self.refuse(parked.id, &cancelled(), inbound, out);
                 continue;
@@ -310,7 +342,7 @@ impl Dispatcher {
                 write_error(out, id, error);
                 inbound.answered(id);
             }
-            None => tracing::warn!(peer = %self.link.peer.address(), %error, "a notification was refused"),
+            None => log_limited!(warn, "a notification of {} was refused: {error}", self.link.peer.address()),
         }
     }
 
@@ -340,7 +372,7 @@ impl Dispatcher {
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let Call { id, number, parts, payload } = call;
         let (index, offset) = self.find(number).expect("inbound lets no unbound number pass");
-        let Target::Service { service, methods, refused, spare } = &mut self.bound[index].target else {
+        let Target::Service { service, by_name, methods, refused, spare } = &mut self.bound[index].target else {
             return Err(refused_target(&self.bound[index].target, offset));
         };
         let method_number = match methods {
@@ -366,15 +398,20 @@ impl Dispatcher {
         }
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
+        if *by_name && !parts.json {
+            return Err(Error::new(ErrorKind::Malformed, format!("{}: a method bound by its name takes JSON", method.name)));
+        }
         if parts.json && !core.json {
             return Err(Error::new(ErrorKind::Unimplemented, format!("{}: this server takes no JSON", method.name)));
         }
-        let info = core.hook.as_ref().map(|_| registry::CallInfo {
-            method: service.contract().full_name(method_number),
-            metadata: metadata.clone().unwrap_or_default(),
-            peer: self.link.peer.clone(),
-            deadline,
-        });
+        let gate = match &core.hook {
+            Some(hook) => {
+                let method = service.contract().full_name(method_number);
+                let metadata = metadata.clone().unwrap_or_default();
+                registry::ask(hook.clone(), registry::CallInfo { method, metadata, peer: self.link.peer.clone(), deadline })?
+            }
+            None => None,
+        };
         let bytes = match payload {
             Payload::Borrowed(bytes) => {
                 let mut buffer = payload::buffer();
@@ -383,27 +420,27 @@ impl Dispatcher {
             }
             Payload::Owned(bytes) => bytes,
         };
-        let gate = match (info, &core.hook) {
-            (Some(info), Some(hook)) => registry::ask(hook.clone(), info)?,
-            _ => None,
-        };
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
-        let body = Body::new(bytes, encoding, budget, method)?;
         let context = method.context.then(|| Context { deadline, metadata, peer: self.link.peer.clone(), ticket: self.ticket.clone() });
-        let request = Request { method, body, context };
-        let handler = spare[method_number].pop().unwrap_or_else(|| service.handler(method_number));
+        let size = bytes.len() + NOTIFICATION;
+        let sealed = Sealed { bytes, encoding, budget, context };
+        let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
+        let handler = spare[method_number].pop();
+        self.spared -= usize::from(handler.is_some());
+        let handler = handler.unwrap_or_else(|| service.handler(method_number));
         let place = Place { bind: index as u32, method: method_number as u32 };
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
-        let room = !full && (id.is_some() || self.notifications.len() < core.limits.max_in_flight);
-        if gate.is_some() || method.spawn || (self.crowded && room) {
-            return self.spawn(Start { id, method, place, handler, request: Some(request), gate, deadline });
+        let room = !full && (id.is_some() || self.has_room_for_notification(size));
+        let start = Start { id, method, place, handler, request, gate, deadline, size };
+        if start.gate.is_some() || method.spawn || (self.crowded && room) {
+            return self.spawn(start);
         }
         self.in_batch += 1;
         if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
             self.crowded = true;
             log_crowded(method);
         }
-        self.run_in_place(Start { id, method, place, handler, request: Some(request), gate: None, deadline }, inbound, out)
+        self.run_in_place(start, inbound, out)
     }
 
     #[inline(always)]
@@ -412,12 +449,19 @@ impl Dispatcher {
         let payload = out.len();
         let mut cx = TaskContext::from_waker(Waker::noop());
         let method = start.method;
-        match handler::poll(&mut start.handler, start.request.take(), out, self.limit, start.deadline, &mut cx) {
+        let request = match std::mem::replace(&mut start.request, Opening::Begun) {
+            Opening::Ready(request) => Some(request),
+            Opening::Sealed(_) | Opening::Begun => None,
+        };
+        // What runs on without its caller is not bound by its caller's deadline.
+        let inherited = start.deadline.filter(|_| !method.detached);
+        match handler::poll(&mut start.handler, request, out, self.limit, inherited, &mut cx) {
             Polled::Ready(outcome) => {
                 if let Some(id) = start.id {
                     inbound.answered(id);
                     if let Some(large) = end_reply(out, frame, id, &outcome, method) {
                         let failed = matches!(outcome, Outcome::Failed);
+                        self.queued += large.len();
                         self.link.lock().outbound.large_reply(id, failed, large, payload);
                     }
                 } else {
@@ -448,9 +492,9 @@ impl Dispatcher {
     #[cold]
     fn spawn(&mut self, start: Start) -> Result<(), Error> {
         let core = self.core.as_ref().expect("a call is served, so there is a server");
-        let begun = start.request.is_none() && (start.id.is_some() || start.method.detached);
+        let begun = matches!(start.request, Opening::Begun) && (start.id.is_some() || start.method.detached);
         let full = core.handlers.fetch_add(1, Ordering::AcqRel) >= core.limits.max_handlers;
-        if !begun && (full || (start.id.is_none() && self.notifications.len() >= core.limits.max_in_flight)) {
+        if !begun && (full || (start.id.is_none() && !self.has_room_for_notification(start.size))) {
             core.handler_ended();
             let method = start.method;
             drop_quietly(start);
@@ -463,7 +507,7 @@ impl Dispatcher {
             self.next_expiry = Some(deadline);
         }
         let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
-        let Start { id, method, place, handler, request, gate, deadline } = start;
+        let Start { id, method, place, handler, request, gate, deadline, size } = start;
         let job = Job { id, method, place, handler, request, gate, ticket: ticket.clone(), deadline, limit: self.limit };
         match id {
             Some(id) => {
@@ -473,7 +517,10 @@ impl Dispatcher {
                 }
                 self.running[id] = Some(Running { ticket, deadline });
             }
-            None => self.notifications.push(Running { ticket, deadline }),
+            None => {
+                self.notified_bytes += size;
+                self.notifications.push((Running { ticket, deadline }, size));
+            }
         }
         self.live += 1;
         match self.runners.pop() {
@@ -484,10 +531,14 @@ impl Dispatcher {
     }
 
     fn keep(&mut self, place: Place, handler: Handler) {
+        if self.spared >= SPARE_IN_ALL {
+            return drop_quietly(handler);
+        }
         if let Target::Service { spare, .. } = &mut self.bound[place.bind as usize].target {
             let spare = &mut spare[place.method as usize];
             if spare.len() < SPARE {
                 spare.push(handler);
+                self.spared += 1;
             }
         }
     }
@@ -501,7 +552,11 @@ impl Dispatcher {
                     inbound.answered(id);
                     self.running[id as usize] = None;
                 }
-                None => self.notifications.retain(|running| !Arc::ptr_eq(&running.ticket, &ticket)),
+                None => {
+                    if let Some(found) = self.notifications.iter().position(|(running, _)| Arc::ptr_eq(&running.ticket, &ticket)) {
+                        self.notified_bytes -= self.notifications.swap_remove(found).1;
+                    }
+                }
             }
             if let Some(handler) = handler {
                 self.keep(place, handler);
@@ -541,7 +596,7 @@ impl Dispatcher {
     /// Stops all running calls whose deadline has passed, and finds the next one.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.next_expiry = None;
-        for running in self.running.iter().flatten().chain(&self.notifications) {
+        for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {
             match running.deadline {
                 Some(deadline) if deadline <= now => running.ticket.stop(Ticket::EXPIRED),
                 Some(deadline) => self.next_expiry = Some(self.next_expiry.map_or(deadline, |next| next.min(deadline))),
@@ -562,7 +617,7 @@ fn log_crowded(method: &Method) {
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        for running in self.running.iter().flatten().chain(&self.notifications) {
+        for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {
             running.ticket.stop(Ticket::LOST);
         }
         for runner in &self.runners {
@@ -620,13 +675,13 @@ fn refused_method(refused: &[(u32, u8, Box<str>)], offset: u32) -> Error {
 
 /// A panic's text stays in the server's log: it may hold what the caller must not see.
 pub(crate) fn panicked(method: &Method, text: Option<&str>) -> Error {
-    tracing::error!(method = method.name, panic = text.unwrap_or("unknown"), "a handler panicked");
+    log_limited!(error, "{}: the handler panicked: {}", method.name, text.unwrap_or("unknown"));
     Error::with(ErrorKind::Internal, Executed::Yes, format!("{}: the handler panicked", method.name))
 }
 
 pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
     if let Outcome::Error(error) = outcome {
-        tracing::warn!(method = method.name, %error, "a notification failed");
+        log_limited!(warn, "{}: a notification failed: {error}", method.name);
     }
 }
 

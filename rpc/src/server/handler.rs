@@ -14,6 +14,7 @@ use std::task::{self, Poll};
 
 use serde::{Deserialize, Serialize};
 
+use super::dispatch::panicked;
 use crate::context::{Context, Inherit};
 use crate::frame::payload::{self, Outcome};
 use crate::service::{Handler, Method};
@@ -138,8 +139,14 @@ pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Re
     match task.await {
         Ok((request, result)) => (request, Ok(result)),
         Err(error) => {
-            let executed = if error.is_panic() { Executed::Yes } else { Executed::Maybe };
-            let error = Error::with(ErrorKind::Internal, executed, format!("{}: the handler panicked", method.name));
+            let error = match error.try_into_panic() {
+                Ok(panic) => {
+                    let text = panic_text(&*panic);
+                    drop_quietly(panic);
+                    panicked(method, text.as_deref())
+                }
+                Err(_) => Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name)),
+            };
             (Request { method, body: payload::Body::default(), context: None }, Err(error))
         }
     }

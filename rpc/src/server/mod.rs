@@ -206,7 +206,8 @@ impl Bound {
     }
 
     /// Serves until `stop` is ready, then drains: takes no new connections and calls, tells its clients so, lets calls in
-    /// flight end for at most `Limits::drain_grace`, and returns. What still runs then is cancelled.
+    /// flight end for at most `Limits::drain_grace`, and returns. What still runs then is cancelled, except detached and
+    /// blocking handlers: those end with the runtime.
     ///
     /// # Errors
     /// None so far: a listener's errors are logged and waited out.

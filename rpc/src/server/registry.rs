@@ -11,6 +11,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::handler::drop_quietly;
 use super::runner::Gate;
 use crate::context::{Metadata, Peer};
 use crate::service::Service;
@@ -84,7 +85,8 @@ pub trait Hook: Send + Sync + 'static {
     /// Lets the call pass, or refuses it.
     ///
     /// # Errors
-    /// The caller gets this error, with `executed: No`. Make it with [`Error::new`].
+    /// The caller gets this error's kind and message, with `executed: No`. Make it with [`Error::new`]. Kinds that only a
+    /// caller can know (`Unavailable`, `Service`, `Protocol`, `InvalidInput`) arrive as `Internal`.
     ///
     /// # Cancellation
     /// The future is dropped when the call is cancelled or its deadline passes.
@@ -104,13 +106,19 @@ where
 /// Asks the hook. What it has not decided at once is a gate to wait at.
 pub(crate) fn ask(hook: Arc<dyn Hook>, info: CallInfo) -> Result<Option<Gate>, Error> {
     let method = info.method.clone();
+    // The hook is user code, and so is what it leaves behind.
     let mut gate: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> = Box::pin(async move { hook.before(&info).await });
-    match catch_unwind(AssertUnwindSafe(|| gate.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())))) {
+    let said = match catch_unwind(AssertUnwindSafe(|| gate.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())))) {
+        Ok(Poll::Pending) => return Ok(Some(gate)),
         Ok(Poll::Ready(Ok(()))) => Ok(None),
-        Ok(Poll::Ready(Err(error))) => Err(error),
-        Ok(Poll::Pending) => Ok(Some(gate)),
-        Err(_) => Err(Error::new(ErrorKind::Internal, format!("{method}: the server's hook panicked"))),
-    }
+        Ok(Poll::Ready(Err(error))) => Err(error.not_executed()),
+        Err(panic) => {
+            drop_quietly(panic);
+            Err(Error::new(ErrorKind::Internal, format!("{method}: the server's hook panicked")))
+        }
+    };
+    drop_quietly(gate);
+    said
 }
 
 /// Logs at most one line a second from this place, with the number of those left out.

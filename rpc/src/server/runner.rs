@@ -16,9 +16,9 @@ use super::dispatch::{end_reply, log_notification, panicked};
 use super::handler::{self, Polled, Request, drop_quietly};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
-use crate::context::Ticket;
+use crate::context::{Context, Ticket};
 use crate::frame::codec;
-use crate::frame::payload::{self, Outcome};
+use crate::frame::payload::{self, Body, Budget, Encoding, Outcome};
 use crate::service::{Handler, Method};
 use crate::{Error, ErrorKind, Executed};
 
@@ -39,12 +39,37 @@ pub(crate) struct Job {
     pub(crate) method: &'static Method,
     pub(crate) place: Place,
     pub(crate) handler: Handler,
-    /// Not yet given to the handler.
-    pub(crate) request: Option<Request>,
+    pub(crate) request: Opening,
     pub(crate) gate: Option<Gate>,
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) limit: usize,
+}
+
+/// How far a request has come.
+pub(crate) enum Opening {
+    /// The gate comes first: a stranger's bytes are not looked at before it opens.
+    Sealed(Sealed),
+    Ready(Request),
+    /// The handler has it.
+    Begun,
+}
+
+/// A request whose arguments have not been looked at.
+pub(crate) struct Sealed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) encoding: Encoding,
+    pub(crate) budget: Budget,
+    pub(crate) context: Option<Context>,
+}
+
+impl Sealed {
+    /// # Errors
+    /// `Malformed` when it is no JSON.
+    #[inline]
+    pub(crate) fn open(self, method: &'static Method) -> Result<Request, Error> {
+        Ok(Request { method, body: Body::new(self.bytes, self.encoding, self.budget, method)?, context: self.context })
+    }
 }
 
 /// A job that has ended, on its way back to the dispatcher.
@@ -72,10 +97,8 @@ impl Runner {
     /// A new task that begins with this job.
     pub(crate) fn start(job: Job, link: Arc<Link>, core: Arc<Core>) {
         let runner = Arc::new(Self(Mutex::new(Mail { job: Some(job), closed: false, waker: None })));
-        tokio::spawn(async move {
-            let mut task = Task { runner, link, core, job: None };
-            poll_fn(|cx| task.poll(cx)).await;
-        });
+        let mut task = Task { runner, link, core, job: None };
+        tokio::spawn(async move { poll_fn(|cx| task.poll(cx)).await });
     }
 
     /// The next job of an idle runner.
@@ -111,7 +134,8 @@ struct Task {
 impl Drop for Task {
     /// A runtime that shuts down drops tasks with their jobs.
     fn drop(&mut self) {
-        if let Some(job) = self.job.take() {
+        let mailed = self.runner.mail().job.take();
+        for job in [self.job.take(), mailed].into_iter().flatten() {
             drop_quietly(job);
             self.core.handler_ended();
         }
@@ -197,8 +221,9 @@ enum Ended {
 fn run(job: &mut Job, out: &mut Vec<u8>, cx: &mut TaskContext<'_>) -> Poll<Ended> {
     let stopped = job.ticket.poll_stopped(cx.waker()).is_ready();
     // A handler that has not begun is not begun for nobody, detached or not.
-    if stopped && (!job.method.detached || job.gate.is_some()) {
-        let executed = if job.gate.is_some() { Executed::No } else { Executed::Maybe };
+    let begun = matches!(job.request, Opening::Begun);
+    if stopped && !(job.method.detached && begun) {
+        let executed = if begun { Executed::Maybe } else { Executed::No };
         return Poll::Ready(Ended::Stopped(stop_error(job.ticket.state(), executed, job.method)));
     }
     if let Some(gate) = &mut job.gate {
@@ -206,16 +231,27 @@ fn run(job: &mut Job, out: &mut Vec<u8>, cx: &mut TaskContext<'_>) -> Poll<Ended
         match said {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Ok(()))) => drop_quietly(job.gate.take()),
-            Ok(Poll::Ready(Err(error))) => return Poll::Ready(Ended::Refused(error)),
-            Err(_) => {
+            Ok(Poll::Ready(Err(error))) => return Poll::Ready(Ended::Refused(error.not_executed())),
+            Err(panic) => {
+                drop_quietly(panic);
                 let error = Error::new(ErrorKind::Internal, format!("{}: the server's hook panicked", job.method.name));
                 return Poll::Ready(Ended::Refused(error));
             }
         }
     }
+    let request = match std::mem::replace(&mut job.request, Opening::Begun) {
+        Opening::Begun => None,
+        Opening::Ready(request) => Some(request),
+        Opening::Sealed(sealed) => match sealed.open(job.method) {
+            Ok(request) => Some(request),
+            Err(error) => return Poll::Ready(Ended::Refused(error)),
+        },
+    };
     codec::open_reply(out, job.id.unwrap_or(0));
     let start = out.len();
-    match handler::poll(&mut job.handler, job.request.take(), out, job.limit, job.deadline, cx) {
+    // What runs on without its caller is not bound by its caller's deadline.
+    let deadline = job.deadline.filter(|_| !job.method.detached);
+    match handler::poll(&mut job.handler, request, out, job.limit, deadline, cx) {
         Polled::Ready(outcome) => Poll::Ready(Ended::Handler(outcome, start)),
         Polled::Pending => Poll::Pending,
         Polled::Panicked(text) => Poll::Ready(Ended::Stopped(panicked(job.method, text.as_deref()))),

@@ -1,6 +1,7 @@
 //! TCP, always without Nagle's delay: replies leave in batches of our own.
 
 use std::io;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use tokio::net::{TcpListener, TcpStream};
@@ -8,14 +9,16 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{Address, Listen, Transport};
 
 pub(crate) async fn dial(address: &str) -> io::Result<Transport> {
-    transport(TcpStream::connect(address).await?)
+    let stream = TcpStream::connect(address).await?;
+    let peer = stream.peer_addr()?;
+    Ok(transport(stream, peer))
 }
 
-fn transport(stream: TcpStream) -> io::Result<Transport> {
-    stream.set_nodelay(true)?;
-    let peer = stream.peer_addr()?.to_string();
+fn transport(stream: TcpStream, peer: SocketAddr) -> Transport {
+    // It fails only where the connection is already gone, which the first read tells better.
+    let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
-    Ok(Transport::new(read, write, peer))
+    Transport::new(read, write, peer.to_string())
 }
 
 /// A listening TCP socket.
@@ -35,8 +38,8 @@ impl Tcp {
 #[async_trait]
 impl Listen for Tcp {
     async fn accept(&mut self) -> io::Result<Transport> {
-        let (stream, _) = self.listener.accept().await?;
-        transport(stream)
+        let (stream, peer) = self.listener.accept().await?;
+        Ok(transport(stream, peer))
     }
 
     fn address(&self) -> Address {

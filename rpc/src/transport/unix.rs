@@ -1,7 +1,7 @@
 //! Unix sockets, by path.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -22,6 +22,8 @@ fn transport(stream: UnixStream) -> Transport {
 pub(crate) struct Unix {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
 }
 
 impl Unix {
@@ -39,13 +41,16 @@ impl Unix {
             }
             bound => bound?,
         };
-        Ok(Self { listener, path: path.to_owned() })
+        let file = std::fs::symlink_metadata(path)?;
+        Ok(Self { listener, path: path.to_owned(), file: (file.dev(), file.ino()) })
     }
 }
 
 impl Drop for Unix {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        // Another server may have taken the path over since.
+        let is_ours = std::fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.file);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "the socket's file could not be removed");
         }
     }

@@ -378,27 +378,28 @@ impl Driver {
         // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
         let link = self.link.clone();
         drop(self.reap(&link));
+        // Bytes are no progress, or one a second would do; whole frames are.
+        let frames = self.inbound.frames;
         let bytes = std::mem::take(&mut scratch.read);
         let result = self.act(&bytes[..end], now, scratch);
-        let used = match result {
+        match result {
             Ok(used) => {
                 self.rest.clear();
                 self.rest.extend_from_slice(&bytes[used..end]);
                 if self.rest.is_empty() && self.rest.capacity() > 4096 {
                     self.rest = Vec::new();
                 }
-                used
             }
             Err(end) => {
                 scratch.read = bytes;
                 return Err(end);
             }
-        };
+        }
         scratch.read = bytes;
         let partial = !self.rest.is_empty() || self.inbound.is_assembling();
         if !partial {
             self.partial_since = None;
-        } else if used > 0 || self.partial_since.is_none() {
+        } else if self.inbound.frames > frames || self.partial_since.is_none() {
             self.partial_since = Some(now);
         }
         Ok(true)
@@ -491,7 +492,10 @@ impl Driver {
             Event::Pong => {}
             Event::GoAway { code, accepted, message } => {
                 state.outbound.on_go_away(accepted, wake);
-                self.told = Some((code, message.to_owned()));
+                // It goes to the log and into errors.
+                let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
+                state.outbound.overloaded = (code == code::OVERLOADED).then(|| message.clone());
+                self.told = Some((code, message));
             }
             // Acted on where they are read.
             Event::Call(_) | Event::Reply { .. } | Event::Bind(_) | Event::Cancel(_) | Event::TooLarge { .. } => {}

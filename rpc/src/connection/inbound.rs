@@ -159,6 +159,8 @@ pub(crate) struct Inbound {
     large_bytes: usize,
     /// Calls read so far: what a go-away tells.
     pub(crate) calls: u64,
+    /// Whole frames read so far.
+    pub(crate) frames: u64,
     assemblies: Vec<Assembly>,
     /// Bytes of replies under way.
     reply_bytes: usize,
@@ -177,6 +179,7 @@ impl Inbound {
             small_bytes: 0,
             large_bytes: 0,
             calls: 0,
+            frames: 0,
             assemblies: Vec::new(),
             reply_bytes: 0,
             partial: None,
@@ -218,6 +221,7 @@ impl Inbound {
                 }
                 *at += chunk.len();
                 self.partial = (chunk.len() < left).then_some((message, left - chunk.len()));
+                self.frames += u64::from(self.partial.is_none());
                 if let Some(event) = self.take(message, chunk)? {
                     return Ok(Some(event));
                 }
@@ -232,6 +236,7 @@ impl Inbound {
             }
             let Some(body) = rest.get(HEADER..HEADER + header.length) else { return Ok(None) };
             *at += HEADER + header.length;
+            self.frames += 1;
             if let Some(event) = self.frame(header, body)? {
                 return Ok(Some(event));
             }

@@ -137,6 +137,8 @@ pub(crate) struct Outbound {
     accepted: u64,
     /// The earliest deadline of an open call, or earlier.
     pub(crate) next_deadline: Option<Instant>,
+    /// The peer's go-away said that it has too much to do.
+    pub(crate) overloaded: Option<String>,
     /// Nothing but our hello is waiting: better sent with the first call.
     pub(crate) only_hello: bool,
 }
@@ -165,6 +167,7 @@ impl Outbound {
             taken: 0,
             accepted: u64::MAX,
             next_deadline: None,
+            overloaded: None,
             only_hello: false,
         }
     }
@@ -250,13 +253,21 @@ impl Outbound {
     #[inline]
     fn refused(&self, payload: usize) -> Option<Error> {
         if self.phase != Phase::Open {
-            return Some(Error::new(ErrorKind::Unavailable, "the connection is closing"));
+            return Some(self.closed());
         }
         if self.hello && payload > self.peer.max_message {
             let text = format!("arguments of {payload} bytes exceed the peer's limit of {} (Limits::max_message)", self.peer.max_message);
             return Some(Error::new(ErrorKind::TooLarge, text));
         }
         None
+    }
+
+    /// Why no call can begin any more.
+    pub(crate) fn closed(&self) -> Error {
+        match &self.overloaded {
+            Some(message) => Error::new(ErrorKind::Overloaded, message.clone()),
+            None => Error::new(ErrorKind::Unavailable, "the connection is closing"),
+        }
     }
 
     /// Whoever held this ticket has gone.

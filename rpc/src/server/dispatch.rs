@@ -51,6 +51,8 @@ enum Target {
         service: Arc<dyn Service>,
         /// Number in the range to method, when they are not the same.
         methods: Option<Box<[Option<u16>]>>,
+        /// No hashes were compared.
+        by_name: bool,
         /// What to say for a number without a method: status and name.
         refused: Vec<(u32, u8, Box<str>)>,
         /// Handlers that wait for a call, by method.
@@ -189,6 +191,7 @@ impl Dispatcher {
         match self.core.as_deref().and_then(|core| core.registry.method(name)) {
             Some((service, method)) => Target::Service {
                 methods: Some(Box::new([Some(method)])),
+                by_name: true,
                 refused: Vec::new(),
                 spare: (0..service.contract().methods.len()).map(|_| Vec::new()).collect(),
                 service,
@@ -204,7 +207,7 @@ impl Dispatcher {
         let contract = service.contract();
         let spare = (0..contract.methods.len()).map(|_| Vec::new()).collect();
         if hash == contract.hash() && count as usize == contract.methods.len() {
-            return Ok(Target::Service { service, methods: None, refused: Vec::new(), spare });
+            return Ok(Target::Service { service, methods: None, by_name: false, refused: Vec::new(), spare });
         }
         let mut fields = Fields::new(methods, "bind");
         let (mut matched, mut refused) = (Vec::with_capacity(count as usize), Vec::<(u32, u8, Box<str>)>::new());
@@ -224,7 +227,7 @@ impl Dispatcher {
         if !differing.is_empty() {
             tracing::warn!(peer = %self.link.peer.address(), methods = ?differing, "the peer knows these methods with other types: calls to them are refused");
         }
-        Ok(Target::Service { service, methods: Some(matched.into()), refused, spare })
+        Ok(Target::Service { service, methods: Some(matched.into()), by_name: false, refused, spare })
     }
 
     fn find(&self, number: u32) -> Option<(usize, u32)> {
@@ -269,7 +272,7 @@ impl Dispatcher {
         };
         let Call { id, number, parts, payload } = call;
         if id.is_none() && self.parked_bytes > BACKLOG {
-            tracing::warn!(peer = %self.link.peer.address(), "a notification was dropped: the peer does not read its replies");
+            log_limited!(warn, "a notification of {} was dropped: the peer does not read its replies", self.link.peer.address());
             return;
         }
         let payload = owned(payload);
@@ -310,7 +313,7 @@ impl Dispatcher {
                 write_error(out, id, error);
                 inbound.answered(id);
             }
-            None => tracing::warn!(peer = %self.link.peer.address(), %error, "a notification was refused"),
+            None => log_limited!(warn, "a notification of {} was refused: {error}", self.link.peer.address()),
         }
     }
 
@@ -340,7 +343,7 @@ impl Dispatcher {
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let Call { id, number, parts, payload } = call;
         let (index, offset) = self.find(number).expect("inbound lets no unbound number pass");
-        let Target::Service { service, methods, refused, spare } = &mut self.bound[index].target else {
+        let Target::Service { service, methods, by_name, refused, spare } = &mut self.bound[index].target else {
             return Err(refused_target(&self.bound[index].target, offset));
         };
         let method_number = match methods {
@@ -363,6 +366,10 @@ impl Dispatcher {
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if parts.json && !core.json {
             return Err(Error::new(ErrorKind::Unimplemented, format!("{}: this server takes no JSON", method.name)));
+        }
+        if *by_name && !parts.json {
+            // Protocol 4.4: other types read as ours would be wrong values in silence.
+            return Err(Error::new(ErrorKind::Malformed, format!("{}: a method that is bound by name takes JSON", method.name)));
         }
         let info = core.hook.as_ref().map(|_| registry::CallInfo {
             method: service.contract().full_name(method_number),

@@ -72,3 +72,14 @@ async fn malformed_arguments_fail_their_call_alone() {
         assert!(message.contains(": malformed arguments: "), "{what}: {message}");
     }
 }
+
+/// Protocol 4.4: a method that is bound by name takes JSON, and a bound service takes both.
+#[tokio::test(start_paused = true)]
+async fn postcard_travels_only_where_hashes_were_compared() {
+    let mut raw = wire::opened(service::server()).await;
+    raw.send([wire::bind_name(0, "Shop.add"), wire::call(0, 0, &[1, 2]), wire::json_call(0, 0, "[1,2]")].concat()).await;
+    assert_eq!(raw.frame().await.unwrap().body, [0]);
+    let (code, executed, _, message) = raw.frame().await.unwrap().error();
+    assert_eq!((code, executed), (MALFORMED, 0), "{message}");
+    assert_eq!(raw.frame().await.unwrap().body, [&[0][..], b"3"].concat());
+}

@@ -128,7 +128,7 @@ async fn a_service_that_is_not_served_is_unimplemented() {
     }
 }
 
-/// Protocol 4.3: one status a method.
+/// Protocol 4.2: one status a method.
 #[tokio::test(start_paused = true)]
 async fn a_bind_is_answered_method_by_method() {
     let mut raw = wire::opened(Server::new().add(new::StoreServer::new(new::My))).await;

@@ -639,7 +639,7 @@ impl Driver {
             _ => None,
         };
         if let Some((code, message)) = told {
-            if !self.inbound.is_open() && self.side == Side::Accepting {
+            if !self.link.lock().outbound.greeted {
                 codec::write_preface(&mut last);
                 codec::write_hello(&mut last, &self.link.limits.allowance());
             }

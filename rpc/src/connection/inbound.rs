@@ -186,11 +186,6 @@ impl Inbound {
         }
     }
 
-    /// The peer has said hello.
-    pub(crate) fn is_open(&self) -> bool {
-        self.stage == Stage::Open
-    }
-
     /// Calls that have begun to arrive and are not complete.
     pub(crate) fn is_assembling(&self) -> bool {
         !self.assemblies.is_empty() || self.partial.is_some()
@@ -204,7 +199,7 @@ impl Inbound {
             if self.stage == Stage::Preface {
                 match codec::read_preface(rest)? {
                     None => return Ok(None),
-                    // Another version may have other frames; only `refused` is the same in all of them (protocol 2.3).
+                    // Another version may have other frames; only `refused` is the same in all of them (protocol 2.4).
                     Some(codec::VERSION) => self.stage = Stage::Hello,
                     Some(version) => match other_version(&rest[PREFACE..], version)? {
                         None => return Ok(None),
@@ -529,6 +524,7 @@ fn go_away(body: &[u8]) -> Result<Event<'_>, Violation> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 mod tests {
     use super::*;
     use crate::frame::codec::{Frame, Options};

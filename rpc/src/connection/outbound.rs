@@ -139,6 +139,8 @@ pub(crate) struct Outbound {
     pub(crate) next_deadline: Option<Instant>,
     /// The peer's go-away said that it has too much to do.
     pub(crate) overloaded: Option<String>,
+    /// Preface and hello are on their way.
+    pub(crate) greeted: bool,
     /// Nothing but our hello is waiting: better sent with the first call.
     pub(crate) only_hello: bool,
 }
@@ -168,6 +170,7 @@ impl Outbound {
             accepted: u64::MAX,
             next_deadline: None,
             overloaded: None,
+            greeted: false,
             only_hello: false,
         }
     }
@@ -665,6 +668,7 @@ impl Outbound {
         if self.only_hello && self.queue.is_empty() {
             return;
         }
+        self.greeted = true;
         self.only_hello = false;
         if batch.is_empty() {
             std::mem::swap(batch, &mut self.out);
@@ -765,6 +769,7 @@ pub(crate) fn write_error(out: &mut Vec<u8>, id: u32, error: &Error) {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 mod tests {
     use super::*;
     use crate::connection::inbound::Payload;

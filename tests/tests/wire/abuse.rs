@@ -151,7 +151,7 @@ async fn abuse_of_chunks_closes_the_connection() {
 async fn an_oversize_frame_closes_the_connection_by_its_header() {
     for length in [MAX_FRAME + 1, 0xff_ffff] {
         let (_, message) = told(wire::header(kind::CALL, 0, length).to_vec()).await;
-        assert_eq!(message, format!("frame of {length} bytes exceeds the limit of 65536 (protocol 3)"));
+        assert_eq!(message, format!("frame of {length} bytes exceeds the limit of 65536 (protocol 3.1)"));
     }
 }
 

@@ -151,3 +151,14 @@ async fn a_server_that_leaves_at_once_is_dialled_a_few_times() {
         assert!(dialled.load(Ordering::Relaxed) <= 6, "dialled {dialled:?} times");
     }
 }
+
+/// Protocol 6.4: whoever says why it leaves has said hello before.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_before_its_hello_says_both() {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let mut raw = Raw::over(far);
+    raw.send([wire::opening(&[]), wire::frame(31, 0, &[])].concat()).await;
+    let _client = Client::options().over(Transport::over(near, "test"));
+    raw.opened().await;
+    assert_eq!(raw.frame().await.unwrap().go_away().2, "unknown frame kind 31");
+}

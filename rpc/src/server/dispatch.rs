@@ -362,6 +362,11 @@ impl Dispatcher {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(deadline_exceeded(Executed::No));
         }
+        let full = core.handlers.load(Ordering::Relaxed) >= core.limits.max_handlers;
+        if full && id.is_some() {
+            // Before it is polled: who is refused has not run.
+            return Err(overloaded(method));
+        }
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if parts.json && !core.json {
@@ -395,7 +400,9 @@ impl Dispatcher {
         let request = Request { method, body, context };
         let handler = spare[method_number].pop().unwrap_or_else(|| service.handler(method_number));
         let place = Place { bind: index as u32, method: method_number as u32 };
-        if gate.is_some() || method.spawn || self.crowded {
+        // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
+        let room = !full && (id.is_some() || self.notifications.len() < core.limits.max_in_flight);
+        if gate.is_some() || method.spawn || (self.crowded && room) {
             return self.spawn(Start { id, method, place, handler, request: Some(request), gate, deadline });
         }
         self.in_batch += 1;
@@ -443,19 +450,19 @@ impl Dispatcher {
         }
     }
 
-    /// Moves a call into a task of its own.
+    /// Moves a call into a task of its own. One that has begun is refused no more, even if another connection took the
+    /// last place meanwhile; a notification that has begun is dropped, unless it is detached.
     #[cold]
     fn spawn(&mut self, start: Start) -> Result<(), Error> {
         let core = self.core.as_ref().expect("a call is served, so there is a server");
-        let notifications = start.id.is_none() && self.notifications.len() >= core.limits.max_in_flight;
-        if core.handlers.fetch_add(1, Ordering::AcqRel) >= core.limits.max_handlers || notifications {
+        let begun = start.request.is_none() && (start.id.is_some() || start.method.detached);
+        let full = core.handlers.fetch_add(1, Ordering::AcqRel) >= core.limits.max_handlers;
+        if !begun && (full || (start.id.is_none() && self.notifications.len() >= core.limits.max_in_flight)) {
             core.handler_ended();
-            // A handler that was polled once has run, in part.
-            let executed = if start.request.is_some() { Executed::No } else { Executed::Maybe };
-            let text = format!("{}: too many handlers are waiting (Limits::max_handlers)", start.method.name);
+            let method = start.method;
             drop_quietly(start);
             self.ticket.reuse();
-            return Err(Error::with(ErrorKind::Overloaded, executed, text).after(Some(Duration::from_millis(100))));
+            return Err(overloaded(method));
         }
         if let Some(deadline) = start.deadline
             && self.next_expiry.is_none_or(|next| deadline < next)
@@ -595,6 +602,11 @@ fn metadata(bytes: &[u8], limit: usize, method: &Method) -> Result<Option<Arc<Me
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
     Ok(Some(Arc::new(Metadata(codec::read_metadata(bytes)))))
+}
+
+#[cold]
+fn overloaded(method: &Method) -> Error {
+    Error::overloaded(format!("{}: too many handlers are waiting (Limits::max_handlers)", method.name), Duration::from_millis(100))
 }
 
 #[cold]

@@ -1,0 +1,29 @@
+//! A user's crate outside the workspace, with every lint it can think of: it compiles without a warning and works.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn cargo_run(offline: bool) -> Output {
+    let outside = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside");
+    // The workspace's versions: what is on disk already. Cargo drops what this crate does not need; git ignores the file.
+    std::fs::copy(outside.join("../../Cargo.lock"), outside.join("Cargo.lock")).expect("a lock file");
+    // target/debug/deps/outside-1234 -> target/outside
+    let test = std::env::current_exe().expect("a path");
+    let target = test.ancestors().nth(3).expect("a target directory").join("outside");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet"]).args(offline.then_some("--offline"));
+    cargo.arg("--manifest-path").arg(outside.join("Cargo.toml")).env("CARGO_TARGET_DIR", target);
+    cargo.output().expect("cargo runs")
+}
+
+#[test]
+fn a_crate_outside_the_workspace_compiles_without_warnings_and_works() {
+    let mut ran = cargo_run(true);
+    if !ran.status.success() && String::from_utf8_lossy(&ran.stderr).contains("--offline") {
+        ran = cargo_run(false);
+    }
+    let (out, log) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{log}");
+    assert!(!log.contains("warning"), "{log}");
+    assert_eq!(out, "ok\n");
+}

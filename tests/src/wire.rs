@@ -362,7 +362,8 @@ pub fn assert_bytes(bytes: &[u8], dump: &str) {
             }
         }
     }
-    let hex = |bytes: &[u8]| bytes.chunks(16).map(|line| line.iter().map(|byte| format!("{byte:02x} ")).collect::<String>() + "\n").collect::<String>();
+    let hex =
+        |bytes: &[u8]| bytes.chunks(16).map(|line| line.iter().map(|byte| format!("{byte:02x} ")).collect::<String>() + "\n").collect::<String>();
     assert!(bytes == expected, "\ngot:\n{}\nexpected:\n{}", hex(bytes), hex(&expected));
 }
 

@@ -40,6 +40,8 @@ struct Raw<'c> {
     deadline: Option<Instant>,
     /// It has been polled.
     begun: bool,
+    /// Connections that took no calls any more when this one came to them.
+    left: u8,
     metadata: Vec<(String, String)>,
     oneway: bool,
     /// Fires while the call waits without a slot, which has no deadline of its own.
@@ -88,6 +90,7 @@ impl<'c, O> Call<'c, O> {
             timeout: None,
             deadline: None,
             begun: false,
+            left: 0,
             metadata: Vec::new(),
             oneway,
             timer: None,
@@ -121,6 +124,7 @@ impl<'c, O> Call<'c, O> {
                 timeout: raw.timeout,
                 deadline: raw.deadline,
                 begun: raw.begun,
+                left: raw.left,
                 metadata: std::mem::take(&mut raw.metadata),
                 oneway: raw.oneway,
                 timer: raw.timer.take(),
@@ -237,10 +241,13 @@ impl Raw<'_> {
         if self.timer.is_some() || matches!(self.state, State::Dialing(..) | State::Waiting(..)) {
             self.poll_timer(cx)?;
         }
-        // Each round is another connection; one that dies at once could keep a call busy until its deadline.
-        for _ in 0..4 {
+        loop {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Refused(error) => return Err(error),
+                // Servers that leave as soon as they are reached could keep a call busy until its deadline.
+                State::New(_) if self.left > 4 => {
+                    return Err(Error::new(ErrorKind::Unavailable, "connections are lost as soon as they are made"));
+                }
                 State::New(body) => match self.client.inner().lease()? {
                     Lease::Link(link) => {
                         if let Some(done) = self.submit(body, link, None, cx)? {
@@ -272,7 +279,6 @@ impl Raw<'_> {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "connections are lost as soon as they are made"))
     }
 
     /// `Some`: nothing more to do now. `None`: try another connection.
@@ -301,9 +307,12 @@ impl Raw<'_> {
                 Ok(Some(Some(())))
             }
             Submitted::Closed(error) => {
-                if !self.client.inner().replace(&link) {
+                // A server that has too much to do is not asked again at once.
+                if !self.client.inner().replace(&link) || error.kind() == ErrorKind::Overloaded {
+                    payload::recycle(body);
                     return Err(error);
                 }
+                self.left += 1;
                 self.state = State::New(body);
                 Ok(None)
             }

@@ -499,7 +499,10 @@ impl Driver {
             Event::Pong => {}
             Event::GoAway { code, accepted, message } => {
                 state.outbound.on_go_away(accepted, wake);
-                self.told = Some((code, message.to_owned()));
+                // It goes to the log and into errors.
+                let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
+                state.outbound.overloaded = (code == code::OVERLOADED).then(|| message.clone());
+                self.told = Some((code, message));
             }
             // Acted on where they are read.
             Event::Call(_) | Event::Reply { .. } | Event::Bind(_) | Event::Cancel(_) | Event::TooLarge { .. } => {}
@@ -644,7 +647,7 @@ fn last_words(end: &End, side: Side, inbound: &Inbound, leaving: bool, link: &Li
         _ => None,
     };
     if let Some((code, message)) = told {
-        if !inbound.is_open() && side == Side::Accepting {
+        if !link.lock().outbound.greeted {
             codec::write_preface(&mut last);
             codec::write_hello(&mut last, &link.limits.allowance());
         }

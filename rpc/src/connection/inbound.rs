@@ -191,11 +191,6 @@ impl Inbound {
         }
     }
 
-    /// The peer has said hello.
-    pub(crate) fn is_open(&self) -> bool {
-        self.stage == Stage::Open
-    }
-
     /// Calls that have begun to arrive and are not complete.
     pub(crate) fn is_assembling(&self) -> bool {
         !self.assemblies.is_empty() || self.partial.is_some()
@@ -209,7 +204,7 @@ impl Inbound {
             if self.stage == Stage::Preface {
                 match codec::read_preface(rest)? {
                     None => return Ok(None),
-                    // Another version may have other frames; only `refused` is the same in all of them (protocol 2.3).
+                    // Another version may have other frames; only `refused` is the same in all of them (protocol 2.4).
                     Some(codec::VERSION) => self.stage = Stage::Hello,
                     Some(version) => match other_version(&rest[PREFACE..], version)? {
                         None => return Ok(None),
@@ -541,4 +536,198 @@ fn go_away(body: &[u8]) -> Result<Event<'_>, Violation> {
     let (code, accepted, message) = (fields.number()?, fields.number()?, fields.text()?);
     fields.end()?;
     Ok(Event::GoAway { code, accepted, message })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
+mod tests {
+    use super::*;
+    use crate::frame::codec::{Frame, Options};
+
+    /// Preface, hello and a bind of two methods by name.
+    fn opening() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        codec::write_preface(&mut bytes);
+        codec::write_hello(&mut bytes, &Limits::default().allowance());
+        Frame::new(&mut bytes, kind::BIND).number(0).byte(0).text("a").end(0);
+        Frame::new(&mut bytes, kind::BIND).number(1).byte(0).text("b").end(0);
+        bytes
+    }
+
+    fn read(inbound: &mut Inbound, bytes: &[u8]) -> Result<usize, Violation> {
+        let (mut at, mut events) = (0, 0);
+        while inbound.next(bytes, &mut at)?.is_some() {
+            events += 1;
+        }
+        Ok(events)
+    }
+
+    fn opened() -> Inbound {
+        let mut inbound = Inbound::new(&Limits::default());
+        assert_eq!(read(&mut inbound, &opening()), Ok(3), "hello and two binds");
+        inbound
+    }
+
+    fn call(id: u32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        codec::call(&mut bytes, Some(id), 1, &Options::default(), payload);
+        bytes
+    }
+
+    #[test]
+    fn an_id_is_free_after_the_last_frame_and_not_before() {
+        let mut inbound = opened();
+        assert_eq!(read(&mut inbound, &call(7, b"x")), Ok(1));
+        inbound.answered(7);
+        assert_eq!(read(&mut inbound, &call(7, b"x")), Ok(1));
+        assert_eq!(read(&mut inbound, &call(7, b"x")), Err(Violation::DuplicateCall));
+    }
+
+    #[test]
+    fn answered_calls_give_their_allowance_back() {
+        let mut inbound = opened();
+        let most = Limits::default().max_call_bytes / 60_000;
+        for round in 0..3 {
+            for id in 0..most {
+                assert_eq!(read(&mut inbound, &call(id as u32, &[0; 59_998])), Ok(1), "round {round}");
+            }
+            (0..most).for_each(|id| inbound.answered(id as u32));
+        }
+        for id in 0..most {
+            assert_eq!(read(&mut inbound, &call(id as u32, &[0; 59_998])), Ok(1));
+        }
+        assert_eq!(read(&mut inbound, &call(most as u32, &[0; 59_998])), Err(Violation::Allowance));
+    }
+
+    #[test]
+    fn calls_are_counted_when_they_are_read() {
+        let mut inbound = opened();
+        let mut bytes = call(0, b"");
+        codec::call(&mut bytes, None, 0, &Options::default(), b"");
+        Frame::new(&mut bytes, kind::CALL).number(1).number(0).number(10).rest(b"abc").end(flag::MORE);
+        Frame::new(&mut bytes, kind::CALL).number(2).number(0).number(1 << 40).rest(b"abc").end(flag::MORE);
+        assert_eq!(read(&mut inbound, &bytes), Ok(3), "a call, a notification, and one that is too large; the other is incomplete");
+        assert_eq!(inbound.calls, 4);
+    }
+
+    #[test]
+    fn chunks_are_put_together_however_they_are_cut() {
+        let mut bytes = Vec::new();
+        Frame::new(&mut bytes, kind::CALL).number(1).number(0).number(10).rest(b"abc").end(flag::MORE);
+        Frame::new(&mut bytes, kind::PING).end(0);
+        Frame::new(&mut bytes, kind::CALL_CHUNK).number(1).rest(b"defg").end(0);
+        Frame::new(&mut bytes, kind::CALL_CHUNK).number(1).rest(b"hij").end(0);
+        for cut in 0..=bytes.len() {
+            let mut inbound = opened();
+            let (mut at, mut message) = (0, Vec::new());
+            for end in [cut, bytes.len()] {
+                while let Some(event) = inbound.next(&bytes[..end], &mut at).unwrap() {
+                    if let Event::Call(call) = event {
+                        message = call.payload.bytes().to_vec();
+                    }
+                }
+            }
+            assert_eq!(message, b"abcdefghij", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_declared_length_reserves_nothing() {
+        let mut inbound = opened();
+        let mut bytes = Vec::new();
+        Frame::new(&mut bytes, kind::CALL).number(0).number(0).number(4 << 20).rest(b"a").end(flag::MORE);
+        assert_eq!(read(&mut inbound, &bytes), Ok(0));
+        assert!(inbound.assemblies[0].bytes.capacity() <= 64);
+    }
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % bound as u64) as usize
+        }
+    }
+
+    /// A session with every kind of frame that has fields.
+    fn session() -> Vec<Vec<u8>> {
+        let mut frames = vec![opening()];
+        let pairs = [("tenant".to_owned(), "a".to_owned())];
+        let mut frame = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            frames.push(bytes);
+        };
+        frame(&|out| codec::call(out, Some(0), 0, &Options::default(), b"payload"));
+        frame(&|out| codec::call(out, None, 1, &Options { json: true, ..Options::default() }, b"[1]"));
+        let deadline = Some(std::time::Duration::from_secs(9));
+        frame(&|out| codec::call(out, Some(1), 1, &Options { deadline, metadata: &pairs, json: false }, b"payload"));
+        frame(&|out| Frame::new(out, kind::CALL).number(2).number(0).number(9).rest(b"abc").end(flag::MORE));
+        frame(&|out| Frame::new(out, kind::CALL_CHUNK).number(2).rest(b"defghi").end(0));
+        frame(&|out| Frame::new(out, kind::REPLY).number(0).rest(b"abc").end(0));
+        frame(&|out| Frame::new(out, kind::FAIL).number(0).number(9).rest(b"abc").end(flag::MORE));
+        frame(&|out| Frame::new(out, kind::REPLY_CHUNK).number(0).rest(b"defghi").end(0));
+        frame(&|out| Frame::new(out, kind::ERROR).number(0).number(3).byte(0).number(251).text("busy").end(0));
+        frame(&|out| Frame::new(out, kind::BOUND).number(0).rest(&[0, 1]).end(0));
+        frame(&|out| Frame::new(out, kind::BIND).number(2).byte(1).text("S").hash(1).number(1).text("m").hash(2).end(0));
+        frame(&|out| Frame::new(out, kind::CANCEL).number(1).end(0));
+        frame(&|out| Frame::new(out, kind::PING).rest(b"12345678").end(0));
+        frame(&|out| Frame::new(out, kind::GO_AWAY).number(0).number(1).text("bye").end(0));
+        frames
+    }
+
+    /// Conformance 40: any bytes, in any portions, give events or a violation; what is held stays within the allowance.
+    #[test]
+    fn no_bytes_make_it_panic_or_hold_more_than_it_allows() {
+        let (session, mut random) = (session(), Random(0x5eed));
+        let (mut inputs, mut violations) = (0u32, 0u32);
+        let allowed = Limits::default().allowance().assembly * 2;
+        while inputs < 400_000 {
+            let mut bytes: Vec<u8> = match random.below(8) {
+                0 => (0..random.below(64)).map(|_| random.below(256) as u8).collect(),
+                1 => opening().into_iter().chain((0..random.below(64)).map(|_| random.below(256) as u8)).collect(),
+                _ => {
+                    let mut bytes = opening();
+                    (0..1 + random.below(6)).for_each(|_| bytes.extend_from_slice(&session[1 + random.below(session.len() - 1)]));
+                    bytes
+                }
+            };
+            for _ in 0..random.below(4) {
+                if let Some(at) = random.below(bytes.len().max(1)).checked_sub(0).filter(|at| *at < bytes.len()) {
+                    match random.below(3) {
+                        0 => bytes[at] ^= 1 << random.below(8),
+                        1 => bytes[at] = 0xff,
+                        _ => bytes.truncate(at),
+                    }
+                }
+            }
+            let mut inbound = Inbound::new(&Limits::default());
+            let (mut at, mut end, mut failed) = (0, 0, false);
+            while !failed && end < bytes.len() {
+                end = (end + 1 + random.below(40)).min(bytes.len());
+                loop {
+                    match inbound.next(&bytes[..end], &mut at) {
+                        Ok(Some(Event::Refused { .. })) | Err(_) => failed = true,
+                        Ok(Some(Event::Call(Call { id: Some(id), .. }))) if random.below(2) == 0 => inbound.answered(id),
+                        Ok(Some(Event::Cancel(id))) => drop(inbound.abandon(id).then(|| inbound.answered(id))),
+                        Ok(Some(Event::TooLarge { id, .. })) => inbound.answered(id),
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                    }
+                    if failed {
+                        break;
+                    }
+                }
+                assert!(at <= end);
+            }
+            let held: usize = inbound.assemblies.iter().map(|assembly| assembly.bytes.capacity()).sum();
+            assert!(held <= allowed && held <= 2 * bytes.len(), "{held} bytes are held for {} read", bytes.len());
+            violations += u32::from(failed);
+            inputs += 1;
+        }
+        println!("{inputs} inputs, {violations} of them refused");
+        assert!(violations > inputs / 10 && violations < inputs, "some of both, or the inputs are no good");
+    }
 }

@@ -11,12 +11,12 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::outbound::{Begin, Ended, Outbound, Phase, Wake, Woken};
+use crate::Error;
 use crate::context::Peer;
 use crate::frame::codec::{self, Options};
 use crate::frame::limits::Limits;
 use crate::server::runner::Finished;
 use crate::service::Contract;
-use crate::{Error, ErrorKind};
 
 /// More than this in the out buffer, and a notification waits until some of it has left.
 const ROOM: usize = 256 << 10;
@@ -314,7 +314,7 @@ impl Link {
     fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, waker: Waker) -> Submitted {
         let state = &mut *guard;
         if state.outbound.phase != Phase::Open {
-            return Submitted::Closed(Error::new(ErrorKind::Unavailable, "the connection is closing"));
+            return Submitted::Closed(state.outbound.closed());
         }
         if state.outbound.backlog() > ROOM {
             if !state.room.iter().any(|known| known.will_wake(&waker)) {

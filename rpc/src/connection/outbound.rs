@@ -137,6 +137,10 @@ pub(crate) struct Outbound {
     accepted: u64,
     /// The earliest deadline of an open call, or earlier.
     pub(crate) next_deadline: Option<Instant>,
+    /// The peer's go-away said that it has too much to do.
+    pub(crate) overloaded: Option<String>,
+    /// Preface and hello are on their way.
+    pub(crate) greeted: bool,
     /// Nothing but our hello is waiting: better sent with the first call.
     pub(crate) only_hello: bool,
     /// All numbers are bound.
@@ -167,6 +171,8 @@ impl Outbound {
             taken: 0,
             accepted: u64::MAX,
             next_deadline: None,
+            overloaded: None,
+            greeted: false,
             only_hello: false,
             exhausted: false,
         }
@@ -255,13 +261,21 @@ impl Outbound {
     #[inline]
     fn refused(&self, payload: usize) -> Option<Error> {
         if self.phase != Phase::Open {
-            return Some(Error::new(ErrorKind::Unavailable, "the connection is closing"));
+            return Some(self.closed());
         }
         if self.hello && payload > self.peer.max_message {
             let text = format!("arguments of {payload} bytes exceed the peer's limit of {} (Limits::max_message)", self.peer.max_message);
             return Some(Error::new(ErrorKind::TooLarge, text));
         }
         None
+    }
+
+    /// Why no call can begin any more.
+    pub(crate) fn closed(&self) -> Error {
+        match &self.overloaded {
+            Some(message) => Error::new(ErrorKind::Overloaded, message.clone()),
+            None => Error::new(ErrorKind::Unavailable, "the connection is closing"),
+        }
     }
 
     /// Whoever held this ticket has gone.
@@ -696,6 +710,7 @@ impl Outbound {
         if self.only_hello && self.queue.is_empty() {
             return;
         }
+        self.greeted = true;
         self.only_hello = false;
         if batch.is_empty() {
             std::mem::swap(batch, &mut self.out);
@@ -797,4 +812,151 @@ pub(crate) fn write_error(out: &mut Vec<u8>, id: u32, error: &Error) {
         .number(retry_after)
         .short_text(error.message())
         .end(0);
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
+mod tests {
+    use super::*;
+    use crate::connection::inbound::Payload;
+
+    /// With one method bound, and a peer that takes this.
+    fn outbound(peer: Allowance) -> (Outbound, u32) {
+        let mut outbound = Outbound::new();
+        outbound.on_hello(peer, &mut Wake::new());
+        let number = outbound.number_of("method").unwrap();
+        outbound.on_bound(number, &[]).unwrap();
+        (outbound, number)
+    }
+
+    const PEER: Allowance = Allowance { max_message: 1 << 20, in_flight: 64, call_bytes: 64 << 10, assembly: 1 << 20 };
+
+    fn slot(begin: Begin) -> u32 {
+        match begin {
+            Begin::Slot(id) => id,
+            Begin::Wait(_) => panic!("it has to wait"),
+            Begin::Refused(error) => panic!("{error}"),
+        }
+    }
+
+    fn ticket(begin: Begin) -> u64 {
+        match begin {
+            Begin::Wait(ticket) => ticket,
+            Begin::Slot(_) => panic!("it need not wait"),
+            Begin::Refused(error) => panic!("{error}"),
+        }
+    }
+
+    fn call(outbound: &mut Outbound, number: u32, length: usize, deadline: Option<Instant>) -> u32 {
+        let id = slot(outbound.reserve(length, 0));
+        outbound.begin_call(id, number, deadline, &Options::default(), &mut vec![0; length]);
+        id
+    }
+
+    fn reply(outbound: &mut Outbound, id: u32) -> Wake {
+        let mut wake = Wake::new();
+        outbound.on_reply(id, false, Payload::Borrowed(b"x"), &mut wake).unwrap();
+        outbound.collect(id, &mut Vec::new(), &mut wake);
+        wake
+    }
+
+    fn executed(outbound: &mut Outbound, id: u32) -> Executed {
+        match outbound.collect(id, &mut Vec::new(), &mut Wake::new()) {
+            Some(Ended::Error(error)) => error.executed(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn calls_beyond_the_allowance_wait_in_order_and_small_ones_do_not_overtake() {
+        let (mut outbound, number) = outbound(PEER);
+        let first = call(&mut outbound, number, 60_000, None);
+        let (second, third) = (ticket(outbound.reserve(50_000, 0)), ticket(outbound.reserve(1, 0)));
+        assert!(matches!(outbound.redeem(third, 1, &mut Wake::new()), Begin::Wait(_)), "there is room, but it is not its turn");
+        let wake = reply(&mut outbound, first);
+        assert_eq!(wake, [Woken::Slot(first), Woken::Waiting(second), Woken::Waiting(third)]);
+        assert_ne!(slot(outbound.redeem(third, 1, &mut Wake::new())), slot(outbound.redeem(second, 50_000, &mut Wake::new())));
+    }
+
+    #[test]
+    fn large_calls_wait_while_small_ones_pass() {
+        let (mut outbound, number) = outbound(PEER);
+        let first = call(&mut outbound, number, 600_000, None);
+        let second = ticket(outbound.reserve(600_000, 0));
+        call(&mut outbound, number, 1, None);
+        outbound.take_batch(&mut Vec::new());
+        assert!(reply(&mut outbound, first).contains(&Woken::Waiting(second)));
+    }
+
+    #[test]
+    fn large_calls_wait_for_the_hello() {
+        let mut outbound = Outbound::new();
+        let large = ticket(outbound.reserve(100_000, 0));
+        slot(outbound.reserve(1, 0));
+        let mut wake = Wake::new();
+        outbound.on_hello(PEER, &mut wake);
+        assert_eq!(wake, [Woken::Waiting(large)]);
+    }
+
+    #[test]
+    fn who_leaves_the_queue_lets_the_next_one_in() {
+        let (mut outbound, number) = outbound(PEER);
+        call(&mut outbound, number, 30_000, None);
+        let (second, third) = (ticket(outbound.reserve(50_000, 0)), ticket(outbound.reserve(1, 0)));
+        let mut wake = Wake::new();
+        outbound.leave(second, &mut wake);
+        assert_eq!(wake, [Woken::Waiting(third)]);
+    }
+
+    #[test]
+    fn a_large_call_of_which_nothing_has_left_is_taken_back_and_was_not_executed() {
+        let (mut outbound, number) = outbound(PEER);
+        outbound.take_batch(&mut Vec::new());
+        let now = Instant::now();
+        let id = call(&mut outbound, number, 200_000, Some(now));
+        outbound.expire(now, &mut Wake::new());
+        assert_eq!(executed(&mut outbound, id), Executed::No);
+        assert!(outbound.is_idle(), "the peer never hears of it");
+
+        let id = call(&mut outbound, number, 500_000, Some(now));
+        outbound.take_batch(&mut Vec::new());
+        outbound.expire(now, &mut Wake::new());
+        assert_eq!(executed(&mut outbound, id), Executed::Maybe);
+        let mut batch = Vec::new();
+        outbound.take_batch(&mut batch);
+        assert_eq!(batch, [kind::CANCEL, 1, 0, 0, id as u8], "the rest of its chunks stays here");
+    }
+
+    #[test]
+    fn calls_after_the_count_of_a_go_away_were_not_executed() {
+        let (mut outbound, number) = outbound(PEER);
+        let (first, second) = (call(&mut outbound, number, 1, None), call(&mut outbound, number, 1, None));
+        outbound.take_batch(&mut Vec::new());
+        outbound.on_go_away(1, &mut Wake::new());
+        assert!(matches!(outbound.reserve(1, 0), Begin::Refused(_)), "no new ones");
+        outbound.lost(&Error::new(ErrorKind::Unavailable, "gone"), &mut Wake::new());
+        assert_eq!((executed(&mut outbound, first), executed(&mut outbound, second)), (Executed::Maybe, Executed::No));
+    }
+
+    #[test]
+    fn what_had_not_left_when_the_connection_was_lost_was_not_executed() {
+        let (mut outbound, number) = outbound(PEER);
+        let first = call(&mut outbound, number, 1, None);
+        outbound.take_batch(&mut Vec::new());
+        let second = call(&mut outbound, number, 1, None);
+        outbound.lost(&Error::new(ErrorKind::Unavailable, "gone"), &mut Wake::new());
+        assert_eq!((executed(&mut outbound, first), executed(&mut outbound, second)), (Executed::Maybe, Executed::No));
+    }
+
+    #[test]
+    fn an_id_is_used_again_only_after_its_last_frame() {
+        let (mut outbound, number) = outbound(PEER);
+        let id = call(&mut outbound, number, 1, None);
+        outbound.cancel(id, &mut Wake::new());
+        assert_ne!(call(&mut outbound, number, 1, None), id, "its caller has gone, but the peer may still answer");
+        let failed = CallFailed { id, code: 1, executed: 1, retry_after: 0, message: "" };
+        outbound.on_error(&failed, &mut Wake::new()).unwrap();
+        assert_eq!(call(&mut outbound, number, 1, None), id);
+        outbound.on_reply(9, false, Payload::Borrowed(b""), &mut Wake::new()).unwrap_err();
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) const PREFACE: usize = 8;
 /// Kind and flags in one byte, length in three.
 pub(crate) const HEADER: usize = 4;
 
-/// What a frame is (protocol 3): the low five bits of its first byte.
+/// What a frame is (protocol 3.3): the low five bits of its first byte.
 pub(crate) mod kind {
     pub(crate) const HELLO: u8 = 1;
     pub(crate) const REFUSED: u8 = 2;
@@ -42,7 +42,7 @@ pub(crate) mod kind {
     pub(crate) const MASK: u8 = 0x1f;
 }
 
-/// The high three bits of a frame's first byte.
+/// The high three bits of a frame's first byte (protocol 3.2).
 pub(crate) mod flag {
     /// The message goes on in chunks; its whole length stands before the payload.
     pub(crate) const MORE: u8 = 0x20;
@@ -52,7 +52,7 @@ pub(crate) mod flag {
     pub(crate) const SKIP: u8 = 0x80;
 }
 
-/// Which optional parts a call has.
+/// Which optional parts a call has (protocol 5.6).
 mod option {
     pub(super) const DEADLINE: u64 = 1;
     pub(super) const METADATA: u64 = 2;
@@ -60,7 +60,7 @@ mod option {
     pub(super) const ALL: u64 = DEADLINE | METADATA | JSON;
 }
 
-/// Keys of a hello.
+/// Keys of a hello (protocol 2.2).
 mod hello {
     pub(super) const MAX_MESSAGE: u64 = 1;
     pub(super) const IN_FLIGHT: u64 = 2;

@@ -5,7 +5,7 @@ use std::time::Duration;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// The longest a frame may be after its header. A constant of the protocol (`docs/protocol.md` 3): a length prefix can
+/// The longest a frame may be after its header. A constant of the protocol (`docs/protocol.md` 3.1): a length prefix can
 /// never make a reader reserve more than this.
 pub(crate) const MAX_FRAME: usize = 64 * KIB;
 
@@ -21,7 +21,7 @@ pub(crate) const MAX_NAME: usize = 512;
 /// How many methods every end lets its peer bind on one connection (`docs/protocol.md` 4.1).
 pub(crate) const NUMBERS: usize = 4096;
 
-/// What an end may send before it has read the peer's hello (`docs/protocol.md` 2).
+/// What an end may send before it has read the peer's hello (`docs/protocol.md` 2.3).
 pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
 
 /// The deadline of a unary call when neither the call, the method nor the client names one.

@@ -68,7 +68,7 @@ impl fmt::Display for Violation {
             Self::Version { lowest, highest } => {
                 write!(f, "the peer speaks versions {lowest} to {highest} of the protocol, this end speaks version {}", codec::VERSION)
             }
-            Self::FrameTooLong(length) => write!(f, "frame of {length} bytes exceeds the limit of {} (protocol 3)", super::limits::MAX_FRAME),
+            Self::FrameTooLong(length) => write!(f, "frame of {length} bytes exceeds the limit of {} (protocol 3.1)", super::limits::MAX_FRAME),
             Self::BadFrame(kind) => write!(f, "malformed {kind} frame"),
             Self::UnknownFrame(kind) => write!(f, "unknown frame kind {kind}"),
             Self::Unexpected(kind) => write!(f, "unexpected {kind} frame"),

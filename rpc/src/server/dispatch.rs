@@ -399,7 +399,8 @@ impl Dispatcher {
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if *by_name && !parts.json {
-            return Err(Error::new(ErrorKind::Malformed, format!("{}: a method bound by its name takes JSON", method.name)));
+            // Protocol 4.4: other types read as ours would be wrong values in silence.
+            return Err(Error::new(ErrorKind::Malformed, format!("{}: a method that is bound by name takes JSON", method.name)));
         }
         if parts.json && !core.json {
             return Err(Error::new(ErrorKind::Unimplemented, format!("{}: this server takes no JSON", method.name)));

@@ -78,7 +78,7 @@ fn client() -> (TillClient, Writes, Raw) {
 /// As [`client`], after one call: what is noted from here on is about the next.
 async fn warm_client() -> (TillClient, Writes, Raw) {
     let (till, writes, mut raw) = client();
-    raw.send(wire::opening(&[])).await;
+    raw.send(wire::opening(&[(1, 4 << 20), (4, 5 << 20)])).await;
     let answers = async {
         raw.opened().await;
         for _ in 0..2 {
@@ -144,12 +144,12 @@ async fn the_servers_first_packet_answers_everything_in_one_write() {
         04 02 00 00             # bound, 2 bytes
         04                      #   number 4
         02                      #   there is no such method
-        09 2c 00 00             # error, 44 bytes
+        09 2e 00 00             # error, 46 bytes
         02                      #   id 2
         04                      #   unimplemented
         00                      #   executed: no
         00                      #   no retry-after
-        27 'Till.none:' 20 'the' 20 'peer' 20 'serves' 20 'no' 20 'such' 20 'method'
+        29 'Till.none:' 20 'the' 20 'peer' 20 'serves' 20 'no' 20 'such' 20 'method'
     ";
     assert_bytes(&writes[0], &[OPENING, answers].concat());
 }
@@ -270,9 +270,13 @@ async fn a_large_call_goes_in_chunks() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_reply_goes_in_chunks() {
-    let mut raw = wire::opened(crate::service::server()).await;
-    raw.send([crate::service::bind(), wire::large_call(0, crate::service::ECHO, 80_003, &[&wire::varint(80_000)[..], &[7; 40_000]].concat())].concat())
-        .await;
+    let (mut raw, _task) = wire::serve(crate::service::server());
+    raw.send(wire::opening(&[(1, 4 << 20), (4, 5 << 20)])).await;
+    raw.opened().await;
+    raw.send(
+        [crate::service::bind(), wire::large_call(0, crate::service::ECHO, 80_003, &[&wire::varint(80_000)[..], &[7; 40_000]].concat())].concat(),
+    )
+    .await;
     raw.send(wire::frame(kind::CALL_CHUNK, 0, &[&[0], &[7; 40_000]])).await;
     assert_eq!(raw.frame().await.unwrap().body, [0], "bound, all equal");
     let (first, second) = (raw.frame().await.unwrap(), raw.frame().await.unwrap());

@@ -1,0 +1,203 @@
+//! Conformance 40: a recorded session, damaged in every way that comes to mind. Never a panic, a hang, or growth; and a
+//! good client is served after it.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use rpc::transport::Transport;
+use rpc::{Client, Server};
+use rpc_tests::wire::{Random, Raw, Recorder, Writes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[rpc::service]
+trait Shop {
+    async fn add(&self, a: u32, b: u32) -> u32;
+    async fn echo(&self, bytes: Vec<u8>) -> Vec<u8>;
+    async fn fail(&self, why: String) -> Result<u8, String>;
+    async fn later(&self, millis: u16) -> u16;
+    #[rpc(oneway)]
+    async fn note(&self, text: String);
+}
+
+struct My;
+
+impl Shop for My {
+    async fn add(&self, a: u32, b: u32) -> u32 {
+        a.wrapping_add(b)
+    }
+    async fn echo(&self, bytes: Vec<u8>) -> Vec<u8> {
+        bytes
+    }
+    async fn fail(&self, why: String) -> Result<u8, String> {
+        Err(why)
+    }
+    async fn later(&self, millis: u16) -> u16 {
+        tokio::time::sleep(Duration::from_millis(millis.into())).await;
+        millis
+    }
+    async fn note(&self, _text: String) {}
+}
+
+fn server() -> Server {
+    Server::new().add(ShopServer::new(My)).method("ping", |n: u64| async move { n.wrapping_add(1) })
+}
+
+/// What a good client sends: every kind of frame that a client has.
+async fn recorded() -> Vec<u8> {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    tokio::spawn(server().serve_connection(Transport::over(far, "test")));
+    let writes = Writes::default();
+    let shop: ShopClient = Client::options().over(Transport::over(Recorder::new(near, writes.clone()), "test")).into();
+    assert_eq!(shop.add(1, 300).await.unwrap(), 301);
+    assert_eq!(shop.add(1, 2).metadata("tenant", "a").timeout(Duration::from_secs(9)).await.unwrap(), 3);
+    shop.fail("no".into()).await.unwrap_err();
+    shop.note("hi".into()).await.unwrap();
+    assert_eq!(shop.call::<u64>("ping", (4,)).await.unwrap(), 5);
+    assert_eq!(shop.call::<u32>("Shop.add", rpc::Named(std::collections::BTreeMap::from([("a", 1), ("b", 2)]))).await.unwrap(), 3);
+    shop.later(9).timeout(Duration::from_millis(1)).await.unwrap_err();
+    assert_eq!(shop.later(3).await.unwrap(), 3);
+    assert_eq!(shop.echo(vec![7; 300]).await.unwrap().len(), 300);
+    Client::close(&shop).await;
+    writes.bytes()
+}
+
+/// The session cut into preface and frames.
+fn pieces(session: &[u8]) -> Vec<Vec<u8>> {
+    let (preface, mut rest) = session.split_at(8);
+    let mut pieces = vec![preface.to_vec()];
+    while !rest.is_empty() {
+        let length = 4 + u32::from_le_bytes([rest[1], rest[2], rest[3], 0]) as usize;
+        let (frame, after) = rest.split_at(length);
+        pieces.push(frame.to_vec());
+        rest = after;
+    }
+    pieces
+}
+
+/// Every cut, every flipped bit, every window of 0xFF; then duplicates, swaps, splices and random bytes, without end.
+fn mutations(session: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let all = session.to_vec();
+    let cuts = (0..all.len()).map({
+        let all = all.clone();
+        move |at| all[..at].to_vec()
+    });
+    let flips = (0..8 * all.len()).map({
+        let all = all.clone();
+        move |bit| {
+            let mut bytes = all.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        }
+    });
+    let windows = (0..4 * all.len()).map({
+        let all = all.clone();
+        move |window| {
+            let (at, length) = (window / 4, 1 << (window % 4));
+            let mut bytes = all.clone();
+            let end = bytes.len().min(at + length);
+            bytes[at..end].fill(0xff);
+            bytes
+        }
+    });
+    let (pieces, mut random) = (pieces(session), Random::new(40));
+    let others = std::iter::from_fn(move || {
+        let mut mutated = pieces.clone();
+        for _ in 0..1 + random.below(3) {
+            let (one, other) = (random.below(mutated.len()), random.below(mutated.len()));
+            match random.below(5) {
+                0 => mutated.insert(one, mutated[other].clone()),
+                1 => mutated.swap(one, other),
+                2 => drop(mutated.remove(one)),
+                3 => {
+                    let (at, from) = (random.below(mutated[one].len()), random.below(mutated[other].len()));
+                    let tail = mutated[other][from..].to_vec();
+                    mutated[one].splice(at.., tail);
+                }
+                _ => {
+                    let at = random.below(mutated[one].len());
+                    if let Some(byte) = mutated[one].get_mut(at) {
+                        *byte = random.below(256) as u8;
+                    }
+                }
+            }
+            mutated.retain(|piece| !piece.is_empty());
+            if mutated.is_empty() {
+                mutated.push(vec![0]);
+            }
+        }
+        Some(mutated.concat())
+    });
+    cuts.chain(flips).chain(windows).chain(others)
+}
+
+/// Pages of memory that this process has, in bytes.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
+}
+
+async fn one(bytes: &[u8], shut: bool) {
+    let (mut near, far) = tokio::io::duplex(1 << 20);
+    let task = tokio::spawn(server().serve_connection(Transport::over(far, "test")));
+    near.write_all(bytes).await.unwrap();
+    if shut {
+        near.shutdown().await.unwrap();
+    }
+    // Whatever it waits for, some timeout ends it; only a good session may stay open.
+    let mut answers = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(100), near.read_to_end(&mut answers)).await;
+    assert!(ended.is_ok() || !shut, "an ended session stays open: {bytes:02x?}");
+    assert!(answers.len() < 1 << 20, "{} bytes were answered to {}", answers.len(), bytes.len());
+    drop(near);
+    let ended = tokio::time::timeout(Duration::from_secs(100), task).await;
+    ended.expect("the server's side ends too").expect("no panic").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn mutated_sessions_harm_nobody() {
+    let began = Instant::now();
+    let session = recorded().await;
+    one(&session, true).await;
+    let (mut count, mut early) = (0, 0);
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for bytes in mutations(&session).take(60_000) {
+        count += 1;
+        one(&bytes, count % 8 != 0).await;
+        if count == 4_000 {
+            early = resident();
+        }
+    }
+    // Handlers that were asked to wait end with their connection.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), alive, "tasks are left");
+    let grown = resident().saturating_sub(early);
+    println!("{count} mutated sessions of {} bytes in {:?}, {} KiB grown", session.len(), began.elapsed(), grown >> 10);
+    assert!(grown < 32 << 20, "{grown} bytes grown");
+    let shop: ShopClient = Client::local(ShopServer::new(My)).into();
+    assert_eq!(shop.add(1, 2).await.unwrap(), 3);
+}
+
+/// As many as a machine does in seconds; `RPC_LONG=1` for 5,000.
+#[tokio::test]
+async fn mutated_sessions_over_tcp_harm_nobody() {
+    let wanted = if std::env::var_os("RPC_LONG").is_some() { 5_000 } else { 500 };
+    let session = recorded().await;
+    let bound = server().bind("127.0.0.1:0").await.unwrap();
+    let address = bound.local_addr();
+    tokio::spawn(bound.serve());
+    let stride = mutations(&session).take(12_000).count() / wanted + 1;
+    let mut count = 0;
+    for bytes in mutations(&session).step_by(stride.max(1)).take(wanted) {
+        count += 1;
+        let stream = tokio::net::TcpStream::connect(address.as_ref()).await.unwrap();
+        let mut raw = Raw::over(stream);
+        raw.send(&bytes).await;
+        raw.shut().await;
+        // Only against hanging.
+        tokio::time::timeout(Duration::from_secs(10), raw.bytes()).await.expect("an ended session is closed");
+    }
+    assert_eq!(count, wanted);
+    println!("{count} mutated sessions over TCP");
+    let shop = ShopClient::connect(&address).await.unwrap();
+    assert_eq!(shop.add(1, 2).await.unwrap(), 3);
+}

@@ -1,0 +1,162 @@
+//! Peers that are slow, or do nothing at all. Time is virtual.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rpc::transport::{Listen, Transport, memory};
+use rpc::{Address, Client, ErrorKind, Executed, Limits};
+use rpc_tests::wire::{self, Raw, kind};
+use tokio::time::Instant;
+
+use crate::service::{self, ADD, ECHO, NEVER, ShopClient, server};
+
+/// Conformance 46: a peer that does not say hello is closed after 10 s.
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_closed_by_the_handshake_timeout() {
+    for sent in [&b""[..], b"\xf5rp", &wire::PREFACE, &[&wire::PREFACE[..], &[1, 9]].concat()] {
+        let began = Instant::now();
+        let (mut raw, task) = wire::serve(server());
+        raw.send(sent).await;
+        raw.opened().await;
+        let (code, _, message) = raw.frame().await.unwrap().go_away();
+        assert_eq!((code, began.elapsed().as_secs()), (3, 10), "{message}");
+        task.await.unwrap();
+    }
+}
+
+/// Conformance 33, 46: a frame that does not get on is closed after 30 s, however it drips.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_does_not_arrive_is_closed_by_the_progress_timeout() {
+    let started = [
+        wire::header(kind::CALL, 0, 65_536).to_vec(),
+        [wire::large_call(0, ECHO, 1 << 20, &[0]), wire::header(kind::CALL_CHUNK, 0, 60_000).to_vec()].concat(),
+    ];
+    for bytes in started {
+        let mut raw = wire::opened(server()).await;
+        raw.send([service::bind(), bytes].concat()).await;
+        raw.frame().await.unwrap();
+        let began = Instant::now();
+        let mut alive = true;
+        while alive && began.elapsed() < Duration::from_secs(100) {
+            alive = raw.send([0]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let took = began.elapsed().as_secs();
+        assert!((29..=33).contains(&took), "closed after {took} s");
+        assert_eq!(raw.frames().await.pop().unwrap().go_away().0, 3);
+    }
+}
+
+/// Conformance 47: a peer that never reads is closed after 30 s, and makes us hold little.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_reads_is_closed_by_the_write_timeout() {
+    let mut raw = wire::opened(server()).await;
+    raw.send(service::bind()).await;
+    let began = Instant::now();
+    // Within the allowance; the answers to it are more than the transport holds.
+    for id in 0..16 {
+        assert!(raw.send(wire::call(id, ECHO, &[&wire::varint(60_000)[..], &vec![0; 60_000]].concat())).await);
+    }
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(raw.send(wire::frame(kind::PING, 0, &[])).await, "alive after {:?}", began.elapsed());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!raw.send(wire::frame(kind::PING, 0, &[])).await, "closed after {:?}", began.elapsed());
+}
+
+/// Conformance 43: answers that nobody reads are bounded: reading stops, and the write timeout ends it.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_pings_without_reading_is_bounded() {
+    let floods = [
+        wire::frame(kind::PING, 0, &[b"12345678"]),
+        wire::large_call(0, ECHO, 1 << 30, &[0]),
+        [wire::call(0, NEVER, &[]), wire::frame(kind::CANCEL, 0, &[&[0]])].concat(),
+        [wire::large_call(0, ECHO, 1 << 20, &[0]), wire::frame(kind::CANCEL, 0, &[&[0]])].concat(),
+    ];
+    for flood in floods {
+        let mut raw = wire::opened(server()).await;
+        raw.send(service::bind()).await;
+        let packet: Vec<u8> = flood.repeat(1000);
+        let (began, mut sent) = (Instant::now(), 0);
+        while sent < 64 << 20 && raw.send(&packet).await {
+            sent += packet.len();
+        }
+        assert!(sent < 8 << 20, "{sent} bytes of {:02x?} were taken", &flood[..4]);
+        // A second use of an id that is still open is a violation and ends it sooner.
+        assert!(began.elapsed() <= Duration::from_secs(31));
+    }
+}
+
+/// Conformance 33: idle connections are nobody's fault; they may stay.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_connection_stays_open() {
+    let mut raw = wire::opened(server()).await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    raw.send([service::bind(), wire::call(0, ADD, &[1, 2])].concat()).await;
+    raw.frame().await.unwrap();
+    assert_eq!(raw.frame().await.unwrap().body, [0, 3]);
+}
+
+/// Conformance 55: one connection too many is told so, and its calls were not executed.
+#[tokio::test(start_paused = true)]
+async fn a_connection_too_many_is_refused_with_words() {
+    let (listener, dialer) = memory::pair();
+    let mut limits = Limits::default();
+    limits.max_connections = 1;
+    tokio::spawn(server().limits(limits).listen(listener).unwrap().serve());
+    let first: ShopClient = Client::options().dial(dialer.clone()).await.unwrap().into();
+    assert_eq!(first.add(1, 2).await.unwrap(), 3);
+    let second: ShopClient = Client::options().dial(dialer.clone()).await.unwrap().into();
+    let error = second.add(1, 2).timeout(Duration::from_secs(5)).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::Overloaded, Executed::No));
+    assert!(error.message().contains("Limits::max_connections"), "{error}");
+    // Its place is free once it has left.
+    Client::close(&first).await;
+    let third: ShopClient = Client::options().dial(dialer).await.unwrap().into();
+    assert_eq!(third.add(1, 2).await.unwrap(), 3);
+}
+
+/// A listener whose first accepts fail, as when file descriptors run out.
+struct Failing {
+    inner: memory::Listener,
+    asked: Arc<AtomicUsize>,
+}
+
+#[rpc::async_trait]
+impl Listen for Failing {
+    async fn accept(&mut self) -> io::Result<Transport> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) < 10 {
+            return Err(io::Error::other("too many open files"));
+        }
+        self.inner.accept().await
+    }
+
+    fn address(&self) -> Address {
+        Address::named("failing")
+    }
+}
+
+/// Conformance 54: a listener that fails is asked again, not in a loop.
+#[tokio::test(start_paused = true)]
+async fn errors_of_a_listener_are_waited_out() {
+    let (inner, dialer) = memory::pair();
+    let asked = Arc::new(AtomicUsize::new(0));
+    tokio::spawn(server().listen(Failing { inner, asked: asked.clone() }).unwrap().serve());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!((5..9).contains(&asked.load(Ordering::Relaxed)), "asked {asked:?} times in a second of errors");
+    let shop: ShopClient = Client::options().dial(dialer).await.unwrap().into();
+    assert_eq!(shop.add(1, 2).await.unwrap(), 3);
+}
+
+/// Protocol 7.1: a client closes a server that never says hello.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_closed_by_the_handshake_timeout() {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let _client = Client::options().over(Transport::over(near, "test"));
+    let mut raw = Raw::over(far);
+    let began = Instant::now();
+    raw.opened().await;
+    assert_eq!(raw.frame().await.unwrap().go_away().0, 3);
+    assert_eq!(began.elapsed().as_secs(), 10);
+}

@@ -4,7 +4,7 @@
 //! allowances. Owned by `driver.rs`, which acts on the events. Its counterpart is `outbound.rs`.
 
 use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME, NUMBERS};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME};
 use crate::frame::violation::Violation;
 
 /// What one frame (or the last chunk of a message) means.
@@ -177,7 +177,7 @@ impl Inbound {
         Self {
             stage: Stage::Preface,
             ours: limits.allowance(),
-            max_binds: limits.max_binds.max(NUMBERS),
+            max_binds: limits.max_binds,
             max_metadata: limits.max_metadata,
             frames: 0,
             numbers: 0,

@@ -18,7 +18,7 @@ pub(crate) const MAX_METADATA: usize = 32 * KIB;
 /// The longest name of a service or method on the wire.
 pub(crate) const MAX_NAME: usize = 512;
 
-/// How many methods every end lets its peer bind on one connection (`docs/protocol.md` 4.1).
+/// How many methods an end binds on one connection before it makes another (`docs/protocol.md` 4.1).
 pub(crate) const NUMBERS: usize = 4096;
 
 /// What an end may send before it has read the peer's hello (`docs/protocol.md` 2.3).
@@ -59,7 +59,7 @@ pub struct Limits {
     pub max_assembly: usize,
     /// Bytes of metadata of one call: keys, values and their lengths; at most 32 KiB. 8 KiB: what HTTP servers accept as headers.
     pub max_metadata: usize,
-    /// Methods that a peer may bind on one connection; never less than 4,096, which peers count on. 4,096: services on a port times methods, with room.
+    /// Methods that a peer may bind on one connection. 4,096, which clients count on: services on a port times methods, with room.
     pub max_binds: usize,
     /// Nesting of a value. 128, as in serde_json: deeper ones could overflow a stack.
     pub max_depth: usize,

@@ -106,7 +106,14 @@ impl Parse for Named {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         // `crate` is an option, and a keyword.
         let name = Ident::parse_any(input)?;
-        let value = if input.parse::<Option<Token![=]>>()?.is_some() { Some(input.parse()?) } else { None };
+        let value = if input.parse::<Option<Token![=]>>()?.is_some() {
+            Some(input.parse()?)
+        } else if input.peek(syn::token::Paren) {
+            // Not a way to write any option: kept, so that the error can say which way is.
+            Some(Expr::Verbatim(input.parse::<proc_macro2::Group>()?.into_token_stream()))
+        } else {
+            None
+        };
         Ok(Self { name, value })
     }
 }

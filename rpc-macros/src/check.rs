@@ -2,11 +2,11 @@
 //!
 //! Nothing here stops at the first error, and no mistake is reported twice.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, FnArg, GenericParam, ItemTrait, Lifetime, Meta, Pat, Path, Receiver, ReceiverKind, ReturnType, Safety, TraitItem, Type, TypeFnPtr, TypeImplTrait,
+    FnArg, GenericParam, ItemTrait, Lifetime, Pat, Path, Receiver, ReceiverKind, ReturnType, Safety, TraitItem, Type, TypeFnPtr, TypeImplTrait,
     TypeInfer, TypeNever, TypeParamBound, TypePtr, TypeReference, TypeTraitObject,
 };
 
@@ -17,7 +17,8 @@ use crate::names;
 /// serde implements tuples of up to 16.
 const MOST_ARGUMENTS: usize = 16;
 
-const NO_STREAMS: &str = "streams are not supported by this version yet: return or take a `Vec`, or split the method into calls that each carry a part";
+const NO_STREAMS: &str =
+    "streams are not supported by this version yet: return or take a `Vec`, or split the method into calls that each carry a part";
 
 /// Adds what is wrong with this service.
 pub(crate) fn service(service: &Service, errors: &mut Errors) {
@@ -33,8 +34,9 @@ pub(crate) fn service(service: &Service, errors: &mut Errors) {
     for item in &service.item.items {
         other_item(item, errors);
     }
+    let lifetimes = service.item.generics.lifetimes().next().is_some();
     for method in &service.methods {
-        self::method(method, errors);
+        self::method(method, lifetimes, errors);
     }
     duplicates(&service.methods, errors);
 }
@@ -53,7 +55,10 @@ fn header(item: &ItemTrait, errors: &mut Errors) {
                 errors.at(lifetime, "a service has no lifetime parameters: what it serves is `'static`; use owned types or type parameters");
             }
             GenericParam::Const(constant) => {
-                errors.at(constant, "a service has no const parameters: both ends would have to agree on the value; write the value, or use a type parameter");
+                errors.at(
+                    constant,
+                    "a service has no const parameters: both ends would have to agree on the value; write the value, or use a type parameter",
+                );
             }
             GenericParam::Type(_) => {}
         }
@@ -63,35 +68,31 @@ fn header(item: &ItemTrait, errors: &mut Errors) {
 /// What is in the trait and is not a function.
 fn other_item(item: &TraitItem, errors: &mut Errors) {
     match item {
-        TraitItem::Type(item) => errors.at(item, "a service has no associated types: write the concrete type, or make it a type parameter of the trait"),
+        TraitItem::Type(item) => {
+            errors.at(item, "a service has no associated types: write the concrete type, or make it a type parameter of the trait")
+        }
         TraitItem::Const(item) => errors.at(item, "a service has no associated constants: write a method that returns the value"),
         TraitItem::Macro(item) => errors.at(item, "a macro's methods are not seen by `#[service]`: write the methods out"),
         item => errors.at(item, "a service has methods only"),
     }
 }
 
-fn method(method: &Method, errors: &mut Errors) {
+/// `lifetimes`: the trait declares some, which was reported; so what names them is not.
+fn method(method: &Method, lifetimes: bool, errors: &mut Errors) {
     let signature = &method.item.sig;
-    attributes(&method.item.attrs, errors);
+    for attribute in &method.conditional {
+        errors.at(attribute, "`#[rpc(..)]` cannot be conditional: write the method twice, each under its own `#[cfg(..)]`");
+    }
     qualifiers(method, errors);
     asyncness(method, errors);
-    let lifetimes = generics(method, errors);
+    let lifetimes = generics(method, errors) || lifetimes;
     match signature.inputs.first() {
         Some(FnArg::Receiver(receiver)) => self::receiver(receiver, lifetimes, errors),
-        _ => errors.at(&signature.ident, format!("a service is called through a reference: write `{}(&self, ..)`", signature.ident)),
+        _ => errors.at(&signature.ident, format!("a method is called on a service: write `{}(&self, ..)`", signature.ident)),
     }
     arguments(method, lifetimes, errors);
     output(method, lifetimes, errors);
     options(method, errors);
-}
-
-fn attributes(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("cfg_attr")) {
-        let Meta::List(list) = &attribute.meta else { continue };
-        if list.tokens.clone().into_iter().any(|token| matches!(token, TokenTree::Ident(word) if word == "rpc")) {
-            errors.at(attribute, "`#[rpc(..)]` cannot be conditional: write the method twice, each under its own `#[cfg(..)]`");
-        }
-    }
 }
 
 fn qualifiers(method: &Method, errors: &mut Errors) {
@@ -100,7 +101,7 @@ fn qualifiers(method: &Method, errors: &mut Errors) {
         errors.at(token, "remove `default`: a method with a body is a default already");
     }
     if let Some(token) = &signature.constness {
-        errors.at(token, "a method of a service runs on the server: remove `const`");
+        errors.at(token, format!("a method of a service runs when it is called: write `async fn {}`", signature.ident));
     }
     if let Safety::Unsafe(_) | Safety::Safe(_) = &signature.safety {
         errors.at(&signature.safety, "a caller in another process can keep no safety promise: remove it, and check the arguments instead");
@@ -119,7 +120,7 @@ fn asyncness(method: &Method, errors: &mut Errors) {
     let name = &signature.ident;
     match (&signature.asyncness, &method.options.blocking) {
         (Some(token), Some(_)) => errors.at(token, format!("a blocking method is a plain `fn`: remove `async`, or `blocking` if `{name}` awaits")),
-        (None, None) if !matches!(method.output, Output::Stream(_)) => {
+        (None, None) if !matches!(method.output, Output::Stream(_)) && signature.constness.is_none() => {
             errors.at(signature.fn_token, format!("write `async fn {name}`, or mark it `#[rpc(blocking)]` if it blocks its thread"));
         }
         _ => {}
@@ -159,7 +160,9 @@ fn receiver(receiver: &Receiver, lifetimes: bool, errors: &mut Errors) {
         }
         ReceiverKind::Reference(_, Some(lifetime), None) if !lifetimes => errors.at(lifetime, "write `&self`, without a lifetime"),
         ReceiverKind::Reference(..) => {}
-        ReceiverKind::Typed(_, ty) if matches!(bare(ty), Type::Reference(reference) if reference.mutability.is_none()) => errors.at(receiver, "write `&self`"),
+        ReceiverKind::Typed(_, ty) if matches!(bare(ty), Type::Reference(reference) if reference.mutability.is_none()) => {
+            errors.at(receiver, "write `&self`")
+        }
         _ => errors.at(receiver, "one service answers many calls, so none may consume it: write `&self`"),
     }
 }
@@ -217,7 +220,10 @@ fn output(method: &Method, lifetimes: bool, errors: &mut Errors) {
 
 fn is_future(ty: &Type) -> bool {
     let Type::ImplTrait(opaque) = bare(ty) else { return false };
-    opaque.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|segment| segment.ident == "Future")))
+    opaque
+        .bounds
+        .iter()
+        .any(|bound| matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|segment| segment.ident == "Future")))
 }
 
 /// Which options stand together.
@@ -240,13 +246,15 @@ fn options(method: &Method, errors: &mut Errors) {
 fn duplicates(methods: &[Method], errors: &mut Errors) {
     for (place, method) in methods.iter().enumerate() {
         let name = method.wire_name();
-        let conditional = !method.cfgs().is_empty();
-        let before = methods.iter().take(place).find(|before| before.wire_name() == name && !(conditional && !before.cfgs().is_empty()));
-        let Some(before) = before else { continue };
+        let always = method.cfgs().is_empty();
+        let mut before = methods.iter().take(place).filter(|before| before.wire_name() == name);
+        let Some(before) = before.find(|before| always || before.cfgs().is_empty()) else { continue };
         let message = format!("`{}` already has the wire name `{name}`: write `#[rpc(name = \"..\")]` to give this one another", before.ident());
         match &method.options.name {
             Some(written) => errors.at(written, message),
-            None if before.ident() == method.ident() => errors.at(method.ident(), format!("`{name}` stands twice in this trait: give one of them another name")),
+            None if before.ident() == method.ident() => {
+                errors.at(method.ident(), format!("`{name}` stands twice in this trait: give one of them another name"))
+            }
             None => errors.at(method.ident(), message),
         }
     }
@@ -272,6 +280,13 @@ fn travels(ty: &Type, role: Role, errors: &mut Errors) {
     if let Some(error) = travels.fault {
         errors.add(error);
     }
+}
+
+/// Whether nothing speaks against a type as a return type.
+pub(crate) fn may_be_returned(ty: &Type) -> bool {
+    let mut errors = Errors::default();
+    travels(ty, Role::Returned { lifetimes: false }, &mut errors);
+    errors.into_error().is_none()
 }
 
 struct Travels {

@@ -1,11 +1,11 @@
 //! What the trait says, taken apart and not yet judged: `check` decides what of it is allowed.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, Meta, Pat, PatType, Path, PathArguments, ReturnType, TraitItem, TraitItemFn, Type,
-    TypeParamBound,
+    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, Meta, Pat, PatType, Path, PathArguments, ReturnType, TraitItem,
+    TraitItemFn, Type, TypeParamBound,
 };
 
 use crate::args::{self, MethodArguments, ServiceArguments};
@@ -28,6 +28,8 @@ pub(crate) struct Method {
     /// As written, without `#[rpc]`.
     pub(crate) item: TraitItemFn,
     pub(crate) options: MethodArguments,
+    /// `#[cfg_attr(.., rpc(..))]`, which `check` refuses.
+    pub(crate) conditional: Vec<Attribute>,
     /// Every argument after the receiver, in order.
     pub(crate) arguments: Vec<Argument>,
     pub(crate) output: Output,
@@ -111,6 +113,7 @@ impl Service {
 impl Method {
     fn new(mut item: TraitItemFn, library: Option<&Ident>, errors: &mut Errors) -> Self {
         let (own, attributes): (Vec<_>, Vec<_>) = item.attrs.drain(..).partition(is_rpc);
+        let (conditional, attributes) = attributes.into_iter().partition(|attribute| is_conditional(attribute, &["rpc"]));
         item.attrs = attributes;
         let options = MethodArguments::parse(own.iter(), errors);
         let typed = item.sig.inputs.iter().filter_map(|input| match input {
@@ -119,7 +122,7 @@ impl Method {
         });
         let arguments = typed.map(|argument| Argument::new(argument, library)).collect();
         let output = Output::new(&item.sig.output);
-        Self { item, options, arguments, output }
+        Self { item, options, conditional, arguments, output }
     }
 
     pub(crate) fn ident(&self) -> &Ident {
@@ -173,7 +176,11 @@ impl Passing {
         match bare(ty) {
             ty if is_context(ty, library) => Self::ContextByValue,
             Type::Reference(reference) if is_context(bare(&reference.elem), library) => {
-                if reference.mutability.is_some() { Self::ContextByValue } else { Self::Context }
+                if reference.mutability.is_some() {
+                    Self::ContextByValue
+                } else {
+                    Self::Context
+                }
             }
             Type::Reference(reference) => match bare(&reference.elem) {
                 Type::Path(path) if path.qself.is_none() && path.path.is_ident("str") => Self::Str,
@@ -249,13 +256,16 @@ pub(crate) fn cfgs(attributes: &[Attribute]) -> Vec<&Attribute> {
 pub(crate) fn carried(attributes: &[Attribute]) -> Vec<&Attribute> {
     let carries = |attribute: &&Attribute| {
         let path = attribute.path();
-        let conditional = || {
-            let Meta::List(list) = &attribute.meta else { return false };
-            list.tokens.clone().into_iter().any(|token| matches!(token, proc_macro2::TokenTree::Ident(word) if word == "doc" || word == "deprecated"))
-        };
-        path.is_ident("doc") || path.is_ident("cfg") || path.is_ident("deprecated") || (path.is_ident("cfg_attr") && conditional())
+        path.is_ident("doc") || path.is_ident("cfg") || path.is_ident("deprecated") || is_conditional(attribute, &["doc", "deprecated"])
     };
     attributes.iter().filter(carries).collect()
+}
+
+/// `#[cfg_attr(.., name ..)]` with one of these names.
+fn is_conditional(attribute: &Attribute, names: &[&str]) -> bool {
+    let Meta::List(list) = &attribute.meta else { return false };
+    let mut tokens = list.tokens.clone().into_iter();
+    attribute.path().is_ident("cfg_attr") && tokens.any(|token| matches!(token, TokenTree::Ident(word) if names.iter().any(|name| word == name)))
 }
 
 fn is_rpc(attribute: &Attribute) -> bool {

@@ -116,8 +116,22 @@ mod tests {
 
     #[test]
     fn the_type_parameter_avoids_the_users_names() {
-        assert_eq!(unused(quote!(trait X { fn f(&self, a: A); })), "S");
-        assert_eq!(unused(quote!(trait X { fn f(&self, a: Vec<S>); })), "Implementation");
+        assert_eq!(
+            unused(quote!(
+                trait X {
+                    fn f(&self, a: A);
+                }
+            )),
+            "S"
+        );
+        assert_eq!(
+            unused(quote!(
+                trait X {
+                    fn f(&self, a: Vec<S>);
+                }
+            )),
+            "Implementation"
+        );
     }
 
     #[test]

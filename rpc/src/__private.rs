@@ -4,15 +4,149 @@ pub use crate::client::call::{Fallible, NotResult, Probe};
 pub use crate::frame::payload::{Bytes, CowStr};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};
+pub use crate::{Call, Client};
 pub use std::borrow::Cow;
 pub use std::boxed::Box;
 pub use std::sync::{Arc, OnceLock};
 pub use std::vec::Vec;
+
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// What every type parameter of a generic service has to be.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a type parameter of a service",
     note = "it travels between the ends: it must be `Serialize + DeserializeOwned + Send + Sync + 'static`"
 )]
-pub trait Wire: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static {}
-impl<T: serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static> Wire for T {}
+pub trait Wire: Serialize + DeserializeOwned + Send + Sync + 'static {}
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Wire for T {}
+
+/// What every argument has to be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a service",
+    label = "it cannot be sent",
+    note = "an argument travels to a task on the server: it must be `Serialize`, `Deserialize` and `Send`"
+)]
+pub trait Argument<'de>: Serialize + Deserialize<'de> + Send {}
+#[diagnostic::do_not_recommend]
+impl<'de, T: Serialize + Deserialize<'de> + Send> Argument<'de> for T {}
+
+/// What a return value has to be, and its error.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be returned by a service",
+    label = "it cannot be sent",
+    note = "a return value and its error travel to the caller: both must be `Serialize` and `DeserializeOwned`"
+)]
+pub trait Reply: Serialize + DeserializeOwned {}
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> Reply for T {}
+
+/// Stands for the type of an argument in generated code.
+///
+/// Its bound is the only one that a user's type meets there, so a type that cannot be sent is one error, at the place
+/// where the user wrote it. What comes back is opaque and promises all that the rest of the code asks.
+#[must_use]
+pub fn argument<'de, T: Argument<'de>>() -> impl Passes<'de, Value = T> {
+    Typed(PhantomData)
+}
+
+/// The same for what a method returns, as a whole or each half of a `Result`.
+#[must_use]
+pub fn reply<T: Reply>() -> impl Returns<Value = T> {
+    Typed(PhantomData)
+}
+
+/// See [`argument`].
+pub trait Passes<'de>: Sized {
+    /// The type.
+    type Value: Deserialize<'de>;
+    /// A value of it, for the client to encode.
+    fn lend(self, value: &Self::Value) -> impl Serialize;
+    /// Several of it.
+    fn lend_all(self, values: &[Self::Value]) -> impl Serialize;
+    /// The type of several.
+    fn many(self) -> impl Passes<'de, Value = Vec<Self::Value>>;
+}
+
+/// See [`reply`].
+pub trait Returns: Sized {
+    /// The type.
+    type Value: Serialize;
+    /// A value of it, for the server to encode.
+    fn lend(self, value: &Self::Value) -> impl Serialize;
+    /// A `Result` with this error, for the server to encode.
+    fn lend_result<E: Returns>(self, _: E, value: &Result<Self::Value, E::Value>) -> impl Serialize;
+}
+
+struct Typed<T>(PhantomData<fn() -> T>);
+
+impl<'de, T: Serialize + Deserialize<'de>> Passes<'de> for Typed<T> {
+    type Value = T;
+    #[inline]
+    fn lend(self, value: &T) -> impl Serialize {
+        value
+    }
+    #[inline]
+    fn lend_all(self, values: &[T]) -> impl Serialize {
+        values
+    }
+    #[inline]
+    fn many(self) -> impl Passes<'de, Value = Vec<T>> {
+        Typed(PhantomData)
+    }
+}
+
+impl<T: Serialize> Returns for Typed<T> {
+    type Value = T;
+    #[inline]
+    fn lend(self, value: &T) -> impl Serialize {
+        value
+    }
+    #[inline]
+    fn lend_result<E: Returns>(self, _: E, value: &Result<T, E::Value>) -> impl Serialize {
+        value
+    }
+}
+
+/// All arguments of a method.
+pub trait Arguments<'de> {
+    /// Their values, as a tuple.
+    type Values: Deserialize<'de>;
+}
+
+macro_rules! arguments {
+    ($($name:ident)*) => {
+        impl<'de, $($name: Passes<'de>),*> Arguments<'de> for ($($name,)*) {
+            type Values = ($($name::Value,)*);
+        }
+    };
+}
+arguments!();
+arguments!(A);
+arguments!(A B);
+arguments!(A B C);
+arguments!(A B C D);
+arguments!(A B C D E);
+arguments!(A B C D E F);
+arguments!(A B C D E F G);
+arguments!(A B C D E F G H);
+arguments!(A B C D E F G H I);
+arguments!(A B C D E F G H I J);
+arguments!(A B C D E F G H I J K);
+arguments!(A B C D E F G H I J K L);
+arguments!(A B C D E F G H I J K L M);
+arguments!(A B C D E F G H I J K L M N);
+arguments!(A B C D E F G H I J K L M N O);
+arguments!(A B C D E F G H I J K L M N O P);
+
+/// The arguments of this request.
+///
+/// # Errors
+/// As [`Request::arguments`].
+#[inline]
+pub fn arguments<'a, A: Arguments<'a>>(request: &'a Request, _: A) -> Result<A::Values, crate::Error> {
+    request.arguments()
+}

@@ -1,1 +1,44 @@
-//! Shared by the tests.
+//! What the tests share: the service they call, a server and a client over each transport, and transports that count
+//! or fail.
+
+pub mod count;
+pub mod fault;
+pub mod lab;
+pub mod rig;
+pub mod rng;
+pub mod wire;
+
+pub use self::lab::{Blob, Lab, LabClient, LabError, LabServer, Plan, TestLab};
+pub use self::rig::{Kind, Rig};
+
+use std::sync::Once;
+
+/// The text of every panic that a test wants.
+pub const ON_PURPOSE: &str = "on purpose";
+
+/// Panics on purpose leave no trace in the output; others do.
+pub fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let on_purpose = info.payload_as_str().is_some_and(|text| text.contains(ON_PURPOSE));
+            if !on_purpose {
+                hook(info);
+            }
+        }));
+    });
+}
+
+/// A runtime on one thread whose clock stands still until there is nothing else to do.
+pub fn virtual_time<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(test)
+}
+
+/// Lets every task that is ready run until it is not.
+pub async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,9 +1,10 @@
 //! The caller's side: one inherent method for each of the trait's, and what makes it a handle.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::Ident;
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
 
+use super::types::Way;
 use super::{Scope, contract};
 use crate::model::{Argument, Method, Output, Passing, carried, docs};
 
@@ -26,7 +27,7 @@ pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
 }
 
 /// Left out where the trait has a method of that name: the trait's methods win, always.
-pub(super) fn constructors(scope: &Scope<'_>) -> TokenStream {
+fn constructors(scope: &Scope<'_>) -> TokenStream {
     let Scope { library, server, service, .. } = scope;
     let (vis, definition, phantom) = (&service.item.vis, scope.definition(), scope.phantom());
     let connect = (!service.has_method("connect")).then(|| {
@@ -55,32 +56,30 @@ pub(super) fn constructors(scope: &Scope<'_>) -> TokenStream {
     quote!(#connect #local)
 }
 
-/// A handle holds no value of the trait's parameters, so none of this asks anything of them.
-pub(super) fn handle(scope: &Scope<'_>) -> TokenStream {
+fn handle(scope: &Scope<'_>) -> TokenStream {
     let Scope { library, client, .. } = scope;
-    let (client_type, phantom, parameters) = (scope.client_type(), scope.phantom(), scope.parameters());
-    let generics = (!parameters.is_empty()).then(|| quote!(<#(#parameters),*>));
+    let (client_type, phantom, generics, where_clause) = (scope.client_type(), scope.phantom(), scope.client_generics(), scope.where_clause());
     let title = client.to_string();
     quote! {
-        impl #generics ::core::clone::Clone for #client_type {
+        impl #generics ::core::clone::Clone for #client_type #where_clause {
             fn clone(&self) -> Self {
                 Self(::core::clone::Clone::clone(&self.0) #phantom)
             }
         }
 
-        impl #generics ::core::fmt::Debug for #client_type {
+        impl #generics ::core::fmt::Debug for #client_type #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_tuple(#title).field(&self.0).finish()
             }
         }
 
-        impl #generics ::core::convert::From<#library::Client> for #client_type {
+        impl #generics ::core::convert::From<#library::Client> for #client_type #where_clause {
             fn from(client: #library::Client) -> Self {
                 Self(client #phantom)
             }
         }
 
-        impl #generics ::core::ops::Deref for #client_type {
+        impl #generics ::core::ops::Deref for #client_type #where_clause {
             type Target = #library::Client;
             fn deref(&self) -> &#library::Client {
                 &self.0
@@ -93,19 +92,30 @@ pub(super) fn handle(scope: &Scope<'_>) -> TokenStream {
 /// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>;
 ///
 /// Output  pub fn pay(&self, order: Order) -> Call<'_, Result<Receipt, CallError<PayError>>> {
-///             self.0.__call(&__CONTRACT, __Number::__pay as usize, &(&order,))
+///             Client::__call(&self.0, &__CONTRACT, __Number::__pay as usize, &(argument::<Order>().lend(&order),))
 ///         }
 /// ```
 fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let signature = signature(scope, method);
     let number = contract::number(method);
-    let values = method.travelling().map(encoded);
-    quote!(#signature { self.0.__call(&__CONTRACT, #number, &(#(#values,)*)) })
+    let values = method.travelling().map(|argument| encoded(scope, method, argument));
+    let place = place(method);
+    let inner = quote!(&(#(#values,)*));
+    let client = quote!(&self.0);
+    let call = quote_spanned!(place=> __rpc::Client::__call(#client, &__CONTRACT, #number, #inner));
+    quote!(#signature { #call })
+}
+
+/// For a named `Result`, its place: what the compiler says of it in signature and body is then said once.
+fn place(method: &Method) -> Span {
+    match &method.output {
+        Output::NamedResult(ty) => ty.span(),
+        _ => Span::call_site(),
+    }
 }
 
 /// All of the method but its body.
-pub(super) fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
-    let library = scope.library;
+fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let vis = &scope.service.item.vis;
     let attributes = carried(&method.item.attrs);
     let ident = method.ident();
@@ -118,9 +128,10 @@ pub(super) fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
         quote!(#pattern: #ty)
     });
     let called = called(scope, method);
+    let call = quote_spanned!(place(method)=> __rpc::Call<'_, #called>);
     quote! {
         #own_docs #(#attributes)*
-        #vis fn #ident(&self #(, #arguments)*) -> #library::Call<'_, #called>
+        #vis fn #ident(&self #(, #arguments)*) -> #call
     }
 }
 
@@ -134,21 +145,30 @@ fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
         Output::Nothing => quote!(::core::result::Result<(), #library::Error>),
         Output::Value(ty) | Output::Stream(ty) => quote!(::core::result::Result<#ty, #library::Error>),
         Output::Result(value, error) => quote!(::core::result::Result<#value, #library::CallError<#error>>),
-        Output::NamedResult(ty) => quote!(<#ty as __rpc::Fallible>::Called),
+        Output::NamedResult(ty) => quote_spanned!(ty.span()=> <#ty as __rpc::Fallible>::Called),
     }
 }
 
 /// One place of the tuple: arguments are encoded where they stand, by reference.
-fn encoded(argument: &Argument) -> TokenStream {
+fn encoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStream {
+    let stand_in = |ty| scope.types.stand_in(scope, Way::Argument, ty, method);
     let Some(name) = &argument.name else { return TokenStream::new() };
-    reference(&argument.passing, name)
-}
-
-fn reference(passing: &Passing, name: &Ident) -> TokenStream {
-    match passing {
-        Passing::Str | Passing::Reference(_) | Passing::Slice(_) => quote!(#name),
+    match &argument.passing {
+        Passing::Str => quote!(#name),
+        Passing::Reference(inner) => {
+            let ty = stand_in(inner);
+            quote!(__rpc::Passes::lend(#ty, #name))
+        }
+        Passing::Slice(item) => {
+            let ty = stand_in(item);
+            quote!(__rpc::Passes::lend_all(#ty, #name))
+        }
         Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
         Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
-        Passing::Value | Passing::CowStr | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(&#name),
+        Passing::CowStr => quote!(&#name),
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => {
+            let ty = stand_in(&argument.written.ty);
+            quote!(__rpc::Passes::lend(#ty, &#name))
+        }
     }
 }

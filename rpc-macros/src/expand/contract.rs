@@ -3,8 +3,8 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::visit::{self, Visit};
-use syn::{Lifetime, Path, Type};
+use syn::visit::Visit;
+use syn::{Lifetime, Type};
 
 use super::Scope;
 use crate::model::{Method, Output, bare, docs};
@@ -38,6 +38,7 @@ pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
             methods: &[#(#entries),*],
             hash: __rpc::OnceLock::new(),
         };
+        struct __Result;
         #(#assertions)*
     }
 }
@@ -110,7 +111,8 @@ fn hash(service: &str, method: &Method) -> TokenStream {
 
 /// ```text
 /// Input   async fn pay(&self) -> Outcome;    // type Outcome = Result<Receipt, PayError>
-/// Output  const _: () = assert!(!Probe::<Outcome>::IS_RESULT, "`pay` returns a `Result` under another name: ..");
+/// Output  impl __Result { const __pay: bool = Probe::<Outcome>::IS_RESULT; }
+///         const _: () = assert!(!__Result::__pay, "`pay` returns a `Result` under another name: ..");
 /// ```
 /// Its caller would get a `Result` within a `Result`. Types that name a parameter of the trait cannot be asked; nor
 /// need the compiler be, where the name tells.
@@ -120,14 +122,22 @@ fn not_a_result(scope: &Scope<'_>, method: &Method) -> Option<TokenStream> {
         return None;
     }
     let cfgs = method.cfgs();
-    let message = format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
+    let message =
+        format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
     // Inherent items win over the trait's, which has to be in scope only here.
-    Some(quote_spanned! {ty.span()=>
+    let variant = number_variant(method);
+    let assertion = quote_spanned!(ty.span()=> ::core::assert!(!__Result::#variant, #message));
+    // The type stands in an `impl`: to a constant the compiler would propose a parameter of the type's name.
+    Some(quote! {
         #(#cfgs)*
-        const _: () = {
-            use __rpc::NotResult as _;
-            ::core::assert!(!__rpc::Probe::<#ty>::IS_RESULT, #message);
-        };
+        impl __Result {
+            const #variant: ::core::primitive::bool = {
+                use __rpc::NotResult as _;
+                __rpc::Probe::<#ty>::IS_RESULT
+            };
+        }
+        #(#cfgs)*
+        const _: () = #assertion;
     })
 }
 
@@ -136,28 +146,21 @@ fn is_known(ty: &Type) -> bool {
     let Type::Path(path) = bare(ty) else { return !matches!(bare(ty), Type::Macro(_)) };
     let Some(only) = path.path.segments.first().filter(|_| path.path.segments.len() == 1) else { return false };
     let known = [
-        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "u128", "usize", "isize", "String", "Vec", "Option",
+        "bool", "char", "f32", "f64", "i8", "i16", "i32", "i64", "i128", "u8", "u16", "u32", "u64", "u128", "usize", "isize", "String", "Vec",
+        "Option",
     ];
     known.iter().any(|name| only.ident == name)
 }
 
 /// Whether the type names a parameter of the trait, or a lifetime.
 fn depends(scope: &Scope<'_>, ty: &Type) -> bool {
-    struct Find<'a> {
-        parameters: Vec<&'a Ident>,
-        found: bool,
-    }
-    impl<'ast> Visit<'ast> for Find<'_> {
-        fn visit_path(&mut self, path: &'ast Path) {
-            self.found |= path.segments.first().is_some_and(|segment| self.parameters.contains(&&segment.ident));
-            visit::visit_path(self, path);
-        }
+    struct Lifetimes(bool);
+    impl<'ast> Visit<'ast> for Lifetimes {
         fn visit_lifetime(&mut self, _: &'ast Lifetime) {
-            self.found = true;
+            self.0 = true;
         }
     }
-    let mut find = Find { parameters: scope.parameters(), found: false };
-    find.visit_type(ty);
-    // A macro's tokens are not paths.
-    find.found || matches!(ty.to_token_stream(), tokens if find.parameters.iter().any(|name| names::mentions(tokens.clone(), name)))
+    let mut lifetimes = Lifetimes(false);
+    lifetimes.visit_type(ty);
+    lifetimes.0 || scope.parameters().into_iter().any(|parameter| names::mentions(ty.to_token_stream(), parameter))
 }

@@ -1,7 +1,7 @@
 //! The trait itself, as implementations and callers of it see it.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Block, ItemTrait, Signature, TypeParamBound};
 
 use crate::model::{Method, Service};
@@ -14,13 +14,15 @@ use crate::model::{Method, Service};
 ///         }
 /// ```
 pub(super) fn expand(service: &Service) -> TokenStream {
-    let ItemTrait { attrs, vis, ident, generics, .. } = &service.item;
+    let ItemTrait { attrs, vis, trait_token, ident, generics, .. } = &service.item;
     let where_clause = &generics.where_clause;
+    // Else the compiler would propose, for each type it cannot find, to make it a parameter of the trait.
+    let empty = generics.params.is_empty().then(|| quote!(<>));
     let supertraits = supertraits(&service.item);
     let methods = service.methods.iter().map(method);
     quote! {
         #(#attrs)*
-        #vis trait #ident #generics: #(#supertraits)+* #where_clause {
+        #vis #trait_token #ident #empty #generics: #(#supertraits)+* #where_clause {
             #(#methods)*
         }
     }
@@ -61,7 +63,10 @@ fn method(method: &Method) -> TokenStream {
 pub(super) fn future(signature: &Signature, returns: &TokenStream) -> TokenStream {
     let Signature { fn_token, ident, generics, inputs, .. } = signature;
     let where_clause = &generics.where_clause;
-    quote!(#fn_token #ident #generics(#inputs) -> impl ::core::future::Future<Output = #returns> + ::core::marker::Send #where_clause)
+    // Where the method is, or lints about it would point at the attribute.
+    let place = Span::call_site().located_at(ident.span());
+    let returns = quote_spanned!(place=> -> impl ::core::future::Future<Output = #returns> + ::core::marker::Send);
+    quote!(#fn_token #ident #generics(#inputs) #returns #where_clause)
 }
 
 fn body(block: Option<&Block>, wrap: impl FnOnce(&Block) -> TokenStream) -> TokenStream {

@@ -8,12 +8,14 @@ mod contract;
 mod definition;
 mod fallback;
 mod server;
+mod types;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::visit::{self, Visit};
 use syn::{GenericParam, Item, ItemTrait, Path, TypeParam, WherePredicate};
 
+use self::types::Types;
 use crate::args::ServiceArguments;
 use crate::check;
 use crate::errors::Errors;
@@ -59,9 +61,10 @@ fn valid(service: &Service) -> TokenStream {
     let definition = definition::expand(service);
     let structs = structs(&scope);
     let contract = contract::expand(&scope);
+    let types = scope.types.expand(&scope);
     let server = server::expand(&scope);
     let client = client::expand(&scope);
-    let hidden = hidden(&scope, &quote!(#contract #server #client));
+    let hidden = hidden(&scope, &quote!(#contract #types #server #client));
     quote!(#definition #structs #hidden)
 }
 
@@ -73,6 +76,7 @@ struct Scope<'a> {
     client: Ident,
     /// The type parameter that stands for the implementation.
     implementation: Ident,
+    types: Types<'a>,
 }
 
 impl<'a> Scope<'a> {
@@ -86,6 +90,7 @@ impl<'a> Scope<'a> {
             server: names::joined(ident, "Server"),
             client: names::joined(ident, "Client"),
             implementation: names::unused(quote!(#header #(#functions)*)),
+            types: Types::new(&service.methods),
         }
     }
 
@@ -113,23 +118,24 @@ impl<'a> Scope<'a> {
         quote!(#server<#implementation #(, #parameters)*>)
     }
 
-    /// `K: Key + __rpc::Wire, V: __rpc::Wire`.
+    /// `K: Key + rpc::__private::Wire, V: rpc::__private::Wire`.
     fn bounded_parameters(&self) -> Vec<TokenStream> {
+        let library = self.library;
         let bounded = |parameter: &TypeParam| {
             let TypeParam { ident, bounds, .. } = parameter;
             let plus = (!bounds.is_empty() && !bounds.trailing_punct()).then(|| quote!(+));
-            quote!(#ident: #bounds #plus __rpc::Wire)
+            quote!(#ident: #bounds #plus #library::__private::Wire)
         };
         type_parameters(&self.service.item).map(bounded).collect()
     }
 
-    /// `<K: Key + __rpc::Wire>`, or nothing.
+    /// `<K: Key + Wire>`, or nothing.
     fn client_generics(&self) -> TokenStream {
         let parameters = self.bounded_parameters();
         if parameters.is_empty() { TokenStream::new() } else { quote!(<#(#parameters),*>) }
     }
 
-    /// `<S: Store<K>, K: Key + __rpc::Wire>`.
+    /// `<S: Store<K>, K: Key + Wire>`.
     fn server_generics(&self) -> TokenStream {
         let (implementation, definition, parameters) = (&self.implementation, self.definition(), self.bounded_parameters());
         quote!(<#implementation: #definition #(, #parameters)*>)
@@ -171,35 +177,34 @@ fn names_self(predicate: &WherePredicate) -> bool {
 /// ```text
 /// Input   pub trait Store<K: Key, V> { .. }
 ///
-/// Output  pub struct StoreServer<S, K, V>(Arc<S>, PhantomData<fn() -> (K, V)>);
-///         pub struct StoreClient<K, V>(rpc::Client, PhantomData<fn() -> (K, V)>);
+/// Output  pub struct StoreServer<S, K: Key + Wire, V: Wire>(Arc<S>, PhantomData<fn() -> (K, V)>);
+///         pub struct StoreClient<K: Key + Wire, V: Wire>(rpc::Client, PhantomData<fn() -> (K, V)>);
 /// ```
-/// No bounds here: they stand where they are needed, and a type that only holds a client has no need to repeat them.
+/// The bounds stand here already, so that a type which cannot travel is refused where it is named.
 fn structs(scope: &Scope<'_>) -> TokenStream {
     let ItemTrait { vis, ident, attrs, .. } = &scope.service.item;
     let Scope { server, client, implementation, library, .. } = scope;
     let cfgs = cfgs(attrs);
     let deprecated: Vec<_> = attrs.iter().filter(|attribute| attribute.path().is_ident("deprecated")).collect();
-    let parameters: Vec<_> = type_parameters(&scope.service.item).collect();
-    let idents = scope.parameters();
-    let declared: Vec<_> = parameters.iter().map(|TypeParam { ident, default, .. }| {
-            let default = default.as_ref().map(|(equals, ty)| quote!(#equals #ty));
-            quote!(#ident #default)
-        }).collect();
+    let (idents, where_clause) = (scope.parameters(), scope.where_clause());
+    let defaults = type_parameters(&scope.service.item).map(|parameter| parameter.default.as_ref().map(|(equals, ty)| quote!(#equals #ty)));
+    let declared: Vec<_> = scope.bounded_parameters().into_iter().zip(defaults).map(|(bounded, default)| quote!(#bounded #default)).collect();
     let phantom = (!idents.is_empty()).then(|| quote!(, ::core::marker::PhantomData<fn() -> (#(#idents,)*)>));
     let client_generics = (!idents.is_empty()).then(|| quote!(<#(#declared),*>));
     let server_docs = format!("Serves a [`{ident}`]: hand it to a server's `add`.");
-    let client_docs = format!("Calls a [`{ident}`] in another process.\n\nIt is a handle: clones share one connection. What is not a method of the service comes from the client it derefs to.");
+    let client_docs = format!(
+        "Calls a [`{ident}`] in another process.\n\nIt is a handle: clones share one connection. What is not a method of the service comes from the client it derefs to."
+    );
     quote! {
         #(#cfgs)* #(#deprecated)*
         #[doc = #server_docs]
-        #[allow(dead_code, unreachable_pub)]
-        #vis struct #server<#implementation #(, #declared)*>(::std::sync::Arc<#implementation> #phantom);
+        #[allow(dead_code)]
+        #vis struct #server<#implementation #(, #declared)*>(::std::sync::Arc<#implementation> #phantom) #where_clause;
 
         #(#cfgs)* #(#deprecated)*
         #[doc = #client_docs]
-        #[allow(dead_code, unreachable_pub)]
-        #vis struct #client #client_generics(#library::Client #phantom);
+        #[allow(dead_code)]
+        #vis struct #client #client_generics(#library::Client #phantom) #where_clause;
     }
 }
 
@@ -211,8 +216,7 @@ fn hidden(scope: &Scope<'_>, contents: &TokenStream) -> TokenStream {
     quote! {
         #(#cfgs)*
         #[allow(
-            unused, deprecated, missing_docs, non_camel_case_types, unreachable_pub, private_interfaces, private_bounds,
-            elided_lifetimes_in_paths, single_use_lifetimes, unused_qualifications, unused_results, let_underscore_drop,
+            unused, deprecated, nonstandard_style, private_interfaces, private_bounds,
             clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
         )]
         const _: () = {

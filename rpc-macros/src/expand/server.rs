@@ -1,11 +1,11 @@
 //! The callee's side: one function a method, and the table that finds it.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
+use quote::{format_ident, quote};
 
+use super::types::Way;
 use super::{Scope, contract};
-use crate::model::{Argument, Method, Passing};
+use crate::model::{Argument, Method, Output, Passing};
 use crate::names;
 
 /// ```text
@@ -28,7 +28,7 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
     let Scope { implementation, server, .. } = scope;
     let vis = &scope.service.item.vis;
     let (generics, server_type, where_clause, phantom) = (scope.server_generics(), scope.server_type(), scope.where_clause(), scope.phantom());
-    let parameters = scope.parameters();
+    let bounded = scope.bounded_parameters();
     let title = server.to_string();
     quote! {
         impl #generics #server_type #where_clause {
@@ -45,7 +45,7 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
             }
         }
 
-        impl<#implementation #(, #parameters)*> ::core::fmt::Debug for #server_type {
+        impl<#implementation #(, #bounded)*> ::core::fmt::Debug for #server_type #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(#title)
             }
@@ -81,8 +81,8 @@ fn service(scope: &Scope<'_>) -> TokenStream {
 /// ```text
 /// Output  fn __quote<S: Shop>(service: Arc<S>) -> Handler { Box::pin(async move { loop {
 ///             let request = next().await;
-///             match request.arguments::<(Cart,)>() {
-///                 Ok((cart,)) => request.returned(&Shop::quote(&*service, cart).await),
+///             match arguments(&request, (argument::<Cart>(),)) {
+///                 Ok((cart,)) => request.returned(&reply::<Quote>().lend(&Shop::quote(&*service, cart).await)),
 ///                 Err(error) => request.refused(error),
 ///             }
 ///         } }) }
@@ -99,7 +99,8 @@ fn handler(scope: &Scope<'_>, method: &Method) -> TokenStream {
             __rpc::Box::pin(async move {
                 loop {
                     let #request = __rpc::next().await;
-                    #step
+                    // A statement: before edition 2024 the last expression of a block outlives what it borrows from.
+                    #step;
                 }
             })
         }
@@ -123,15 +124,15 @@ impl Names {
 
 fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { request, error, .. } = names;
-    let Decoded { types, bindings } = Decoded::new(method);
+    let Decoded { types, bindings } = Decoded::new(scope, method);
     let call = call(scope, method, names);
     let finish = if method.options.oneway.is_some() {
         quote!({ #call.await; #request.done() })
     } else {
-        quote!(#request.returned(&#call.await))
+        returned(scope, method, request, &quote!(#call.await))
     };
     quote! {
-        match #request.arguments::<#types>() {
+        match __rpc::arguments(&#request, #types) {
             ::core::result::Result::Ok(#bindings) => #finish,
             ::core::result::Result::Err(#error) => #request.refused(#error),
         }
@@ -140,22 +141,22 @@ fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
 
 /// ```text
 /// Output  let (request, result) = blocking(request, { let service = service.clone(); move |request| {
-///             match request.arguments::<(Cart,)>() { Ok((cart,)) => Ok(Shop::quote(&*service, cart)), Err(error) => Err(error) }
+///             match arguments(request, (argument::<Cart>(),)) { Ok((cart,)) => Ok(Shop::quote(&*service, cart)), Err(error) => Err(error) }
 ///         } }).await;
-///         match result { Ok(Ok(result)) => request.returned(&result), Ok(Err(error)) | Err(error) => request.refused(error) }
+///         match result { Ok(Ok(result)) => request.returned(&reply::<Quote>().lend(&result)), Ok(Err(error)) | Err(error) => request.refused(error) }
 /// ```
 fn blocking(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let Names { service, request, result, error } = names;
-    let Decoded { types, bindings } = Decoded::new(method);
+    let Decoded { types, bindings } = Decoded::new(scope, method);
     let call = call(scope, method, names);
     let returns = method.returns();
     let library = scope.library;
-    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { quote!(#request.returned(&#result)) };
+    let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { returned(scope, method, request, &quote!(#result)) };
     quote! {
         let (#request, #result) = __rpc::blocking(#request, {
             let #service = __rpc::Arc::clone(&#service);
             move |#request: &__rpc::Request| -> ::core::result::Result<#returns, #library::Error> {
-                match #request.arguments::<#types>() {
+                match __rpc::arguments(#request, #types) {
                     ::core::result::Result::Ok(#bindings) => ::core::result::Result::Ok(#call),
                     ::core::result::Result::Err(#error) => ::core::result::Result::Err(#error),
                 }
@@ -176,22 +177,22 @@ fn call(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let mut travelling = 0..;
     let arguments = method.arguments.iter().map(|argument| match argument.passing {
         Passing::Context => quote!(#request.context()),
-        _ => lent(argument, &binding(travelling.next().unwrap_or_default())),
+        _ => handed_over(argument, &binding(travelling.next().unwrap_or_default())),
     });
     quote!(<#implementation as #definition>::#ident(&*#service #(, #arguments)*))
 }
 
 /// The arguments as the request gives them.
 struct Decoded {
-    /// `(Cart, CowStr<'_>,)`.
+    /// `(argument::<Cart>(), argument::<CowStr<'_>>(),)`.
     types: TokenStream,
     /// `(argument_0, argument_1,)`.
     bindings: TokenStream,
 }
 
 impl Decoded {
-    fn new(method: &Method) -> Self {
-        let types = method.travelling().map(decoded);
+    fn new(scope: &Scope<'_>, method: &Method) -> Self {
+        let types = method.travelling().map(|argument| decoded(scope, method, argument));
         let bindings = method.travelling().enumerate().map(|(place, _)| binding(place));
         Self { types: quote!((#(#types,)*)), bindings: quote!((#(#bindings,)*)) }
     }
@@ -202,25 +203,50 @@ fn binding(place: usize) -> Ident {
 }
 
 /// ```text
-/// Input   &str        Cow<'_, str>  &[u8]      &T  &[T]    T
-/// Output  CowStr<'_>  CowStr<'_>    Bytes<'_>  T   Vec<T>  T
+/// Input   &str                       Cow<'_, str>  &[u8]                     &T                &[T]                     T
+/// Output  argument::<CowStr<'_>>()   the same      argument::<Bytes<'_>>()   argument::<T>()   argument::<T>().many()   argument::<T>()
 /// ```
-fn decoded(argument: &Argument) -> TokenStream {
+fn decoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStream {
+    let stand_in = |ty| scope.types.stand_in(scope, Way::Argument, ty, method);
     let ty = &argument.written.ty;
     match &argument.passing {
-        Passing::Str | Passing::CowStr => quote!(__rpc::CowStr<'_>),
-        Passing::Bytes | Passing::CowBytes => quote!(__rpc::Bytes<'_>),
-        Passing::Reference(inner) => quote!(#inner),
-        Passing::Slice(item) => quote_spanned!(item.span()=> __rpc::Vec<#item>),
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(#ty),
+        Passing::Str | Passing::CowStr => quote!(__rpc::argument::<__rpc::CowStr<'_>>()),
+        Passing::Bytes | Passing::CowBytes => quote!(__rpc::argument::<__rpc::Bytes<'_>>()),
+        Passing::Reference(inner) => stand_in(inner),
+        Passing::Slice(item) => {
+            let item = stand_in(item);
+            quote!(__rpc::Passes::many(#item))
+        }
+        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => stand_in(ty),
     }
+}
+
+/// ```text
+/// Input   Quote                            Result<Receipt, PayError>
+/// Output  reply::<Quote>().lend(&value)    reply::<Receipt>().lend_result(reply::<PayError>(), &value)
+/// ```
+/// Ends the request with it.
+fn returned(scope: &Scope<'_>, method: &Method, request: &Ident, value: &TokenStream) -> TokenStream {
+    let stand_in = |ty| scope.types.stand_in(scope, Way::Reply, ty, method);
+    let value = match &method.output {
+        Output::Nothing => quote!(#value),
+        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => {
+            let ty = stand_in(ty);
+            quote!(__rpc::Returns::lend(#ty, &#value))
+        }
+        Output::Result(ok, error) => {
+            let (ok, error) = (stand_in(ok), stand_in(error));
+            quote!(__rpc::Returns::lend_result(#ok, #error, &#value))
+        }
+    };
+    quote!(#request.returned(&#value))
 }
 
 /// ```text
 /// Input   &str     Cow<'_, str>  &[u8]    &T  &[T]  T
 /// Output  &name.0  name.0        &name.0  &name     name
 /// ```
-fn lent(argument: &Argument, name: &Ident) -> TokenStream {
+fn handed_over(argument: &Argument, name: &Ident) -> TokenStream {
     match argument.passing {
         Passing::Str | Passing::Bytes => quote!(&#name.0),
         Passing::CowStr | Passing::CowBytes => quote!(#name.0),

@@ -15,7 +15,8 @@ use super::redial::{Attempt, Lease};
 use crate::connection::link::{Callee, Link, Outgoing, Submitted};
 use crate::connection::outbound::{Ended, deadline_exceeded};
 use crate::context::inherited_deadline;
-use crate::frame::limits::DEFAULT_TIMEOUT;
+use crate::frame::codec;
+use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
 use crate::frame::payload::{self, Budget, Encoding};
 use crate::{CallError, Error, ErrorKind, Executed};
 
@@ -179,8 +180,8 @@ impl Raw<'_> {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
             (own, inherited) => own.or(inherited),
         };
-        let limit = self.client.inner().limits.max_metadata;
-        let metadata: usize = self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let limit = self.client.inner().limits.max_metadata.min(MAX_METADATA);
+        let metadata = codec::metadata_size(&self.metadata);
         if metadata > limit {
             return Err(Error::new(ErrorKind::TooLarge, format!("metadata of {metadata} bytes exceeds the limit of {limit} (Limits::max_metadata)")));
         }

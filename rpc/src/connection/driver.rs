@@ -23,12 +23,12 @@ use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
 use crate::server::Core;
 use crate::server::dispatch::Dispatcher;
-use crate::server::registry::log_limited;
+use crate::server::registry::LogLimit;
 use crate::transport::Transport;
 use crate::{Error, ErrorKind, Executed};
 
 /// Bytes asked of the transport at once.
-const READ: usize = 64 << 10;
+const READ: usize = 128 << 10;
 
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
@@ -68,6 +68,21 @@ enum End {
         code: u64,
         message: String,
     },
+}
+
+impl End {
+    const CLASSES: usize = 4 + Violation::CLASSES;
+
+    /// Each has a log line a second of its own.
+    fn class(&self) -> usize {
+        match self {
+            Self::Closed | Self::Goodbye | Self::Dropped => 0,
+            Self::Io(_) => 1,
+            Self::Timeout(_) => 2,
+            Self::Told { .. } => 3,
+            Self::Violation(violation) => 4 + violation.class(),
+        }
+    }
 }
 
 impl fmt::Display for End {
@@ -132,6 +147,8 @@ struct Driver {
     partial_since: Option<Instant>,
     /// The transport has taken nothing since.
     blocked_since: Option<Instant>,
+    /// Bytes of answers that have joined the queue since then.
+    owed: usize,
     /// Our go-away has been written.
     leaving: bool,
     /// The peer's has been read.
@@ -161,6 +178,7 @@ pub(crate) fn start(
         handshake_by: Some(now + limits.handshake_timeout),
         partial_since: None,
         blocked_since: None,
+        owed: 0,
         leaving: false,
         told: None,
     };
@@ -185,10 +203,16 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
-        match self.rounds(cx, scratch) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(end)) | Err(end) => Poll::Ready(end),
+        let end = match self.rounds(cx, scratch) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(end)) | Err(end) => end,
+        };
+        // Replies that stood before what ended the connection still count; nobody else would wake their callers.
+        self.link.lock().wakers(&mut scratch.wake, &mut scratch.wakers);
+        for waker in scratch.wakers.drain(..) {
+            waker.wake();
         }
+        Poll::Ready(end)
     }
 
     fn rounds(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
@@ -243,8 +267,10 @@ impl Driver {
             state.outbound.take_batch(&mut scratch.batch);
             state.take_room(&mut scratch.wakers);
         }
+        let next = self.next_timeout(&state);
         let leaves = (self.leaving || self.told.is_some()) && self.is_done(&state) && scratch.batch.is_empty();
         drop(state);
+        self.arm(next);
         for waker in scratch.wakers.drain(..) {
             waker.wake();
         }
@@ -286,6 +312,9 @@ impl Driver {
     /// Writes the batch, after what is left of earlier ones.
     fn write(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
         let link = self.link.clone();
+        if self.blocked_since.is_some() {
+            self.owed += scratch.batch.len();
+        }
         loop {
             let mut writer = link.writer();
             if writer.rest.is_empty() {
@@ -295,7 +324,7 @@ impl Driver {
             }
             let mut progress = false;
             match writer.poll_write(cx, &mut progress) {
-                Poll::Ready(Ok(())) => self.blocked_since = None,
+                Poll::Ready(Ok(())) => (self.blocked_since, self.owed) = (None, 0),
                 Poll::Ready(Err(error)) => return Err(End::Io(error)),
                 Poll::Pending => {
                     if progress || self.blocked_since.is_none() {
@@ -323,6 +352,11 @@ impl Driver {
         if self.dispatcher.has_parked() && self.can_dispatch(scratch) {
             self.dispatcher.unpark(Instant::now(), &mut self.inbound, &mut scratch.batch);
             return Ok(true);
+        }
+        // Calls are parked by now; what is left are answers to pings, binds, cancels and refusals. Who asks for so many
+        // of them and takes none may wait (protocol 6.6).
+        if self.owed > BACKLOG {
+            return Ok(false);
         }
         let begun = self.rest.len();
         scratch.read[..begun].copy_from_slice(&self.rest);
@@ -443,7 +477,9 @@ impl Driver {
                     state.outbound.take_batch(out);
                 }
             }
+            // It has dispatched nothing (protocol 2.4).
             Event::Refused { lowest, highest } => return Ok(Some(End::Violation(Violation::Version { lowest, highest }))),
+            Event::ReplyBegins(id) => state.outbound.on_reply_begins(id).map_err(End::Violation)?,
             Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses).map_err(End::Violation)?,
             Event::Error(failed) => state.outbound.on_error(&failed, wake).map_err(End::Violation)?,
             Event::Ping(echo) => {
@@ -454,14 +490,7 @@ impl Driver {
             }
             Event::Pong => {}
             Event::GoAway { code, accepted, message } => {
-                let kind = match code {
-                    code::GOODBYE => ErrorKind::Draining,
-                    code::OVERLOADED => ErrorKind::Overloaded,
-                    _ => ErrorKind::Protocol,
-                };
-                let text = if message.is_empty() { "the peer is shutting down" } else { message };
-                let error = Error::new(kind, text.to_owned());
-                state.outbound.on_go_away(accepted, &error, wake);
+                state.outbound.on_go_away(accepted, wake);
                 self.told = Some((code, message.to_owned()));
             }
             // Acted on where they are read.
@@ -485,6 +514,16 @@ impl Driver {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Sets the timer, if this comes before what it is set to. A later time is found when it fires.
+    fn arm(&mut self, next: Option<Instant>) {
+        let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) else { return };
+        self.armed = Some(next);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(next),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(next))),
+        }
     }
 
     /// Acts on what is due, if the timer has fired.
@@ -548,16 +587,9 @@ impl Driver {
         if !state.outbound.only_hello {
             self.hello_at = None;
         }
-        let next = self.next_timeout(&state);
-        if let Some(next) = next
-            && self.armed.is_none_or(|armed| next < armed)
-        {
-            self.armed = Some(next);
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
-            timer.as_mut().reset(next);
-            if timer.as_mut().poll(cx).is_ready() {
-                return false;
-            }
+        self.arm(self.next_timeout(&state));
+        if self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            return false;
         }
         state.park(cx.waker(), self.armed);
         true
@@ -576,7 +608,12 @@ impl Driver {
         let peer = self.link.peer.address();
         match end {
             End::Closed | End::Goodbye | End::Dropped => tracing::debug!(peer, reason = %end, "connection ended"),
-            _ => log_limited!(warn, "connection with {peer} ended: {end}"),
+            _ => {
+                static LIMITS: [LogLimit; End::CLASSES] = [const { LogLimit::new() }; End::CLASSES];
+                if let Some(skipped) = LIMITS[end.class()].pass() {
+                    tracing::warn!(skipped, "connection with {peer} ended: {end}");
+                }
+            }
         }
     }
 
@@ -591,6 +628,7 @@ impl Driver {
                 Frame::new(&mut last, kind::REFUSED).number(u64::from(codec::VERSION)).number(u64::from(codec::VERSION)).end(0);
                 None
             }
+            End::Violation(Violation::Version { .. }) => None,
             End::Violation(violation) => Some((code::VIOLATION, violation.to_string())),
             End::Timeout(what) => Some((code::TIMEOUT, (*what).to_owned())),
             End::Dropped | End::Goodbye if !self.leaving => Some((code::GOODBYE, String::new())),
@@ -624,8 +662,13 @@ impl Lost {
             End::Violation(Violation::Version { .. }) => ErrorKind::Incompatible,
             End::Violation(_) | End::Told { code: code::VIOLATION, .. } => ErrorKind::Protocol,
             End::Told { code: code::OVERLOADED, .. } => ErrorKind::Overloaded,
+            End::Goodbye if self.0.lock().outbound.phase == Phase::Leaving => ErrorKind::Draining,
             _ => ErrorKind::Unavailable,
         };
+        if matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
+            // Whatever it is, it has run no method of ours.
+            self.0.lock().outbound.on_go_away(0, &mut Wake::new());
+        }
         let mut error = Error::with(kind, Executed::Maybe, end.to_string());
         if let End::Io(source) = end {
             error = error.caused_by(io::Error::from(source.kind()));

@@ -34,6 +34,8 @@ pub(crate) enum Event<'b> {
         failed: bool,
         payload: Payload<'b>,
     },
+    /// A reply in chunks has begun; nothing of it can be used yet.
+    ReplyBegins(u32),
     Error(CallFailed<'b>),
     Cancel(u32),
     Ping(&'b [u8]),
@@ -160,6 +162,8 @@ pub(crate) struct Inbound {
     assemblies: Vec<Assembly>,
     /// Bytes of replies under way.
     reply_bytes: usize,
+    /// Of a chunk that is taken as it comes: the message, if it is still wanted, and the bytes to come.
+    partial: Option<(Option<usize>, usize)>,
 }
 
 impl Inbound {
@@ -175,6 +179,7 @@ impl Inbound {
             calls: 0,
             assemblies: Vec::new(),
             reply_bytes: 0,
+            partial: None,
         }
     }
 
@@ -185,7 +190,7 @@ impl Inbound {
 
     /// Calls that have begun to arrive and are not complete.
     pub(crate) fn is_assembling(&self) -> bool {
-        !self.assemblies.is_empty()
+        !self.assemblies.is_empty() || self.partial.is_some()
     }
 
     /// The next event in `bytes` from `at` on, which moves past what was used. `None`: the rest is an incomplete frame,
@@ -206,7 +211,25 @@ impl Inbound {
                 *at += PREFACE;
                 continue;
             }
+            if let Some((message, left)) = self.partial {
+                let chunk = &rest[..rest.len().min(left)];
+                if chunk.is_empty() {
+                    return Ok(None);
+                }
+                *at += chunk.len();
+                self.partial = (chunk.len() < left).then_some((message, left - chunk.len()));
+                if let Some(event) = self.take(message, chunk)? {
+                    return Ok(Some(event));
+                }
+                continue;
+            }
             let Some(header) = codec::read_header(rest)? else { return Ok(None) };
+            if matches!(header.kind, kind::CALL_CHUNK | kind::REPLY_CHUNK) && self.stage == Stage::Open {
+                // Chunks go to their message as they come, without waiting for the whole frame.
+                let Some(used) = self.chunk(header, &rest[HEADER..])? else { return Ok(None) };
+                *at += HEADER + used;
+                continue;
+            }
             let Some(body) = rest.get(HEADER..HEADER + header.length) else { return Ok(None) };
             *at += HEADER + header.length;
             if let Some(event) = self.frame(header, body)? {
@@ -230,6 +253,7 @@ impl Inbound {
 
     /// Forgets the chunks of a call that is cancelled; true if it was not complete.
     pub(crate) fn abandon(&mut self, id: u32) -> bool {
+        // Frames are acted on when they are whole, so no chunk of any message is half taken here.
         let before = self.assemblies.len();
         self.assemblies.retain(|assembly| assembly.id != id || matches!(assembly.begun, Begun::Reply { .. }));
         before != self.assemblies.len()
@@ -239,8 +263,8 @@ impl Inbound {
         if self.stage == Stage::Hello {
             return match header.kind {
                 kind::HELLO => {
-                    self.stage = Stage::Open;
                     let allowance = codec::read_hello(&mut Fields::new(body, "hello"), &BEFORE_HELLO)?;
+                    self.stage = Stage::Open;
                     Ok(Some(Event::Hello(allowance)))
                 }
                 kind::REFUSED => refused(body).map(Some),
@@ -251,8 +275,6 @@ impl Inbound {
         match header.kind {
             kind::CALL | kind::NOTIFY => self.call(header, body),
             kind::REPLY | kind::FAIL => self.reply(header, body),
-            kind::CALL_CHUNK => self.chunk(body, true),
-            kind::REPLY_CHUNK => self.chunk(body, false),
             kind::ERROR => self.error(body).map(Some),
             kind::CANCEL => {
                 let mut fields = Fields::new(body, "cancel");
@@ -330,6 +352,9 @@ impl Inbound {
         let mut fields = Fields::new(body, "reply");
         let id = fields.small()?;
         let failed = header.kind == kind::FAIL;
+        if header.flags & flag::OPTIONS != 0 {
+            return Err(Violation::BadFrame("reply"));
+        }
         if header.flags & flag::MORE == 0 {
             return Ok(Some(Event::Reply { id, failed, payload: Payload::Borrowed(fields.rest()) }));
         }
@@ -341,7 +366,9 @@ impl Inbound {
             return Err(Violation::UnknownReply);
         }
         self.reply_bytes += total;
-        self.assemble(id, total, fields.rest(), Begun::Reply { failed })
+        let whole = self.assemble(id, total, fields.rest(), Begun::Reply { failed })?;
+        // Or a server could open any number of replies to calls that were never made.
+        Ok(Some(whole.unwrap_or(Event::ReplyBegins(id))))
     }
 
     fn assemble<'b>(&mut self, id: u32, total: usize, first: &[u8], begun: Begun) -> Result<Option<Event<'b>>, Violation> {
@@ -351,14 +378,36 @@ impl Inbound {
         Ok(self.complete(self.assemblies.len() - 1))
     }
 
-    fn chunk<'b>(&mut self, body: &[u8], of_call: bool) -> Result<Option<Event<'b>>, Violation> {
+    /// The head of a chunk: its length, once all of it is there.
+    fn chunk(&mut self, header: Header, body: &[u8]) -> Result<Option<usize>, Violation> {
+        let whole = body.len() >= header.length;
+        let body = &body[..body.len().min(header.length)];
         let mut fields = Fields::new(body, "chunk");
-        let id = fields.small()?;
-        let found = self.assemblies.iter().position(|assembly| assembly.id == id && matches!(assembly.begun, Begun::Call { .. }) == of_call);
+        let id = match fields.small() {
+            Ok(id) => id,
+            // An id has at most five bytes.
+            Err(_) if !whole && body.len() < 5 => return Ok(None),
+            Err(violation) => return Err(violation),
+        };
+        let used = body.len() - fields.rest().len();
+        if used == header.length {
+            return Err(Violation::BadFrame("chunk"));
+        }
+        let of_call = header.kind == kind::CALL_CHUNK;
         // Chunks of a message that was refused or cancelled may still be on their way (protocol 5.3).
-        let Some(found) = found else { return Ok(None) };
-        self.assemblies[found].take(fields.rest())?;
-        Ok(self.complete(found))
+        let found = self.assemblies.iter().position(|assembly| assembly.id == id && matches!(assembly.begun, Begun::Call { .. }) == of_call);
+        self.partial = Some((found, header.length - used));
+        Ok(Some(used))
+    }
+
+    fn take<'b>(&mut self, message: Option<usize>, chunk: &[u8]) -> Result<Option<Event<'b>>, Violation> {
+        let Some(message) = message else { return Ok(None) };
+        self.assemblies[message].take(chunk)?;
+        let complete = self.assemblies[message].bytes.len() == self.assemblies[message].total;
+        if complete && self.partial.is_some() {
+            return Err(Violation::BadFrame("chunk"));
+        }
+        Ok(self.complete(message))
     }
 
     /// The event of this message, if its last chunk has come.
@@ -418,7 +467,8 @@ impl Inbound {
             }
             _ => return Err(Violation::BadFrame("bind")),
         };
-        if first != self.numbers {
+        // Binds are bounded by the numbers they use: one that uses none could be sent for ever.
+        if first != self.numbers || count == 0 {
             return Err(Violation::BadBind);
         }
         if count as usize > self.max_binds - self.numbers as usize {

@@ -3,6 +3,7 @@
 //!
 //! No user code runs while the first lock is held: wakers are taken out under it and woken after it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use super::outbound::{Begin, Ended, Outbound, Phase, Wake, Woken};
 use crate::context::Peer;
-use crate::frame::codec::Options;
+use crate::frame::codec::{self, Options};
 use crate::frame::limits::Limits;
 use crate::server::runner::Finished;
 use crate::service::Contract;
@@ -66,8 +67,7 @@ pub(crate) struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     fn metadata_bytes(&self) -> usize {
-        // Two lengths of at most three bytes stand before each pair.
-        self.metadata.iter().map(|(key, value)| key.len() + value.len() + 6).sum()
+        codec::metadata_size(self.metadata)
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct State {
     /// By slot.
     callers: Vec<Option<Waker>>,
     /// By ticket.
-    waiting: Vec<(u64, Waker)>,
+    waiting: BTreeMap<u64, Waker>,
     /// Notifications that wait for room.
     room: Vec<Waker>,
     /// Those who wait for the end of the connection.
@@ -118,11 +118,7 @@ impl State {
         for woken in wake.drain(..) {
             match woken {
                 Woken::Slot(slot) => wakers.extend(self.callers.get_mut(slot as usize).and_then(Option::take)),
-                Woken::Waiting(ticket) => {
-                    if let Some(found) = self.waiting.iter().position(|(waiting, _)| *waiting == ticket) {
-                        wakers.push(self.waiting.swap_remove(found).1);
-                    }
-                }
+                Woken::Waiting(ticket) => wakers.extend(self.waiting.remove(&ticket)),
             }
         }
     }
@@ -216,7 +212,7 @@ impl Link {
         let state = State {
             outbound,
             callers: Vec::new(),
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
             room: Vec::new(),
             ended: Vec::new(),
             driver: None,
@@ -258,8 +254,7 @@ impl Link {
         let id = match begin {
             Begin::Slot(id) => id,
             Begin::Wait(ticket) => {
-                state.waiting.retain(|(waiting, _)| *waiting != ticket);
-                state.waiting.push((ticket, cx.waker().clone()));
+                state.waiting.insert(ticket, cx.waker().clone());
                 return Submitted::Waiting(ticket);
             }
             Begin::Refused(error) => {
@@ -293,7 +288,9 @@ impl Link {
             return Submitted::Closed(Error::new(ErrorKind::Unavailable, "the connection is closing"));
         }
         if state.outbound.backlog() > ROOM {
-            state.room.push(cx.waker().clone());
+            if !state.room.iter().any(|known| known.will_wake(cx.waker())) {
+                state.room.push(cx.waker().clone());
+            }
             let driver = state.rouse();
             drop(guard);
             driver.inspect(Waker::wake_by_ref);
@@ -383,7 +380,7 @@ impl Link {
     pub(crate) fn leave(&self, ticket: u64) {
         let mut state = self.lock();
         let mut wake = Wake::new();
-        state.waiting.retain(|(waiting, _)| *waiting != ticket);
+        state.waiting.remove(&ticket);
         state.outbound.leave(ticket, &mut wake);
         self.wake(state, wake);
     }

@@ -68,11 +68,14 @@ struct Large {
     kind: u8,
     flags: u8,
     payload: Vec<u8>,
+    /// Of the message: the end of `payload`.
+    length: usize,
+    /// What has left ends here.
     at: usize,
     begun: bool,
 }
 
-/// A caller that waits for a slot.
+/// A caller that waits for a slot. Queues are in the order of tickets.
 struct Waiting {
     ticket: u64,
     size: usize,
@@ -130,6 +133,8 @@ pub(crate) struct Outbound {
     /// Calls written so far, and how many of them have been handed to the transport.
     calls: u64,
     taken: u64,
+    /// The peer has said that it reads no more than this many.
+    accepted: u64,
     /// The earliest deadline of an open call, or earlier.
     pub(crate) next_deadline: Option<Instant>,
     /// Nothing but our hello is waiting: better sent with the first call.
@@ -158,6 +163,7 @@ impl Outbound {
             queued_bytes: 0,
             calls: 0,
             taken: 0,
+            accepted: u64::MAX,
             next_deadline: None,
             only_hello: false,
         }
@@ -231,7 +237,7 @@ impl Outbound {
             return Begin::Refused(refused);
         }
         for queue in [&mut self.small, &mut self.large] {
-            if let Some(found) = queue.iter().position(|waiting| waiting.ticket == ticket)
+            if let Ok(found) = queue.binary_search_by_key(&ticket, |waiting| waiting.ticket)
                 && let Some(slot) = queue[found].granted
             {
                 queue.remove(found);
@@ -257,7 +263,7 @@ impl Outbound {
     pub(crate) fn leave(&mut self, ticket: u64, wake: &mut Wake) {
         for large in [false, true] {
             let queue = if large { &mut self.large } else { &mut self.small };
-            if let Some(found) = queue.iter().position(|waiting| waiting.ticket == ticket) {
+            if let Ok(found) = queue.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
                 if let Some(Waiting { granted: Some(slot), .. }) = queue.remove(found) {
                     self.release(slot, wake);
                 } else {
@@ -341,7 +347,8 @@ impl Outbound {
             let flags = codec::call_head(&mut head, Some(id), number, options, Some(payload.len()));
             self.queued_bytes += payload.len();
             let payload = std::mem::take(payload);
-            self.queue.push_back(Large { id, call: true, head, kind: kind::CALL, flags, payload, at: 0, begun: false });
+            let length = payload.len();
+            self.queue.push_back(Large { id, call: true, head, kind: kind::CALL, flags, payload, length, at: 0, begun: false });
         } else {
             self.calls += 1;
             slot.sequence = self.calls;
@@ -393,18 +400,20 @@ impl Outbound {
 
     /// Tells the callee, or takes the call back if nothing of it has been written: then it says true.
     fn stop(&mut self, id: u32) -> bool {
-        if let Some(found) = self.queue.iter().position(|large| large.call && large.id == id) {
-            let large = &self.queue[found];
-            self.queued_bytes -= large.payload.len() - large.at;
-            let begun = large.begun;
-            self.queue.remove(found);
-            if !begun {
-                self.slots[id as usize].open = false;
-                return true;
-            }
+        if self.unqueue(id).is_some_and(|large| !large.begun) {
+            self.slots[id as usize].open = false;
+            return true;
         }
         Frame::new(&mut self.out, kind::CANCEL).number(u64::from(id)).end(0);
         false
+    }
+
+    /// Takes a large call off the queue: what has not left never will.
+    fn unqueue(&mut self, id: u32) -> Option<Large> {
+        let found = self.queue.iter().position(|large| large.call && large.id == id)?;
+        let large = self.queue.remove(found)?;
+        self.queued_bytes -= large.payload.len() - large.at;
+        Some(large)
     }
 
     #[inline]
@@ -443,6 +452,12 @@ impl Outbound {
 
     // ---- what the peer answers
 
+    /// A reply has begun: to a call of ours, or the peer has lost its way.
+    pub(crate) fn on_reply_begins(&self, id: u32) -> Result<(), Violation> {
+        let is_open = self.slots.get(id as usize).is_some_and(|slot| slot.open);
+        if is_open { Ok(()) } else { Err(Violation::UnknownReply) }
+    }
+
     /// A reply: its payload goes to its slot. `None`: nobody waits for it any more.
     #[inline]
     pub(crate) fn on_reply(&mut self, id: u32, failed: bool, payload: super::inbound::Payload<'_>, wake: &mut Wake) -> Result<(), Violation> {
@@ -471,12 +486,10 @@ impl Outbound {
         let slot = self.slots.get_mut(failed.id as usize).filter(|slot| slot.open).ok_or(Violation::UnknownReply)?;
         slot.open = false;
         // A refusal may come before the last chunk has left.
-        if slot.large
-            && let Some(found) = self.queue.iter().position(|large| large.call && large.id == failed.id)
-        {
-            let large = self.queue.remove(found).expect("just found");
-            self.queued_bytes -= large.payload.len() - large.at;
+        if slot.large {
+            self.unqueue(failed.id);
         }
+        let slot = &mut self.slots[failed.id as usize];
         if !slot.owned {
             self.release(failed.id, wake);
             return Ok(());
@@ -502,27 +515,12 @@ impl Outbound {
         Ok(())
     }
 
-    /// The peer leaves: calls after the first `accepted` were not read and never will be.
-    pub(crate) fn on_go_away(&mut self, accepted: u64, error: &Error, wake: &mut Wake) {
+    /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
+    pub(crate) fn on_go_away(&mut self, accepted: u64, wake: &mut Wake) {
         if self.phase == Phase::Open {
             self.phase = Phase::Leaving;
         }
-        for id in 0..self.slots.len() {
-            let slot = &mut self.slots[id];
-            if slot.open && slot.sequence > accepted {
-                slot.open = false;
-                self.queue.retain(|large| !(large.call && large.id == id as u32));
-                let slot = &mut self.slots[id];
-                if slot.owned {
-                    if slot.ended.is_none() {
-                        slot.ended = Some(Ended::Error(error.again(Executed::No)));
-                        wake.push(Woken::Slot(id as u32));
-                    }
-                } else {
-                    self.release(id as u32, wake);
-                }
-            }
-        }
+        self.accepted = self.accepted.min(accepted);
         self.wake_waiting(wake);
     }
 
@@ -539,7 +537,7 @@ impl Outbound {
             }
             slot.open = false;
             if slot.owned && slot.ended.is_none() {
-                let executed = if slot.sequence <= self.taken { Executed::Maybe } else { Executed::No };
+                let executed = if slot.sequence <= self.taken.min(self.accepted) { Executed::Maybe } else { Executed::No };
                 slot.ended = Some(Ended::Error(error.again(executed)));
                 wake.push(Woken::Slot(id as u32));
             } else if !slot.owned {
@@ -620,15 +618,16 @@ impl Outbound {
         write(&mut self.out);
     }
 
-    /// A reply that needs more than one frame.
-    pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Vec<u8>) {
+    /// A reply that needs more than one frame: the end of this buffer, from `start` on.
+    pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Vec<u8>, start: usize) {
+        let length = payload.len() - start;
         let mut head = Vec::new();
         codec::write_varint(&mut head, u64::from(id));
-        codec::write_varint(&mut head, payload.len() as u64);
+        codec::write_varint(&mut head, length as u64);
         let kind = if failed { kind::FAIL } else { kind::REPLY };
         self.only_hello = false;
-        self.queued_bytes += payload.len();
-        self.queue.push_back(Large { id, call: false, head, kind, flags: flag::MORE, payload, at: 0, begun: false });
+        self.queued_bytes += length;
+        self.queue.push_back(Large { id, call: false, head, kind, flags: flag::MORE, payload, length, at: start, begun: false });
     }
 
     /// Bytes that wait to leave.
@@ -647,7 +646,7 @@ impl Outbound {
     }
 
     fn may_go(&self, large: &Large) -> bool {
-        large.begun || large.call || self.reply_bytes == 0 || self.reply_bytes + large.payload.len() <= self.peer.assembly
+        large.begun || large.call || self.reply_bytes == 0 || self.reply_bytes + large.length <= self.peer.assembly
     }
 
     /// Moves what can leave now to the end of `batch`.
@@ -689,7 +688,7 @@ impl Outbound {
                     self.calls += 1;
                     self.slots[large.id as usize].sequence = self.calls;
                 } else {
-                    self.reply_bytes += large.payload.len();
+                    self.reply_bytes += large.length;
                 }
                 large.begun = true;
             }
@@ -698,7 +697,7 @@ impl Outbound {
             if large.at < large.payload.len() {
                 self.queue.push_back(large);
             } else if !large.call {
-                self.reply_bytes -= large.payload.len();
+                self.reply_bytes -= large.length;
             }
         }
         any

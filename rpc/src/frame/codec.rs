@@ -90,6 +90,9 @@ pub(crate) fn read_preface(bytes: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
+/// What [`Violation::WrongProtocol`] may name.
+pub(crate) const OTHER_PROTOCOLS: [&str; 5] = ["an unknown protocol", "HTTP/1", "HTTP/2", "TLS", "SSH"];
+
 const KNOWN: [(&[u8], &str); 14] = [
     (b"PRI * HT", "HTTP/2"),
     (b"GET ", "HTTP/1"),
@@ -149,6 +152,12 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+/// Bytes that these pairs take in a call (protocol 5.6): what both ends hold against `Limits::max_metadata`.
+pub(crate) fn metadata_size(pairs: &[(String, String)]) -> usize {
+    let text = |text: &str| text.len() + (64 - (text.len() as u64 | 1).leading_zeros() as usize).div_ceil(7);
+    pairs.iter().map(|(key, value)| text(key) + text(value)).sum()
 }
 
 fn write_text(out: &mut Vec<u8>, text: &str) {
@@ -306,7 +315,7 @@ pub(crate) fn write_hello(out: &mut Vec<u8>, allowance: &Allowance) {
 
 /// The peer's hello: pairs of key and value, unknown keys skipped (protocol 2.2). Less than the constants means the constants.
 pub(crate) fn read_hello(fields: &mut Fields<'_>, least: &Allowance) -> Result<Allowance, Violation> {
-    let mut allowance = *least;
+    let mut allowance = Allowance { assembly: least.max_message, ..*least };
     while !fields.is_empty() {
         let key = fields.number()?;
         let value = usize::try_from(fields.number()?).unwrap_or(usize::MAX).min(u32::MAX as usize);
@@ -314,12 +323,12 @@ pub(crate) fn read_hello(fields: &mut Fields<'_>, least: &Allowance) -> Result<A
             hello::MAX_MESSAGE => allowance.max_message = value.max(least.max_message),
             hello::IN_FLIGHT => allowance.in_flight = value.clamp(least.in_flight, 1 << 20),
             hello::CALL_BYTES => allowance.call_bytes = value.max(least.call_bytes),
-            hello::ASSEMBLY => allowance.assembly = value,
+            hello::ASSEMBLY => allowance.assembly = value.max(least.max_message),
             _ => {}
         }
     }
     // What may be sent must fit, or a large message would wait for ever.
-    allowance.max_message = allowance.max_message.min(allowance.assembly.max(least.max_message));
+    allowance.max_message = allowance.max_message.min(allowance.assembly);
     Ok(allowance)
 }
 

@@ -12,6 +12,9 @@ pub(crate) const MAX_FRAME: usize = 64 * KIB;
 /// Room that the head of a call or reply may take in its frame; a longer message goes in chunks.
 pub(crate) const MAX_HEAD: usize = 64;
 
+/// The most metadata that a call may carry, whatever the limits say: its head stands in one frame (`docs/protocol.md` 5.6).
+pub(crate) const MAX_METADATA: usize = 32 * KIB;
+
 /// What an end may send before it has read the peer's hello (`docs/protocol.md` 2).
 pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
 
@@ -48,7 +51,7 @@ pub struct Limits {
     /// Bytes of large calls (more than one frame) that a caller may have unanswered, and of large replies under way.
     /// `max_message` + 1 MiB: the largest message always fits, and a second one can start beside it.
     pub max_assembly: usize,
-    /// Bytes of metadata of one call, keys and values. 8 KiB: what HTTP servers accept as headers.
+    /// Bytes of metadata of one call: keys, values and their lengths; at most 32 KiB. 8 KiB: what HTTP servers accept as headers.
     pub max_metadata: usize,
     /// Methods that a peer may bind on one connection. 4,096: services on a port times methods, with room.
     pub max_binds: usize,
@@ -98,11 +101,14 @@ impl Default for Limits {
 impl Limits {
     /// What our hello says. Never less than what a peer may send before it has read it.
     pub(crate) fn allowance(&self) -> Allowance {
+        // A length and one more fit in 32 bits.
+        let most = u32::MAX as usize - 1;
+        let max_message = self.max_message.clamp(BEFORE_HELLO.max_message, most);
         Allowance {
-            max_message: self.max_message.clamp(BEFORE_HELLO.max_message, u32::MAX as usize),
+            max_message,
             in_flight: self.max_in_flight.clamp(BEFORE_HELLO.in_flight, 1 << 20),
-            call_bytes: self.max_call_bytes.clamp(BEFORE_HELLO.call_bytes, u32::MAX as usize),
-            assembly: self.max_assembly.clamp(self.max_message, u32::MAX as usize),
+            call_bytes: self.max_call_bytes.clamp(BEFORE_HELLO.call_bytes, most),
+            assembly: self.max_assembly.clamp(max_message, most),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::codec;
+
 /// A fault of the peer that no call can be blamed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
@@ -35,12 +37,36 @@ pub(crate) enum Violation {
     UnboundReply,
 }
 
+impl Violation {
+    pub(crate) const CLASSES: usize = 13 + codec::OTHER_PROTOCOLS.len();
+
+    /// A number for each fault, and for each protocol that is not ours.
+    pub(crate) fn class(&self) -> usize {
+        match self {
+            Self::Version { .. } => 0,
+            Self::FrameTooLong(_) => 1,
+            Self::BadFrame(_) => 2,
+            Self::UnknownFrame(_) => 3,
+            Self::Unexpected(_) => 4,
+            Self::CallId => 5,
+            Self::DuplicateCall => 6,
+            Self::UnboundMethod => 7,
+            Self::BadBind => 8,
+            Self::TooManyBinds => 9,
+            Self::Allowance => 10,
+            Self::UnknownReply => 11,
+            Self::UnboundReply => 12,
+            Self::WrongProtocol(name) => 13 + codec::OTHER_PROTOCOLS.iter().position(|other| other == name).unwrap_or_default(),
+        }
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WrongProtocol(name) => write!(f, "the peer speaks {name}, not this protocol"),
             Self::Version { lowest, highest } => {
-                write!(f, "the peer speaks versions {lowest} to {highest} of the protocol, this end speaks version {}", super::codec::VERSION)
+                write!(f, "the peer speaks versions {lowest} to {highest} of the protocol, this end speaks version {}", codec::VERSION)
             }
             Self::FrameTooLong(length) => write!(f, "frame of {length} bytes exceeds the limit of {} (protocol 3)", super::limits::MAX_FRAME),
             Self::BadFrame(kind) => write!(f, "malformed {kind} frame"),

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handler::{self, Polled, Port, Request, drop_quietly};
-use super::runner::{Finished, Job, Place, Runner};
+use super::handler::{self, Polled, Request, drop_quietly};
+use super::registry::log_limited;
+use super::runner::{Finished, Gate, Job, Place, Runner};
 use super::{Core, registry};
-use crate::connection::inbound::{Bind, Binding, Call, Inbound, Payload};
+use crate::connection::inbound::{Bind, Binding, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
-use crate::connection::outbound::{refusal, status, write_error};
+use crate::connection::outbound::{deadline_exceeded, refusal, status, write_error};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, Fields, Frame, HEADER, kind};
 use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE, MAX_FRAME};
@@ -67,6 +68,17 @@ struct Running {
     deadline: Option<Instant>,
 }
 
+/// A call about to be run.
+struct Start {
+    id: Option<u32>,
+    method: &'static Method,
+    place: Place,
+    handler: Handler,
+    request: Option<Request>,
+    gate: Option<Gate>,
+    deadline: Option<Instant>,
+}
+
 /// A call that waits until replies can leave.
 struct Parked {
     id: Option<u32>,
@@ -76,6 +88,8 @@ struct Parked {
     json: bool,
     payload: Vec<u8>,
     since: Instant,
+    /// Its caller has gone.
+    cancelled: bool,
 }
 
 /// Dispatches the calls of one connection.
@@ -85,15 +99,19 @@ pub(crate) struct Dispatcher {
     bound: Vec<Bound>,
     running: Vec<Option<Running>>,
     /// Notifications that run in tasks of their own.
-    notifications: Vec<Arc<Ticket>>,
+    notifications: Vec<Running>,
     live: usize,
     runners: Vec<Arc<Runner>>,
+    /// Of the call that is polled where it stands.
     ticket: Arc<Ticket>,
+    /// Spare ones.
+    tickets: Vec<Arc<Ticket>>,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     /// The earliest deadline of a running call, or earlier.
     next_expiry: Option<Instant>,
-    port: Port,
+    /// How long a reply the peer takes.
+    limit: usize,
     /// Handlers of the last batch computed for too long.
     crowded: bool,
     in_batch: u32,
@@ -103,7 +121,6 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     pub(crate) fn new(core: Option<Arc<Core>>, link: Arc<Link>) -> Self {
-        let port = Port { limit: BEFORE_HELLO.max_message, ..Port::default() };
         Self {
             core,
             link,
@@ -113,10 +130,11 @@ impl Dispatcher {
             live: 0,
             runners: Vec::new(),
             ticket: Arc::default(),
+            tickets: Vec::new(),
             parked: VecDeque::new(),
             parked_bytes: 0,
             next_expiry: None,
-            port,
+            limit: BEFORE_HELLO.max_message,
             crowded: false,
             in_batch: 0,
             batch_began: None,
@@ -126,7 +144,7 @@ impl Dispatcher {
 
     /// The peer takes replies of this length.
     pub(crate) fn set_limit(&mut self, limit: usize) {
-        self.port.limit = limit;
+        self.limit = limit;
     }
 
     /// No call is being served or waits for it.
@@ -241,7 +259,7 @@ impl Dispatcher {
         if blocked || out.len() > BACKLOG || !self.parked.is_empty() {
             return self.park(call, now);
         }
-        self.start(call, now, inbound, out);
+        self.start(call, now, now, inbound, out);
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant) {
@@ -257,7 +275,7 @@ impl Dispatcher {
         let payload = owned(payload);
         self.parked_bytes += payload.len();
         let metadata = owned(parts.metadata);
-        self.parked.push_back(Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now });
+        self.parked.push_back(Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false });
     }
 
     /// Serves parked calls while replies can leave.
@@ -265,18 +283,21 @@ impl Dispatcher {
         while out.len() <= BACKLOG {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.payload.len();
-            // The time it waited here is part of its deadline; zero stands for no deadline at all.
-            let deadline =
-                parked.deadline.map(|left| if left.is_zero() { left } else { left.saturating_sub(now - parked.since).max(Duration::from_nanos(1)) });
-            let parts = crate::connection::inbound::Head { deadline, metadata: Payload::Owned(parked.metadata), json: parked.json };
-            self.start(Call { id: parked.id, number: parked.number, parts, payload: Payload::Owned(parked.payload) }, now, inbound, out);
+            if parked.cancelled {
+                self.refuse(parked.id, &cancelled(), inbound, out);
+                continue;
+            }
+            let parts = Head { deadline: parked.deadline, metadata: Payload::Owned(parked.metadata), json: parked.json };
+            let call = Call { id: parked.id, number: parked.number, parts, payload: Payload::Owned(parked.payload) };
+            // The time it waited here is part of its deadline.
+            self.start(call, parked.since, now, inbound, out);
         }
     }
 
     #[inline]
-    fn start(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
+    fn start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
         let id = call.id;
-        if let Err(error) = self.try_start(call, now, inbound, out) {
+        if let Err(error) = self.try_start(call, received, now, inbound, out) {
             self.refuse(id, &error, inbound, out);
         }
     }
@@ -316,7 +337,7 @@ impl Dispatcher {
     }
 
     #[inline]
-    fn try_start(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
+    fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let Call { id, number, parts, payload } = call;
         let (index, offset) = self.find(number).expect("inbound lets no unbound number pass");
         let Target::Service { service, methods, refused, spare } = &mut self.bound[index].target else {
@@ -334,7 +355,15 @@ impl Dispatcher {
             return Err(Error::new(ErrorKind::Draining, format!("{}: the server is shutting down", method.name)));
         }
         let core = self.core.as_deref().expect("a service is bound, so there is a server");
-        let deadline = deadline(parts.deadline, method, now);
+        let deadline = deadline(parts.deadline, method, received);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(deadline_exceeded(Executed::No));
+        }
+        let full = core.handlers.load(Ordering::Relaxed) >= core.limits.max_handlers;
+        if full && id.is_some() {
+            // Before it is polled: who is refused has not run.
+            return Err(overloaded(method));
+        }
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if parts.json && !core.json {
@@ -364,88 +393,87 @@ impl Dispatcher {
         let request = Request { method, body, context };
         let handler = spare[method_number].pop().unwrap_or_else(|| service.handler(method_number));
         let place = Place { bind: index as u32, method: method_number as u32 };
-        let mut job = Job { id, method, place, handler, request: Some(request), gate, ticket: self.ticket.clone(), deadline, limit: self.port.limit };
-        if job.gate.is_some() || method.spawn || self.crowded {
-            return self.spawn(job, inbound);
+        // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
+        let room = !full && (id.is_some() || self.notifications.len() < core.limits.max_in_flight);
+        if gate.is_some() || method.spawn || (self.crowded && room) {
+            return self.spawn(Start { id, method, place, handler, request: Some(request), gate, deadline });
         }
         self.in_batch += 1;
         if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
             self.crowded = true;
-            self.log_crowded(method);
+            log_crowded(method);
         }
-        self.port.request = job.request.take();
-        self.run_in_place(job, inbound, out)
+        self.run_in_place(Start { id, method, place, handler, request: Some(request), gate: None, deadline }, inbound, out)
     }
 
-    #[inline]
-    fn run_in_place(&mut self, mut job: Job, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
-        let start = codec::open_reply(out, job.id.unwrap_or(0));
-        let payload_start = out.len();
-        std::mem::swap(&mut self.port.out, out);
-        let polled = handler::poll(&mut job.handler, &mut self.port, job.deadline, &mut TaskContext::from_waker(Waker::noop()));
-        std::mem::swap(&mut self.port.out, out);
-        match polled {
+    #[inline(always)]
+    fn run_in_place(&mut self, mut start: Start, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
+        let frame = codec::open_reply(out, start.id.unwrap_or(0));
+        let payload = out.len();
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        let method = start.method;
+        match handler::poll(&mut start.handler, start.request.take(), out, self.limit, start.deadline, &mut cx) {
             Polled::Ready(outcome) => {
-                self.port.request = None;
-                if let Some(id) = job.id {
+                if let Some(id) = start.id {
                     inbound.answered(id);
-                    if let Some(large) = end_reply(out, start, payload_start, id, &outcome, job.method) {
+                    if let Some(large) = end_reply(out, frame, id, &outcome, method) {
                         let failed = matches!(outcome, Outcome::Failed);
-                        self.link.lock().outbound.large_reply(id, failed, large);
+                        self.link.lock().outbound.large_reply(id, failed, large, payload);
                     }
                 } else {
-                    out.truncate(start);
-                    log_notification(&outcome, job.method);
+                    out.truncate(frame);
+                    log_notification(&outcome, method);
                 }
-                self.keep(job.place, job.handler);
-                // Our clone first, or there would always be two.
-                drop(job.ticket);
-                self.ticket.reuse();
+                self.keep(start.place, start.handler);
+                if method.context {
+                    self.ticket.reuse();
+                }
                 Ok(())
             }
             Polled::Pending => {
-                out.truncate(start);
-                self.spawn(job, inbound)
+                out.truncate(frame);
+                self.spawn(start)
             }
             Polled::Panicked(text) => {
-                out.truncate(start);
-                self.port.request = None;
-                drop_quietly(job.handler);
-                self.ticket = Arc::default();
-                Err(panicked(job.method, text.as_deref()))
+                out.truncate(frame);
+                drop_quietly(start.handler);
+                self.ticket.reuse();
+                Err(panicked(method, text.as_deref()))
             }
         }
     }
 
-    /// Moves a call into a task of its own.
-    fn spawn(&mut self, job: Job, inbound: &Inbound) -> Result<(), Error> {
+    /// Moves a call into a task of its own. One that has begun is refused no more, even if another connection took the
+    /// last place meanwhile; a notification that has begun is dropped, unless it is detached.
+    #[cold]
+    fn spawn(&mut self, start: Start) -> Result<(), Error> {
         let core = self.core.as_ref().expect("a call is served, so there is a server");
-        if core.handlers.fetch_add(1, Ordering::Relaxed) >= core.limits.max_handlers
-            || (job.id.is_none() && self.notifications.len() >= core.limits.max_in_flight)
-        {
+        let begun = start.request.is_none() && (start.id.is_some() || start.method.detached);
+        let full = core.handlers.fetch_add(1, Ordering::AcqRel) >= core.limits.max_handlers;
+        if !begun && (full || (start.id.is_none() && self.notifications.len() >= core.limits.max_in_flight)) {
             core.handler_ended();
-            let name = job.method.name;
-            drop_quietly(job);
-            // A handler that was polled once has run, in part.
-            let text = format!("{name}: too many handlers are waiting (Limits::max_handlers)");
-            return Err(Error::overloaded(text, Duration::from_millis(100)));
+            let method = start.method;
+            drop_quietly(start);
+            self.ticket.reuse();
+            return Err(overloaded(method));
         }
-        let _ = inbound;
-        if let Some(deadline) = job.deadline
+        if let Some(deadline) = start.deadline
             && self.next_expiry.is_none_or(|next| deadline < next)
         {
             self.next_expiry = Some(deadline);
         }
-        let ticket = std::mem::take(&mut self.ticket);
-        match job.id {
+        let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
+        let Start { id, method, place, handler, request, gate, deadline } = start;
+        let job = Job { id, method, place, handler, request, gate, ticket: ticket.clone(), deadline, limit: self.limit };
+        match id {
             Some(id) => {
                 let id = id as usize;
                 if self.running.len() <= id {
                     self.running.resize_with(id + 1, || None);
                 }
-                self.running[id] = Some(Running { ticket, deadline: job.deadline });
+                self.running[id] = Some(Running { ticket, deadline });
             }
-            None => self.notifications.push(ticket),
+            None => self.notifications.push(Running { ticket, deadline }),
         }
         self.live += 1;
         match self.runners.pop() {
@@ -466,17 +494,21 @@ impl Dispatcher {
 
     /// Takes back what ended in tasks of their own.
     pub(crate) fn finished(&mut self, finished: &mut Vec<Finished>, inbound: &mut Inbound) {
-        for Finished { id, place, handler, runner, ticket } in finished.drain(..) {
+        for Finished { id, place, handler, runner, mut ticket } in finished.drain(..) {
             self.live -= 1;
             match id {
                 Some(id) => {
                     inbound.answered(id);
                     self.running[id as usize] = None;
                 }
-                None => self.notifications.retain(|running| !Arc::ptr_eq(running, &ticket)),
+                None => self.notifications.retain(|running| !Arc::ptr_eq(&running.ticket, &ticket)),
             }
             if let Some(handler) = handler {
                 self.keep(place, handler);
+            }
+            if self.tickets.len() < SPARE {
+                ticket.reuse();
+                self.tickets.push(ticket);
             }
             if self.runners.len() < SPARE {
                 self.runners.push(runner);
@@ -494,21 +526,22 @@ impl Dispatcher {
             running.ticket.stop(Ticket::CANCELLED);
             return;
         }
-        let parked = self.parked.iter().position(|parked| parked.id == Some(id));
-        if let Some(parked) = parked {
-            let parked = self.parked.remove(parked).expect("just found");
-            self.parked_bytes -= parked.payload.len();
-        } else if !inbound.abandon(id) {
+        if let Some(parked) = self.parked.iter_mut().find(|parked| parked.id == Some(id)) {
+            // Answered in its turn: its id would come back at once, with more to park, while nothing can leave.
+            parked.cancelled = true;
+            return;
+        }
+        if !inbound.abandon(id) {
             // Already answered: the answer and the cancel crossed on the wire (protocol 5.4).
             return;
         }
-        self.refuse(Some(id), &Error::new(ErrorKind::Cancelled, "cancelled before it began"), inbound, out);
+        self.refuse(Some(id), &cancelled(), inbound, out);
     }
 
     /// Stops all running calls whose deadline has passed, and finds the next one.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.next_expiry = None;
-        for running in self.running.iter().flatten() {
+        for running in self.running.iter().flatten().chain(&self.notifications) {
             match running.deadline {
                 Some(deadline) if deadline <= now => running.ticket.stop(Ticket::EXPIRED),
                 Some(deadline) => self.next_expiry = Some(self.next_expiry.map_or(deadline, |next| next.min(deadline))),
@@ -516,39 +549,40 @@ impl Dispatcher {
             }
         }
     }
+}
 
-    fn log_crowded(&self, method: &Method) {
-        crate::server::registry::log_limited!(
-            warn,
-            "handlers computed for more than {IN_PLACE:?} where they stand, {} among them: mark methods that compute with #[rpc(spawn)] or #[rpc(blocking)]",
-            method.name
-        );
-    }
+#[cold]
+fn log_crowded(method: &Method) {
+    log_limited!(
+        warn,
+        "handlers computed for more than {IN_PLACE:?} where they stand, {} among them: mark methods that compute with #[rpc(spawn)] or #[rpc(blocking)]",
+        method.name
+    );
 }
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        for running in self.running.iter().flatten() {
+        for running in self.running.iter().flatten().chain(&self.notifications) {
             running.ticket.stop(Ticket::LOST);
-        }
-        for ticket in &self.notifications {
-            ticket.stop(Ticket::LOST);
         }
         for runner in &self.runners {
             runner.close();
         }
         drop_quietly(std::mem::take(&mut self.bound));
-        drop_quietly(self.port.request.take());
     }
 }
 
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "cancelled before it began")
+}
+
 /// When this call's caller stops waiting (protocol 5.2).
-fn deadline(sent: Option<Duration>, method: &Method, now: Instant) -> Option<Instant> {
+fn deadline(sent: Option<Duration>, method: &Method, received: Instant) -> Option<Instant> {
     match sent {
         Some(Duration::ZERO) => None,
         // Too far for the clock is no deadline.
-        Some(left) => now.checked_add(left),
-        None => now.checked_add(method.timeout.unwrap_or(DEFAULT_TIMEOUT)),
+        Some(left) => received.checked_add(left),
+        None => received.checked_add(method.timeout.unwrap_or(DEFAULT_TIMEOUT)),
     }
 }
 
@@ -561,6 +595,11 @@ fn metadata(bytes: &[u8], limit: usize, method: &Method) -> Result<Option<Arc<Me
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
     Ok(Some(Arc::new(Metadata(codec::read_metadata(bytes)))))
+}
+
+#[cold]
+fn overloaded(method: &Method) -> Error {
+    Error::overloaded(format!("{}: too many handlers are waiting (Limits::max_handlers)", method.name), Duration::from_millis(100))
 }
 
 #[cold]
@@ -591,9 +630,10 @@ pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
     }
 }
 
-/// Completes the reply whose payload is the end of `out`. Gives the payload back if it needs more than one frame.
+/// Completes the reply that begins at `start` and ends with `out`. If it needs more than one frame it is taken out, in the
+/// buffer it is in: a large payload is not copied, the few frames before it are.
 #[inline]
-pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload_start: usize, id: u32, outcome: &Outcome, method: &Method) -> Option<Vec<u8>> {
+pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, id: u32, outcome: &Outcome, method: &Method) -> Option<Vec<u8>> {
     let kind = match outcome {
         Outcome::Value => kind::REPLY,
         Outcome::Failed => kind::FAIL,
@@ -614,7 +654,6 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload_start: usize, i
         codec::seal_reply(out, start, kind);
         return None;
     }
-    let payload = out.split_off(payload_start);
-    out.truncate(start);
-    Some(payload)
+    let before = out[..start].to_vec();
+    Some(std::mem::replace(out, before))
 }

@@ -69,18 +69,23 @@ impl Drop for Request {
     }
 }
 
-/// What a poll of a handler needs and gives.
-#[derive(Default)]
-pub(crate) struct Port {
-    pub(crate) request: Option<Request>,
+/// What passes between a handler and whoever polls it.
+struct Port {
+    request: Option<Request>,
     /// Replies are appended here.
-    pub(crate) out: Vec<u8>,
+    out: Vec<u8>,
     /// How long one reply may be.
-    pub(crate) limit: usize,
-    pub(crate) outcome: Option<Outcome>,
+    limit: usize,
+    outcome: Option<Outcome>,
+    /// A handler is being polled on this thread.
+    busy: bool,
 }
 
-thread_local!(static PORT: RefCell<Port> = const { RefCell::new(Port { request: None, out: Vec::new(), limit: 0, outcome: None }) });
+impl Port {
+    const EMPTY: Self = Self { request: None, out: Vec::new(), limit: 0, outcome: None, busy: false };
+}
+
+thread_local!(static PORT: RefCell<Port> = const { RefCell::new(Port::EMPTY) });
 
 /// The reply buffer, taken out of the port for the time user code writes to it, and back again even if that panics.
 struct Lease {
@@ -90,16 +95,19 @@ struct Lease {
 }
 
 impl Lease {
+    #[inline]
     fn take() -> Self {
         PORT.with_borrow_mut(|port| Self { out: std::mem::take(&mut port.out), limit: port.limit, outcome: None })
     }
 
+    #[inline]
     fn finish(mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
     }
 }
 
 impl Drop for Lease {
+    #[inline]
     fn drop(&mut self) {
         PORT.with_borrow_mut(|port| {
             port.out = std::mem::take(&mut self.out);
@@ -146,17 +154,46 @@ pub(crate) enum Polled {
     Panicked(Option<String>),
 }
 
-/// Polls a handler with this port, and gives the port's buffer back whatever happens.
-pub(crate) fn poll(handler: &mut Handler, port: &mut Port, deadline: Option<tokio::time::Instant>, cx: &mut task::Context<'_>) -> Polled {
+/// Polls a handler that finds this request, if it is a new one, and appends its reply to `out`.
+#[inline]
+pub(crate) fn poll(
+    handler: &mut Handler,
+    request: Option<Request>,
+    out: &mut Vec<u8>,
+    limit: usize,
+    deadline: Option<tokio::time::Instant>,
+    cx: &mut task::Context<'_>,
+) -> Polled {
     let inherit = Inherit::new(deadline);
-    PORT.with_borrow_mut(|current| std::mem::swap(current, port));
+    let outer = PORT.with_borrow_mut(|port| {
+        let outer = port.busy.then(|| Box::new(std::mem::replace(port, Port::EMPTY)));
+        port.busy = true;
+        port.limit = limit;
+        port.out = std::mem::take(out);
+        port.request = request;
+        outer
+    });
     let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
-    PORT.with_borrow_mut(|current| std::mem::swap(current, port));
+    let (outcome, request) = PORT.with_borrow_mut(|port| {
+        *out = std::mem::take(&mut port.out);
+        port.busy = false;
+        let left = (port.outcome.take(), port.request.take());
+        if let Some(outer) = outer {
+            *port = *outer;
+        }
+        left
+    });
     drop(inherit);
-    match (result, port.outcome.take()) {
+    // Only a handler that panicked before it took its request leaves one.
+    drop(request);
+    match (result, outcome) {
         (Ok(_), Some(outcome)) => Polled::Ready(outcome),
         (Ok(_), None) => Polled::Pending,
-        (Err(panic), _) => Polled::Panicked(panic_text(&*panic)),
+        (Err(panic), _) => {
+            let text = panic_text(&*panic);
+            drop_quietly(panic);
+            Polled::Panicked(text)
+        }
     }
 }
 

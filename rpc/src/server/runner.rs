@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Core;
 use super::dispatch::{end_reply, log_notification, panicked};
-use super::handler::{self, Polled, Port, Request, drop_quietly};
+use super::handler::{self, Polled, Request, drop_quietly};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
 use crate::context::Ticket;
@@ -133,14 +133,13 @@ impl Task {
                 }
             }
             let Some(job) = &mut self.job else { continue };
-            let mut port = Port { request: None, out: payload::buffer(), limit: job.limit, outcome: None };
-            let ended = run(job, &mut port, cx);
-            let Poll::Ready(ended) = ended else {
-                payload::recycle(std::mem::take(&mut port.out));
+            let mut out = payload::buffer();
+            let Poll::Ready(ended) = run(job, &mut out, cx) else {
+                payload::recycle(out);
                 return Poll::Pending;
             };
-            let keeps = self.end(ended, &mut port.out);
-            payload::recycle(std::mem::take(&mut port.out));
+            let keeps = self.end(ended, &mut out);
+            payload::recycle(out);
             if !keeps {
                 return Poll::Ready(());
             }
@@ -161,7 +160,7 @@ impl Task {
         };
         let finished = Finished { id, place, handler, runner: self.runner.clone(), ticket };
         let large = match (id, &outcome) {
-            (Some(id), Ok((outcome, start))) => end_reply(out, 0, *start, id, outcome, method),
+            (Some(id), Ok((outcome, start))) => end_reply(out, 0, id, outcome, method).map(|large| (large, *start)),
             (Some(id), Err(error)) => {
                 out.clear();
                 write_error(out, id, error);
@@ -178,7 +177,7 @@ impl Task {
         };
         let failed = matches!(outcome, Ok((Outcome::Failed, _)));
         let keeps = self.link.finish(finished, |outbound| match (large, id) {
-            (Some(payload), Some(id)) => outbound.large_reply(id, failed, payload),
+            (Some((reply, payload)), Some(id)) => outbound.large_reply(id, failed, reply, payload),
             _ => outbound.frames(|frames| frames.extend_from_slice(out)),
         });
         self.core.handler_ended();
@@ -187,7 +186,7 @@ impl Task {
 }
 
 enum Ended {
-    /// The handler is done; the payload begins here in the port's buffer.
+    /// The handler is done; the payload begins here in the buffer.
     Handler(Outcome, usize),
     /// It never began.
     Refused(Error),
@@ -195,7 +194,7 @@ enum Ended {
     Stopped(Error),
 }
 
-fn run(job: &mut Job, port: &mut Port, cx: &mut TaskContext<'_>) -> Poll<Ended> {
+fn run(job: &mut Job, out: &mut Vec<u8>, cx: &mut TaskContext<'_>) -> Poll<Ended> {
     let stopped = job.ticket.poll_stopped(cx.waker()).is_ready();
     // A handler that has not begun is not begun for nobody, detached or not.
     if stopped && (!job.method.detached || job.gate.is_some()) {
@@ -214,10 +213,9 @@ fn run(job: &mut Job, port: &mut Port, cx: &mut TaskContext<'_>) -> Poll<Ended> 
             }
         }
     }
-    codec::open_reply(&mut port.out, job.id.unwrap_or(0));
-    let start = port.out.len();
-    port.request = job.request.take();
-    match handler::poll(&mut job.handler, port, job.deadline, cx) {
+    codec::open_reply(out, job.id.unwrap_or(0));
+    let start = out.len();
+    match handler::poll(&mut job.handler, job.request.take(), out, job.limit, job.deadline, cx) {
         Polled::Ready(outcome) => Poll::Ready(Ended::Handler(outcome, start)),
         Polled::Pending => Poll::Pending,
         Polled::Panicked(text) => Poll::Ready(Ended::Stopped(panicked(job.method, text.as_deref()))),

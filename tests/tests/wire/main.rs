@@ -1,0 +1,5 @@
+//! What travels, byte by byte, and what becomes of a peer that does not keep to the protocol (`docs/protocol.md`).
+#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
+
+mod golden;
+mod service;

@@ -89,6 +89,8 @@ pub(crate) struct Dispatcher {
     live: usize,
     runners: Vec<Arc<Runner>>,
     ticket: Arc<Ticket>,
+    /// Tickets of calls that ended in tasks of their own.
+    tickets: Vec<Arc<Ticket>>,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     /// The earliest deadline of a running call, or earlier.
@@ -113,6 +115,7 @@ impl Dispatcher {
             live: 0,
             runners: Vec::new(),
             ticket: Arc::default(),
+            tickets: Vec::new(),
             parked: VecDeque::new(),
             parked_bytes: 0,
             next_expiry: None,
@@ -440,7 +443,8 @@ impl Dispatcher {
         {
             self.next_expiry = Some(deadline);
         }
-        let ticket = std::mem::take(&mut self.ticket);
+        let next = self.tickets.pop().unwrap_or_default();
+        let ticket = std::mem::replace(&mut self.ticket, next);
         match job.id {
             Some(id) => {
                 let id = id as usize;
@@ -470,7 +474,7 @@ impl Dispatcher {
 
     /// Takes back what ended in tasks of their own.
     pub(crate) fn finished(&mut self, finished: &mut Vec<Finished>, inbound: &mut Inbound) {
-        for Finished { id, place, handler, runner, ticket } in finished.drain(..) {
+        for Finished { id, place, handler, runner, mut ticket } in finished.drain(..) {
             self.live -= 1;
             match id {
                 Some(id) => {
@@ -481,6 +485,10 @@ impl Dispatcher {
             }
             if let Some(handler) = handler {
                 self.keep(place, handler);
+            }
+            if self.tickets.len() < SPARE {
+                ticket.reuse();
+                self.tickets.push(ticket);
             }
             if self.runners.len() < SPARE {
                 self.runners.push(runner);

@@ -481,6 +481,7 @@ impl Driver {
             self.blocked_since.map(|since| since + limits.write_timeout),
             state.outbound.next_deadline,
             self.dispatcher.next_expiry(),
+            self.dispatcher.shrink_at(),
         ]
         .into_iter()
         .flatten()
@@ -523,6 +524,9 @@ impl Driver {
         drop(state);
         if due(self.dispatcher.next_expiry()) {
             self.dispatcher.expire(now);
+        }
+        if due(self.dispatcher.shrink_at()) {
+            self.dispatcher.shrink(now);
         }
         for waker in scratch.wakers.drain(..) {
             waker.wake();

@@ -127,7 +127,9 @@ where
     for over in [Over::Memory, Over::Tcp] {
         for tasks in [1, 64] {
             let count = allocations(over, tasks, call);
-            println!("{{\"suite\":\"allocations\",\"case\":\"{what}\",\"over\":\"{over:?}\",\"in_flight\":{tasks},\"calls\":{CALLS},\"allocations\":{count}}}");
+            println!(
+                "{{\"suite\":\"allocations\",\"case\":\"{what}\",\"over\":\"{over:?}\",\"in_flight\":{tasks},\"calls\":{CALLS},\"allocations\":{count}}}"
+            );
             assert_eq!(count, 0, "{what} over {over:?}, {tasks} in flight: {count} allocations in {CALLS} calls");
         }
     }

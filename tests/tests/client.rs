@@ -173,7 +173,8 @@ fn a_lost_call_says_no_if_it_never_left_and_maybe_if_it_did() {
         tokio::spawn(rig::server(&lab).limits(limits).serve_connection(far));
         let client: LabClient = Client::options().over(near).into();
         client.nothing().await.unwrap();
-        let sent: Vec<_> = (0..64).map(|id| tokio::spawn(client.run(id, Plan::Sleep(60_000), &[]).timeout(Duration::from_secs(90)).owned())).collect();
+        let sent: Vec<_> =
+            (0..64).map(|id| tokio::spawn(client.run(id, Plan::Sleep(60_000), &[]).timeout(Duration::from_secs(90)).owned())).collect();
         lab.until_live(64).await;
         let queued: Vec<_> = (64..100).map(|id| tokio::spawn(client.run(id, Plan::Return, &[]).owned())).collect();
         settle().await;
@@ -293,11 +294,9 @@ fn the_death_of_either_half_ends_every_call() {
 #[test]
 fn a_runtime_that_shuts_down_ends_the_calls_of_another() {
     let dialing = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (client, lab) = dialing.block_on(async {
-        let rig = Rig::new(Kind::Memory).await;
-        rig.client.nothing().await.unwrap();
-        (rig.client.clone(), rig.lab.clone())
-    });
+    let rig = dialing.block_on(Rig::new(Kind::Memory));
+    let (client, lab) = (&rig.client, &rig.lab);
+    dialing.block_on(client.nothing()).unwrap();
     let calling = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let calls: Vec<_> = (0..20).map(|_| calling.spawn(client.wait(1).owned())).collect();
     calling.block_on(lab.until_live(20));

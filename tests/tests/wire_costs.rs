@@ -31,7 +31,10 @@ async fn a_small_call_adds_at_most_eight_bytes_each_way() {
             let moved = counts.now() - before;
             assert!(moved.written_bytes - payload <= 8, "{} bytes around {payload}", moved.written_bytes - payload);
             assert!(moved.read_bytes - (payload - 1) <= 8, "{} bytes around {}", moved.read_bytes - (payload - 1), payload - 1);
-            println!("{{\"suite\":\"wire costs\",\"payload\":{payload},\"call_bytes\":{},\"reply_bytes\":{}}}", moved.written_bytes, moved.read_bytes);
+            println!(
+                "{{\"suite\":\"wire costs\",\"payload\":{payload},\"call_bytes\":{},\"reply_bytes\":{}}}",
+                moved.written_bytes, moved.read_bytes
+            );
         }
     }
 }

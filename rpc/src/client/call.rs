@@ -29,6 +29,9 @@ pub struct Call<'c, O> {
     output: PhantomData<fn() -> O>,
 }
 
+/// A call gives up when so many connections have closed before they took it.
+const MOST_CLOSED: u8 = 4;
+
 /// A call without the type of its result: all that is compiled once.
 struct Raw<'c> {
     client: Lent<'c>,
@@ -41,6 +44,8 @@ struct Raw<'c> {
     begun: bool,
     metadata: Vec<(String, String)>,
     oneway: bool,
+    /// Connections that closed before they took it.
+    closed: u8,
     /// Fires while the call waits without a slot, which has no deadline of its own.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -89,6 +94,7 @@ impl<'c, O> Call<'c, O> {
             begun: false,
             metadata: Vec::new(),
             oneway,
+            closed: 0,
             timer: None,
         };
         Self { raw, output: PhantomData }
@@ -122,6 +128,7 @@ impl<'c, O> Call<'c, O> {
                 begun: raw.begun,
                 metadata: std::mem::take(&mut raw.metadata),
                 oneway: raw.oneway,
+                closed: raw.closed,
                 timer: raw.timer.take(),
             },
             output: PhantomData,
@@ -236,8 +243,7 @@ impl Raw<'_> {
         if self.timer.is_some() || matches!(self.state, State::Dialing(..) | State::Waiting(..)) {
             self.poll_timer(cx)?;
         }
-        // Each round is another connection; one that dies at once could keep a call busy until its deadline.
-        for _ in 0..4 {
+        loop {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Refused(error) => return Err(error),
                 State::New(body) => match self.client.inner().lease()? {
@@ -271,7 +277,6 @@ impl Raw<'_> {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "connections are lost as soon as they are made"))
     }
 
     /// `Some`: nothing more to do now. `None`: try another connection.
@@ -300,7 +305,10 @@ impl Raw<'_> {
                 Ok(Some(Some(())))
             }
             Submitted::Closed(error) => {
-                if !self.client.inner().replace(&link) {
+                self.closed += 1;
+                // A server that refuses connections as soon as they are made would keep the call dialing until its deadline.
+                if !self.client.inner().replace(&link) || self.closed == MOST_CLOSED {
+                    payload::recycle(body);
                     return Err(error);
                 }
                 self.state = State::New(body);

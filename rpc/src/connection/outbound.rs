@@ -502,25 +502,28 @@ impl Outbound {
         Ok(())
     }
 
-    /// The peer leaves: calls after the first `accepted` were not read and never will be.
+    /// The peer leaves: it does not dispatch calls after the first `accepted`. Those that it reads it answers all the same,
+    /// so their slots stay open until it has.
     pub(crate) fn on_go_away(&mut self, accepted: u64, error: &Error, wake: &mut Wake) {
         if self.phase == Phase::Open {
             self.phase = Phase::Leaving;
         }
         for id in 0..self.slots.len() {
+            if !self.slots[id].open || self.slots[id].sequence <= accepted {
+                continue;
+            }
+            if self.slots[id].large {
+                // Taken back, or cut short.
+                self.stop(id as u32);
+            }
             let slot = &mut self.slots[id];
-            if slot.open && slot.sequence > accepted {
-                slot.open = false;
-                self.queue.retain(|large| !(large.call && large.id == id as u32));
-                let slot = &mut self.slots[id];
-                if slot.owned {
-                    if slot.ended.is_none() {
-                        slot.ended = Some(Ended::Error(error.again(Executed::No)));
-                        wake.push(Woken::Slot(id as u32));
-                    }
-                } else {
+            if !slot.owned {
+                if !slot.open {
                     self.release(id as u32, wake);
                 }
+            } else if slot.ended.is_none() {
+                slot.ended = Some(Ended::Error(error.again(Executed::No)));
+                wake.push(Woken::Slot(id as u32));
             }
         }
         self.wake_waiting(wake);

@@ -198,8 +198,9 @@ enum Ended {
 fn run(job: &mut Job, port: &mut Port, cx: &mut TaskContext<'_>) -> Poll<Ended> {
     let stopped = job.ticket.poll_stopped(cx.waker()).is_ready();
     // A handler that has not begun is not begun for nobody, detached or not.
-    if stopped && (!job.method.detached || job.gate.is_some()) {
-        let executed = if job.gate.is_some() { Executed::No } else { Executed::Maybe };
+    let begun = job.gate.is_none() && job.request.is_none();
+    if stopped && !(begun && job.method.detached) {
+        let executed = if begun { Executed::Maybe } else { Executed::No };
         return Poll::Ready(Ended::Stopped(stop_error(job.ticket.state(), executed, job.method)));
     }
     if let Some(gate) = &mut job.gate {

@@ -86,7 +86,7 @@ where
     // socket, if it were not for a blocking task.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let holds_the_clock = runtime.spawn_blocking(move || drop(released.recv()));
+    let holds_the_clock = runtime.spawn_blocking(move || _ = released.recv());
     let client = runtime.block_on(async {
         let back = client(over, Impl { next: None }).await;
         Arc::new(client(over, Impl { next: Some(back) }).await)

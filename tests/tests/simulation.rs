@@ -64,7 +64,7 @@ impl Dial for Dialer {
         let (slow, near, far) = {
             let mut rng = self.0.rng.lock().unwrap();
             let (up, down) = (Net::plan(&mut rng), Net::plan(&mut rng));
-            let (near, far, wire) = wire(up, down, rng.next());
+            let (near, far, wire) = wire(up, down, rng.draw());
             self.0.wires.lock().unwrap().push(wire);
             (Duration::from_micros(rng.below(5_000)), near, far)
         };

@@ -73,8 +73,9 @@ impl<'de> Deserialize<'de> for Blob {
 
 /// `length` bytes that differ from place to place and from seed to seed.
 pub fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    type Made = BTreeMap<(u64, usize), Arc<[u8]>>;
     // Few are asked for, and often: making one byte by byte takes longer than sending it.
-    static MADE: Mutex<BTreeMap<(u64, usize), Arc<[u8]>>> = Mutex::new(BTreeMap::new());
+    static MADE: Mutex<Made> = Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().unwrap();
     if made.len() > 64 {
         made.clear();

@@ -521,6 +521,7 @@ impl Driver {
             self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)),
             state.outbound.next_deadline,
             self.dispatcher.next_expiry(),
+            self.dispatcher.shrink_at(),
         ]
         .into_iter()
         .flatten()
@@ -573,6 +574,9 @@ impl Driver {
         drop(state);
         if due(self.dispatcher.next_expiry()) {
             self.dispatcher.expire(now);
+        }
+        if due(self.dispatcher.shrink_at()) {
+            self.dispatcher.shrink(now);
         }
         for waker in scratch.wakers.drain(..) {
             waker.wake();

@@ -1,6 +1,6 @@
 //! From a listener to connections, and their end: the accept loop, the limit on connections, draining.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotConnected};
 use std::pin::{Pin, pin};
@@ -27,7 +27,7 @@ const LONGEST_ERROR_PAUSE: Duration = Duration::from_millis(640);
 /// The connections of a server. Dropping it drops them.
 pub(crate) struct Connections {
     core: Arc<Core>,
-    open: Arc<Mutex<HashMap<u64, Open>>>,
+    open: Arc<Mutex<BTreeMap<u64, Open>>>,
 }
 
 struct Open {
@@ -40,7 +40,7 @@ impl Connections {
         Self { core, open: Arc::default() }
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Open>> {
+    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Open>> {
         self.open.lock().expect("no user code runs under this lock")
     }
 
@@ -146,7 +146,7 @@ async fn unless<T>(mut stop: Pin<&mut impl Future<Output = ()>>, work: impl Futu
 
 /// Takes a connection off the list, however its task ends.
 struct Gone {
-    open: Arc<Mutex<HashMap<u64, Open>>>,
+    open: Arc<Mutex<BTreeMap<u64, Open>>>,
     core: Arc<Core>,
     number: u64,
 }

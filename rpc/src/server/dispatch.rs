@@ -30,8 +30,10 @@ use crate::{Error, ErrorKind, Executed};
 /// Bytes of replies that wait to leave; beyond it calls are read but not dispatched.
 pub(crate) const BACKLOG: usize = 1 << 20;
 
-/// Handlers kept for the next call of a method, and idle runners.
+/// Handlers of a method, runners and tickets that are kept for the next call in any case. Under load as many are kept as
+/// were needed at once within the last [`SPARE_FOR`].
 const SPARE: usize = 4;
+const SPARE_FOR: Duration = Duration::from_secs(1);
 
 /// Handlers kept for the next calls of a connection.
 const SPARE_IN_ALL: usize = 256;
@@ -118,10 +120,13 @@ pub(crate) struct Dispatcher {
     notifications: Vec<(Running, usize)>,
     notified_bytes: usize,
     live: usize,
+    /// The most that were live since spares were last given up, and when they will be again.
+    peak: usize,
+    shrink_at: Option<Instant>,
     runners: Vec<Arc<Runner>>,
     /// Of the call that is polled where it stands.
     ticket: Arc<Ticket>,
-    /// Spare ones.
+    /// Tickets of calls that ended in tasks of their own.
     tickets: Vec<Arc<Ticket>>,
     /// Handlers that wait for a call, over all methods.
     spared: usize,
@@ -152,6 +157,8 @@ impl Dispatcher {
             spared: 0,
             queued: 0,
             live: 0,
+            peak: 0,
+            shrink_at: None,
             runners: Vec::new(),
             ticket: Arc::default(),
             tickets: Vec::new(),
@@ -178,6 +185,31 @@ impl Dispatcher {
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.next_expiry
+    }
+
+    /// When to call [`shrink`](Self::shrink).
+    pub(crate) fn shrink_at(&self) -> Option<Instant> {
+        self.shrink_at
+    }
+
+    /// Gives up what a past load needed and the present one does not.
+    pub(crate) fn shrink(&mut self, now: Instant) {
+        let keep = self.peak.max(SPARE);
+        for runner in self.runners.drain(keep.min(self.runners.len())..) {
+            runner.close();
+        }
+        self.tickets.truncate(keep);
+        for bound in &mut self.bound {
+            if let Target::Service { spare, .. } = &mut bound.target {
+                for spare in spare {
+                    let surplus = spare.drain(keep.min(spare.len())..);
+                    self.spared -= surplus.len();
+                    drop_quietly(surplus);
+                }
+            }
+        }
+        self.peak = self.live;
+        self.shrink_at = (keep > SPARE).then(|| now + SPARE_FOR);
     }
 
     pub(crate) fn has_parked(&self) -> bool {
@@ -524,6 +556,10 @@ impl Dispatcher {
             }
         }
         self.live += 1;
+        self.peak = self.peak.max(self.live);
+        if self.live > SPARE && self.shrink_at.is_none() {
+            self.shrink_at = Some(self.batch_began.unwrap_or_else(Instant::now) + SPARE_FOR);
+        }
         match self.runners.pop() {
             Some(runner) => runner.give(job),
             None => Runner::start(job, self.link.clone(), core.clone()),
@@ -532,12 +568,12 @@ impl Dispatcher {
     }
 
     fn keep(&mut self, place: Place, handler: Handler) {
-        if self.spared >= SPARE_IN_ALL {
+        if self.spared >= self.peak.max(SPARE_IN_ALL) {
             return drop_quietly(handler);
         }
         if let Target::Service { spare, .. } = &mut self.bound[place.bind as usize].target {
             let spare = &mut spare[place.method as usize];
-            if spare.len() < SPARE {
+            if spare.len() < self.peak.max(SPARE) {
                 spare.push(handler);
                 self.spared += 1;
             }
@@ -562,11 +598,11 @@ impl Dispatcher {
             if let Some(handler) = handler {
                 self.keep(place, handler);
             }
-            if self.tickets.len() < SPARE {
+            if self.tickets.len() < self.peak.max(SPARE) {
                 ticket.reuse();
                 self.tickets.push(ticket);
             }
-            if self.runners.len() < SPARE {
+            if self.runners.len() < self.peak.max(SPARE) {
                 self.runners.push(runner);
             } else {
                 runner.close();

@@ -26,12 +26,18 @@ fn one_may_be_taken_while_another_is_in_use() {
 fn few_and_small_ones_are_kept() {
     recycle(Vec::new());
     recycle(Vec::with_capacity((64 << 10) + 1));
-    for capacity in 1..=100 {
+    for capacity in 1..=600 {
         recycle(Vec::with_capacity(1000 + capacity));
     }
+    let kept: Vec<_> = (0..513).map(|_| buffer().capacity()).collect();
+    assert!(kept[..512].iter().all(|capacity| (1001..=1600).contains(capacity)), "{kept:?}");
+    assert_eq!(kept[512], 256);
+    // No more than 2 MiB together.
+    for _ in 0..100 {
+        recycle(Vec::with_capacity(64 << 10));
+    }
     let kept: Vec<_> = (0..33).map(|_| buffer().capacity()).collect();
-    assert!(kept[..32].iter().all(|capacity| (1001..=1100).contains(capacity)), "{kept:?}");
-    assert_eq!(kept[32], 256);
+    assert_eq!(kept[31..], [64 << 10, 256]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn calls_end_as_promised() {
     assert_eq!(late["kind"], "DeadlineExceeded");
     assert!(late["micros"].as_u64().unwrap() < 210_000, "{late}");
     fails(&call(&server, "panic", &[]), "Internal", "yes"); // 29
-    server.logged("a handler panicked");
+    server.logged("the handler panicked");
     serves(&mut server);
 }
 

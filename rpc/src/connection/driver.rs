@@ -5,28 +5,25 @@
 //! them run before it writes, so that their next calls leave together.
 
 use std::cell::Cell;
-use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::ending::{End, Lost, code, farewell, last_words};
 use super::inbound::{Event, Inbound};
 use super::link::{Closing, Link, State};
-use super::outbound::{Phase, Wake};
+use super::outbound::Wake;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
 use crate::server::Core;
 use crate::server::dispatch::{BACKLOG, Dispatcher};
-use crate::server::registry::LogLimit;
 use crate::transport::Transport;
-use crate::{Error, ErrorKind, Executed};
 
 /// Bytes asked of the transport at once.
 const READ: usize = 128 << 10;
@@ -34,70 +31,11 @@ const READ: usize = 128 << 10;
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
 
-/// Codes of a go-away (protocol 6.4).
-pub(crate) mod code {
-    pub(crate) const GOODBYE: u64 = 0;
-    pub(crate) const VIOLATION: u64 = 1;
-    pub(crate) const OVERLOADED: u64 = 2;
-    pub(crate) const TIMEOUT: u64 = 3;
-}
-
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Connecting,
     Accepting,
-}
-
-/// Why a connection ended.
-#[derive(Debug)]
-enum End {
-    /// The peer closed it.
-    Closed,
-    /// Both ends were done with it.
-    Goodbye,
-    /// This end dropped it.
-    Dropped,
-    Io(io::Error),
-    Violation(Violation),
-    Timeout(&'static str),
-    /// The peer said why.
-    Told {
-        code: u64,
-        message: String,
-    },
-}
-
-impl End {
-    const CLASSES: usize = 4 + Violation::CLASSES;
-
-    /// Each has a log line a second of its own.
-    fn class(&self) -> usize {
-        match self {
-            Self::Closed | Self::Goodbye | Self::Dropped => 0,
-            Self::Io(_) => 1,
-            Self::Timeout(_) => 2,
-            Self::Told { .. } => 3,
-            Self::Violation(violation) => 4 + violation.class(),
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the peer closed the connection"),
-            Self::Goodbye => f.write_str("the connection was closed"),
-            Self::Dropped => f.write_str("the connection was dropped"),
-            Self::Io(error) => write!(f, "the connection was lost: {error}"),
-            Self::Violation(violation) => violation.fmt(f),
-            Self::Timeout(what) => f.write_str(what),
-            Self::Told { code: code::VIOLATION, message } => {
-                write!(f, "the peer closed the connection: it says that this end broke the protocol: {message}")
-            }
-            Self::Told { message, .. } => write!(f, "the peer closed the connection: {message}"),
-        }
-    }
 }
 
 /// Buffers of a thread, lent to whichever driver runs on it: an idle connection has none.
@@ -199,7 +137,7 @@ impl Driver {
             end
         })
         .await;
-        self.log(&end);
+        end.log(self.link.peer.address());
         self.lost.lost(&end);
         let Self { link, side, read, inbound, dispatcher, leaving, lost, .. } = self;
         // Handlers hear of it first: the farewell may take a moment.
@@ -617,100 +555,5 @@ impl Driver {
         if !batch.is_empty() {
             self.link.writer().append(batch);
         }
-    }
-
-    fn log(&self, end: &End) {
-        let peer = self.link.peer.address();
-        match end {
-            End::Closed | End::Goodbye | End::Dropped => tracing::debug!(peer, reason = %end, "connection ended"),
-            _ => {
-                static LIMITS: [LogLimit; End::CLASSES] = [const { LogLimit::new() }; End::CLASSES];
-                if let Some(skipped) = LIMITS[end.class()].pass() {
-                    tracing::warn!(skipped, "connection with {peer} ended: {end}");
-                }
-            }
-        }
-    }
-}
-
-/// What the peer is told of the end.
-fn last_words(end: &End, side: Side, inbound: &Inbound, leaving: bool, link: &Link) -> Vec<u8> {
-    let mut last = Vec::new();
-    let told = match end {
-        // Another protocol's words would mean nothing to it, nor ours to it.
-        End::Violation(Violation::WrongProtocol(_)) => None,
-        End::Violation(Violation::Version { .. }) if side == Side::Accepting => {
-            codec::write_preface(&mut last);
-            Frame::new(&mut last, kind::REFUSED).number(u64::from(codec::VERSION)).number(u64::from(codec::VERSION)).end(0);
-            None
-        }
-        End::Violation(Violation::Version { .. }) => None,
-        End::Violation(violation) => Some((code::VIOLATION, violation.to_string())),
-        End::Timeout(what) => Some((code::TIMEOUT, (*what).to_owned())),
-        End::Dropped | End::Goodbye if !leaving => Some((code::GOODBYE, String::new())),
-        _ => None,
-    };
-    if let Some((code, message)) = told {
-        if !link.lock().outbound.greeted {
-            codec::write_preface(&mut last);
-            codec::write_hello(&mut last, &link.limits.allowance());
-        }
-        Frame::new(&mut last, kind::GO_AWAY).number(code).number(inbound.calls).short_text(&message).end(0);
-    }
-    last
-}
-
-/// Writes the last words and closes, as far as the peer takes it without much waiting.
-async fn farewell(link: &Link, mut read: Box<dyn AsyncRead + Send + Unpin>, last: &[u8]) {
-    link.writer().append(&mut last.to_vec());
-    let closes = async {
-        let closed = poll_fn(|cx| {
-            let mut writer = link.writer();
-            std::task::ready!(writer.poll_write(cx, &mut false))?;
-            writer.poll_shutdown(cx)
-        });
-        // A socket that is closed with bytes unread resets the connection, and the last words with it.
-        let mut unread = [0; 4096];
-        closed.await?;
-        for _ in 0..256 {
-            if read.read(&mut unread).await? == 0 {
-                break;
-            }
-        }
-        io::Result::Ok(())
-    };
-    // The peer may not read; its socket's buffer is all the courtesy it gets.
-    let _ = tokio::time::timeout(Duration::from_millis(100), closes).await;
-}
-
-/// Ends every call when the driver's future ends, in whatever way.
-struct Lost(Arc<Link>);
-
-impl Lost {
-    fn lost(&self, end: &End) {
-        let kind = match end {
-            End::Violation(Violation::Version { .. }) => ErrorKind::Incompatible,
-            End::Violation(_) | End::Told { code: code::VIOLATION, .. } => ErrorKind::Protocol,
-            End::Told { code: code::OVERLOADED, .. } => ErrorKind::Overloaded,
-            End::Goodbye if self.0.lock().outbound.phase == Phase::Leaving => ErrorKind::Draining,
-            _ => ErrorKind::Unavailable,
-        };
-        if matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
-            // Whatever it is, it has run no method of ours.
-            self.0.lock().outbound.on_go_away(0, &mut Wake::new());
-        }
-        let mut error = Error::with(kind, Executed::Maybe, end.to_string());
-        if let End::Io(source) = end {
-            error = error.caused_by(io::Error::from(source.kind()));
-        }
-        self.0.lost(&error);
-    }
-}
-
-impl Drop for Lost {
-    fn drop(&mut self) {
-        self.lost(&End::Dropped);
-        // Clients and handlers may hold the link for long; its socket is not theirs.
-        self.0.writer().close();
     }
 }

@@ -294,7 +294,7 @@ impl Link {
             Ok(number) => number,
             Err(error) => {
                 state.outbound.cancel(id, &mut wake);
-                let exhausted = state.outbound.exhausted;
+                let exhausted = state.outbound.is_exhausted();
                 self.wake(guard, wake);
                 return self.unnumbered(error, exhausted);
             }
@@ -335,7 +335,7 @@ impl Link {
                 Submitted::Gone
             }
             Err(error) => {
-                let exhausted = state.outbound.exhausted;
+                let exhausted = state.outbound.is_exhausted();
                 drop(guard);
                 self.unnumbered(error, exhausted)
             }

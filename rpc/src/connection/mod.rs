@@ -3,7 +3,9 @@
 //! `inbound` and `outbound` are the protocol: plain structs. `link` is what callers, handlers and the driver share;
 //! `driver` is the task that moves the bytes.
 
+pub(crate) mod binds;
 pub(crate) mod driver;
+pub(crate) mod ending;
 pub(crate) mod inbound;
 pub(crate) mod link;
 pub(crate) mod outbound;

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::binds::Binds;
 use super::inbound::CallFailed;
 use crate::frame::codec::{self, Frame, Options, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD, MAX_NAME, NUMBERS};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD};
 use crate::frame::violation::Violation;
 use crate::service::Contract;
 use crate::{Error, ErrorKind, Executed};
@@ -43,19 +44,6 @@ struct Slot {
     sequence: u64,
     /// The reply; its capacity is kept.
     reply: Vec<u8>,
-}
-
-/// What a number stands for at the callee.
-struct Bind {
-    key: Key,
-    first: u32,
-    count: u32,
-    answer: Option<Box<[u8]>>,
-}
-
-enum Key {
-    Contract(&'static Contract),
-    Name(Box<str>),
 }
 
 /// A message that is longer than a frame.
@@ -125,9 +113,7 @@ pub(crate) struct Outbound {
     small: VecDeque<Waiting>,
     large: VecDeque<Waiting>,
     tickets: u64,
-    binds: Vec<Bind>,
-    numbers: u32,
-    unanswered_binds: usize,
+    binds: Binds,
     queue: VecDeque<Large>,
     queued_bytes: usize,
     /// Calls written so far, and how many of them have been handed to the transport.
@@ -143,8 +129,6 @@ pub(crate) struct Outbound {
     pub(crate) greeted: bool,
     /// Nothing but our hello is waiting: better sent with the first call.
     pub(crate) only_hello: bool,
-    /// All numbers are bound.
-    pub(crate) exhausted: bool,
 }
 
 impl Outbound {
@@ -162,9 +146,7 @@ impl Outbound {
             small: VecDeque::new(),
             large: VecDeque::new(),
             tickets: 0,
-            binds: Vec::new(),
-            numbers: 0,
-            unanswered_binds: 0,
+            binds: Binds::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             calls: 0,
@@ -174,7 +156,6 @@ impl Outbound {
             overloaded: None,
             greeted: false,
             only_hello: false,
-            exhausted: false,
         }
     }
 
@@ -481,7 +462,7 @@ impl Outbound {
     #[inline]
     pub(crate) fn on_reply(&mut self, id: u32, failed: bool, payload: super::inbound::Payload<'_>, wake: &mut Wake) -> Result<(), Violation> {
         let slot = self.slots.get_mut(id as usize).filter(|slot| slot.open).ok_or(Violation::UnknownReply)?;
-        if self.unanswered_binds > 0 && self.binds.iter().any(|bind| bind.answer.is_none() && bind.covers(slot.number)) {
+        if self.binds.is_unanswered(slot.number) {
             return Err(Violation::UnboundReply);
         }
         slot.open = false;
@@ -530,13 +511,7 @@ impl Outbound {
 
     /// The callee's answer to a bind.
     pub(crate) fn on_bound(&mut self, first: u32, statuses: &[u8]) -> Result<(), Violation> {
-        let bind = self.binds.iter_mut().find(|bind| bind.first == first && bind.answer.is_none()).ok_or(Violation::Unexpected("bound"))?;
-        if !statuses.is_empty() && statuses.len() != bind.count as usize {
-            return Err(Violation::BadFrame("bound"));
-        }
-        bind.answer = Some(statuses.into());
-        self.unanswered_binds -= 1;
-        Ok(())
+        self.binds.on_bound(first, statuses)
     }
 
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
@@ -587,82 +562,24 @@ impl Outbound {
     /// The number of this method, bound in the same packet if it was not before.
     ///
     /// # Errors
-    /// The callee has said that it does not serve this method.
+    /// The callee has said that it does not serve this method, or no number is left.
     #[inline]
     pub(crate) fn number(&mut self, contract: &'static Contract, method: usize) -> Result<u32, Error> {
-        let found = self.binds.iter().position(|bind| matches!(bind.key, Key::Contract(known) if std::ptr::eq(known, contract)));
-        let found = match found {
-            Some(found) => found,
-            None => self.bind_service(contract)?,
-        };
-        let bind = &self.binds[found];
-        match bind.status(method) {
-            status::EQUAL => Ok(bind.first + method as u32),
-            status => Err(refusal(status, &contract.full_name(method), contract.name)),
-        }
+        self.binds.number(contract, method, &mut self.out)
     }
 
     /// The number of a method by name.
     ///
     /// # Errors
-    /// The callee has said that it does not serve this method.
+    /// The callee has said that it does not serve this method, or no number is left.
+    #[cfg(feature = "json")]
     pub(crate) fn number_of(&mut self, name: &str) -> Result<u32, Error> {
-        let found = self.binds.iter().position(|bind| matches!(&bind.key, Key::Name(known) if **known == *name));
-        let found = match found {
-            Some(found) => found,
-            None => {
-                if name.len() > MAX_NAME {
-                    return Err(Error::new(ErrorKind::InvalidInput, format!("a method's name has at most {MAX_NAME} bytes")));
-                }
-                self.has_numbers(1)?;
-                Frame::new(&mut self.out, kind::BIND).number(u64::from(self.numbers)).byte(0).text(name).end(0);
-                self.bound(Key::Name(name.into()), 1)
-            }
-        };
-        let bind = &self.binds[found];
-        match bind.status(0) {
-            status::EQUAL => Ok(bind.first),
-            status => Err(refusal(status, name, name)),
-        }
+        self.binds.number_of(name, &mut self.out)
     }
 
-    fn bind_service(&mut self, contract: &'static Contract) -> Result<usize, Error> {
-        let methods = contract.methods;
-        self.has_numbers(methods.len())?;
-        // Varints of three bytes at most stand before each text.
-        let size = contract.name.len() + MAX_HEAD + methods.iter().map(|method| method.name.len() + 3 + 16).sum::<usize>();
-        if size > MAX_FRAME {
-            let text = format!("{}: the names of its {} methods do not fit a frame of {MAX_FRAME} bytes", contract.name, methods.len());
-            return Err(Error::new(ErrorKind::InvalidInput, text));
-        }
-        let mut frame = Frame::new(&mut self.out, kind::BIND)
-            .number(u64::from(self.numbers))
-            .byte(1)
-            .text(contract.name)
-            .hash(contract.hash())
-            .number(contract.methods.len() as u64);
-        for method in contract.methods {
-            frame = frame.text(method.name).hash(method.hash);
-        }
-        frame.end(0);
-        Ok(self.bound(Key::Contract(contract), contract.methods.len() as u32))
-    }
-
-    /// Numbers are not given back: a connection that has used them up makes room for another.
-    fn has_numbers(&mut self, count: usize) -> Result<(), Error> {
-        if self.numbers as usize + count <= NUMBERS {
-            return Ok(());
-        }
-        self.exhausted = true;
-        Err(Error::new(ErrorKind::Unavailable, format!("this connection has bound {} methods (protocol 4.1)", self.numbers)))
-    }
-
-    fn bound(&mut self, key: Key, count: u32) -> usize {
-        self.only_hello = false;
-        self.binds.push(Bind { key, first: self.numbers, count, answer: None });
-        self.numbers += count;
-        self.unanswered_binds += 1;
-        self.binds.len() - 1
+    /// All numbers are bound.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.binds.is_exhausted()
     }
 
     // ---- our replies and bytes
@@ -762,39 +679,6 @@ impl Outbound {
             }
         }
         any
-    }
-}
-
-impl Bind {
-    fn covers(&self, number: u32) -> bool {
-        number >= self.first && number - self.first < self.count
-    }
-
-    #[inline]
-    fn status(&self, method: usize) -> u8 {
-        match &self.answer {
-            Some(statuses) => statuses.get(method).copied().unwrap_or(status::EQUAL),
-            None => status::EQUAL,
-        }
-    }
-}
-
-/// What a callee says of each method of a bind (protocol 4.2).
-pub(crate) mod status {
-    pub(crate) const EQUAL: u8 = 0;
-    pub(crate) const INCOMPATIBLE: u8 = 1;
-    pub(crate) const UNKNOWN_METHOD: u8 = 2;
-    pub(crate) const UNKNOWN_SERVICE: u8 = 3;
-}
-
-/// The error of a call to a method that the callee does not serve: the same words on both ends.
-pub(crate) fn refusal(status: u8, method: &str, service: &str) -> Error {
-    match status {
-        status::INCOMPATIBLE => {
-            Error::new(ErrorKind::Incompatible, format!("{method}: the two ends know this method with different arguments or results"))
-        }
-        status::UNKNOWN_SERVICE => Error::new(ErrorKind::Unimplemented, format!("{method}: the peer serves no service named {service}")),
-        _ => Error::new(ErrorKind::Unimplemented, format!("{method}: the peer serves no such method")),
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
 use super::registry::log_limited;
-use crate::connection::driver::{self, Side, code};
+use crate::connection::driver::{self, Side};
+use crate::connection::ending::code;
 use crate::connection::link::{Closing, Link};
 use crate::frame::codec::{self, Frame, kind};
 use crate::transport::{Listen, Transport};

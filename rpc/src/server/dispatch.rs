@@ -12,19 +12,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bound::{Bound, Served};
 use super::handler::{self, Polled, drop_quietly};
 use super::registry::log_limited;
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::{Core, registry};
-use crate::connection::inbound::{Bind, Binding, Call, Head, Inbound, Payload};
+use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
-use crate::connection::outbound::{deadline_exceeded, refusal, status, write_error};
+use crate::connection::outbound::{deadline_exceeded, write_error};
 use crate::context::{Context, Metadata, Ticket};
-use crate::frame::codec::{self, Fields, Frame, HEADER, kind};
+use crate::frame::codec::{self, HEADER, kind};
 use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE, MAX_FRAME};
 use crate::frame::payload::{self, Budget, Encoding, Outcome};
 use crate::frame::violation::Violation;
-use crate::service::{Handler, Method, Service};
+use crate::service::{Handler, Method};
 use crate::{Error, ErrorKind, Executed};
 
 /// Bytes of replies that wait to leave; beyond it calls are read but not dispatched.
@@ -35,9 +36,6 @@ pub(crate) const BACKLOG: usize = 1 << 20;
 const SPARE: usize = 4;
 const SPARE_FOR: Duration = Duration::from_secs(1);
 
-/// Handlers kept for the next calls of a connection.
-const SPARE_IN_ALL: usize = 256;
-
 /// What a waiting notification costs beside its payload.
 const NOTIFICATION: usize = 256;
 
@@ -46,31 +44,6 @@ const WORTH_A_TASK: Duration = Duration::from_micros(20);
 
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
-
-/// What a peer has bound a range of its numbers to.
-struct Bound {
-    first: u32,
-    count: u32,
-    target: Target,
-}
-
-enum Target {
-    Service {
-        service: Arc<dyn Service>,
-        /// No hashes were compared: only JSON, which names what it carries, can be trusted to mean the same.
-        by_name: bool,
-        /// Number in the range to method, when they are not the same.
-        methods: Option<Box<[Option<u16>]>>,
-        /// What to say for a number without a method: status and name.
-        refused: Vec<(u32, u8, Box<str>)>,
-        /// Handlers that wait for a call, by method.
-        spare: Box<[Vec<Handler>]>,
-    },
-    Refused {
-        status: u8,
-        name: Box<str>,
-    },
-}
 
 /// A call that runs in a task of its own.
 struct Running {
@@ -114,7 +87,7 @@ impl Parked {
 pub(crate) struct Dispatcher {
     core: Option<Arc<Core>>,
     link: Arc<Link>,
-    bound: Vec<Bound>,
+    bound: Bound,
     running: Vec<Option<Running>>,
     /// Notifications that run in tasks of their own.
     notifications: Vec<(Running, usize)>,
@@ -128,8 +101,6 @@ pub(crate) struct Dispatcher {
     ticket: Arc<Ticket>,
     /// Tickets of calls that ended in tasks of their own.
     tickets: Vec<Arc<Ticket>>,
-    /// Handlers that wait for a call, over all methods.
-    spared: usize,
     /// Bytes that wait to leave: what the driver saw before this batch, and large replies since.
     queued: usize,
     parked: VecDeque<Parked>,
@@ -150,11 +121,10 @@ impl Dispatcher {
         Self {
             core,
             link,
-            bound: Vec::new(),
+            bound: Bound::default(),
             running: Vec::new(),
             notifications: Vec::new(),
             notified_bytes: 0,
-            spared: 0,
             queued: 0,
             live: 0,
             peak: 0,
@@ -199,15 +169,7 @@ impl Dispatcher {
             runner.close();
         }
         self.tickets.truncate(keep);
-        for bound in &mut self.bound {
-            if let Target::Service { spare, .. } = &mut bound.target {
-                for spare in spare {
-                    let surplus = spare.drain(keep.min(spare.len())..);
-                    self.spared -= surplus.len();
-                    drop_quietly(surplus);
-                }
-            }
-        }
+        self.bound.shrink(keep);
         self.peak = self.live;
         self.shrink_at = (keep > SPARE).then(|| now + SPARE_FOR);
     }
@@ -216,78 +178,9 @@ impl Dispatcher {
         !self.parked.is_empty()
     }
 
-    // ---- binds
-
     /// Resolves a bind and answers it.
     pub(crate) fn bind(&mut self, bind: &Bind<'_>, out: &mut Vec<u8>) -> Result<(), Violation> {
-        let (count, target) = match bind.what {
-            Binding::Method { name } => (1, self.bind_method(name)),
-            Binding::Service { name, hash, count, methods } => (count, self.bind_service(name, hash, count, methods)?),
-        };
-        let frame = Frame::new(out, kind::BOUND).number(u64::from(bind.first));
-        match &target {
-            Target::Service { refused, .. } if refused.is_empty() => frame,
-            Target::Service { refused, .. } => {
-                let mut statuses = vec![status::EQUAL; count as usize];
-                for (number, status, _) in refused {
-                    statuses[*number as usize] = *status;
-                }
-                frame.rest(&statuses)
-            }
-            Target::Refused { status, .. } => frame.rest(&vec![*status; count as usize]),
-        }
-        .end(0);
-        self.bound.push(Bound { first: bind.first, count, target });
-        Ok(())
-    }
-
-    fn bind_method(&self, name: &str) -> Target {
-        match self.core.as_deref().and_then(|core| core.registry.method(name)) {
-            Some((service, method)) => Target::Service {
-                by_name: true,
-                methods: Some(Box::new([Some(method)])),
-                refused: Vec::new(),
-                spare: (0..service.contract().methods.len()).map(|_| Vec::new()).collect(),
-                service,
-            },
-            None => Target::Refused { status: status::UNKNOWN_METHOD, name: name.into() },
-        }
-    }
-
-    fn bind_service(&self, name: &str, hash: u128, count: u32, methods: &[u8]) -> Result<Target, Violation> {
-        let Some(service) = self.core.as_deref().and_then(|core| core.registry.service(name)) else {
-            return Ok(Target::Refused { status: status::UNKNOWN_SERVICE, name: name.into() });
-        };
-        let contract = service.contract();
-        let spare = (0..contract.methods.len()).map(|_| Vec::new()).collect();
-        if hash == contract.hash() && count as usize == contract.methods.len() {
-            return Ok(Target::Service { service, by_name: false, methods: None, refused: Vec::new(), spare });
-        }
-        let mut fields = Fields::new(methods, "bind");
-        let (mut matched, mut refused) = (Vec::with_capacity(count as usize), Vec::<(u32, u8, Box<str>)>::new());
-        for number in 0..count {
-            let (method, hash) = (fields.text()?, fields.hash()?);
-            let found = contract.methods.binary_search_by(|known| known.name.cmp(method)).ok();
-            match found {
-                Some(found) if contract.methods[found].hash == hash => matched.push(Some(found as u16)),
-                _ => {
-                    let status = if found.is_some() { status::INCOMPATIBLE } else { status::UNKNOWN_METHOD };
-                    matched.push(None);
-                    refused.push((number, status, format!("{name}.{method}").into()));
-                }
-            }
-        }
-        let differing: Vec<&str> = refused.iter().filter(|(_, status, _)| *status == status::INCOMPATIBLE).map(|(_, _, name)| &**name).collect();
-        if !differing.is_empty() {
-            log_limited!(warn, "{} knows these methods with other types, calls to them are refused: {differing:?}", self.link.peer.address());
-        }
-        Ok(Target::Service { service, by_name: false, methods: Some(matched.into()), refused, spare })
-    }
-
-    fn find(&self, number: u32) -> Option<(usize, u32)> {
-        let index = self.bound.partition_point(|bound| bound.first <= number).checked_sub(1)?;
-        let bound = &self.bound[index];
-        (number - bound.first < bound.count).then(|| (index, number - bound.first))
+        self.bound.bind(bind, self.core.as_deref().map(|core| &core.registry), self.link.peer.address(), out)
     }
 
     // ---- calls
@@ -380,41 +273,17 @@ impl Dispatcher {
 
     /// The error for arguments that are longer than we take.
     pub(crate) fn too_large(&self, number: u32, length: usize) -> Error {
-        let name = self.name(number);
+        let name = self.bound.name(number);
         Error::new(
             ErrorKind::TooLarge,
             format!("{name}: arguments of {length} bytes exceed the limit of {} (Limits::max_message)", self.link.limits.max_message),
         )
     }
 
-    fn name(&self, number: u32) -> String {
-        match self.find(number) {
-            Some((index, offset)) => match &self.bound[index].target {
-                Target::Service { service, methods, .. } => {
-                    let method = methods.as_ref().map_or(Some(offset as u16), |methods| methods[offset as usize]);
-                    method.map_or_else(String::new, |method| service.contract().full_name(usize::from(method)))
-                }
-                Target::Refused { name, .. } => name.to_string(),
-            },
-            None => String::new(),
-        }
-    }
-
     #[inline]
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let Call { id, number, parts, payload } = call;
-        let (index, offset) = self.find(number).expect("inbound lets no unbound number pass");
-        let Target::Service { service, by_name, methods, refused, spare } = &mut self.bound[index].target else {
-            return Err(refused_target(&self.bound[index].target, offset));
-        };
-        let method_number = match methods {
-            None => offset as usize,
-            Some(methods) => match methods[offset as usize] {
-                Some(method) => usize::from(method),
-                None => return Err(refused_method(refused, offset)),
-            },
-        };
-        let method: &'static Method = &service.contract().methods[method_number];
+        let Served { contract, method, place, by_name } = self.bound.resolve(number)?;
         if self.draining {
             return Err(Error::new(ErrorKind::Draining, format!("{}: the server is shutting down", method.name)));
         }
@@ -430,7 +299,7 @@ impl Dispatcher {
         }
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
-        if *by_name && !parts.json {
+        if by_name && !parts.json {
             // Protocol 4.4: other types read as ours would be wrong values in silence.
             return Err(Error::new(ErrorKind::Malformed, format!("{}: a method that is bound by name takes JSON", method.name)));
         }
@@ -439,7 +308,7 @@ impl Dispatcher {
         }
         let gate = match &core.hook {
             Some(hook) => {
-                let method = service.contract().full_name(method_number);
+                let method = contract.full_name(place.method as usize);
                 let metadata = metadata.clone().unwrap_or_default();
                 registry::ask(hook.clone(), registry::CallInfo { method, metadata, peer: self.link.peer.clone(), deadline })?
             }
@@ -458,10 +327,7 @@ impl Dispatcher {
         let size = bytes.len() + NOTIFICATION;
         let sealed = Sealed { bytes, encoding, budget, context };
         let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
-        let handler = spare[method_number].pop();
-        self.spared -= usize::from(handler.is_some());
-        let handler = handler.unwrap_or_else(|| service.handler(method_number));
-        let place = Place { bind: index as u32, method: method_number as u32 };
+        let handler = self.bound.handler(place);
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
         let start = Start { id, method, place, handler, request, gate, deadline, size };
@@ -501,7 +367,7 @@ impl Dispatcher {
                     out.truncate(frame);
                     log_notification(&outcome, method);
                 }
-                self.keep(start.place, start.handler);
+                self.bound.keep(start.place, start.handler, self.peak.max(SPARE));
                 if method.context {
                     self.ticket.reuse();
                 }
@@ -567,19 +433,6 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn keep(&mut self, place: Place, handler: Handler) {
-        if self.spared >= self.peak.max(SPARE_IN_ALL) {
-            return drop_quietly(handler);
-        }
-        if let Target::Service { spare, .. } = &mut self.bound[place.bind as usize].target {
-            let spare = &mut spare[place.method as usize];
-            if spare.len() < self.peak.max(SPARE) {
-                spare.push(handler);
-                self.spared += 1;
-            }
-        }
-    }
-
     /// Takes back what ended in tasks of their own.
     pub(crate) fn finished(&mut self, finished: &mut Vec<Finished>, inbound: &mut Inbound) {
         for Finished { id, place, handler, runner, mut ticket } in finished.drain(..) {
@@ -596,7 +449,7 @@ impl Dispatcher {
                 }
             }
             if let Some(handler) = handler {
-                self.keep(place, handler);
+                self.bound.keep(place, handler, self.peak.max(SPARE));
             }
             if self.tickets.len() < self.peak.max(SPARE) {
                 ticket.reuse();
@@ -692,22 +545,6 @@ fn metadata(bytes: &[u8], limit: usize, method: &Method) -> Result<Option<Arc<Me
 #[cold]
 fn overloaded(method: &Method) -> Error {
     Error::overloaded(format!("{}: too many handlers are waiting (Limits::max_handlers)", method.name), Duration::from_millis(100))
-}
-
-#[cold]
-fn refused_target(target: &Target, _offset: u32) -> Error {
-    match target {
-        Target::Refused { status, name } => refusal(*status, name, name),
-        Target::Service { .. } => Error::new(ErrorKind::Internal, "a served method was refused"),
-    }
-}
-
-#[cold]
-fn refused_method(refused: &[(u32, u8, Box<str>)], offset: u32) -> Error {
-    match refused.iter().find(|(number, _, _)| *number == offset) {
-        Some((_, status, name)) => refusal(*status, name, name),
-        None => Error::new(ErrorKind::Unimplemented, "the peer serves no such method"),
-    }
 }
 
 /// A panic's text stays in the server's log: it may hold what the caller must not see.

@@ -4,6 +4,7 @@
 //! call goes on from here: `accept.rs`, `connection/driver.rs`, `dispatch.rs`, `handler.rs`.
 
 pub(crate) mod accept;
+pub(crate) mod bound;
 #[cfg(feature = "json")]
 pub(crate) mod by_name;
 pub(crate) mod dispatch;

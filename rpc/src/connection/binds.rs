@@ -1,0 +1,174 @@
+//! What our numbers stand for at the peer: methods are bound to numbers before their first use (protocol 4).
+//!
+//! Part of `outbound.rs`. The callee's side of the same is `server/bound.rs`.
+
+use crate::frame::codec::{Frame, kind};
+#[cfg(feature = "json")]
+use crate::frame::limits::MAX_NAME;
+use crate::frame::limits::{MAX_FRAME, MAX_HEAD, NUMBERS};
+use crate::frame::violation::Violation;
+use crate::service::Contract;
+use crate::{Error, ErrorKind};
+
+/// What a callee says of each method of a bind (protocol 4.2).
+pub(crate) mod status {
+    pub(crate) const EQUAL: u8 = 0;
+    pub(crate) const INCOMPATIBLE: u8 = 1;
+    pub(crate) const UNKNOWN_METHOD: u8 = 2;
+    pub(crate) const UNKNOWN_SERVICE: u8 = 3;
+}
+
+/// The error of a call to a method that the callee does not serve: the same words on both ends.
+pub(crate) fn refusal(status: u8, method: &str, service: &str) -> Error {
+    match status {
+        status::INCOMPATIBLE => {
+            Error::new(ErrorKind::Incompatible, format!("{method}: the two ends know this method with different arguments or results"))
+        }
+        status::UNKNOWN_SERVICE => Error::new(ErrorKind::Unimplemented, format!("{method}: the peer serves no service named {service}")),
+        _ => Error::new(ErrorKind::Unimplemented, format!("{method}: the peer serves no such method")),
+    }
+}
+
+/// All that this end has bound on a connection.
+#[derive(Default)]
+pub(crate) struct Binds {
+    binds: Vec<Bind>,
+    numbers: u32,
+    unanswered: usize,
+    exhausted: bool,
+}
+
+struct Bind {
+    key: Key,
+    first: u32,
+    count: u32,
+    answer: Option<Box<[u8]>>,
+}
+
+enum Key {
+    Contract(&'static Contract),
+    #[cfg(feature = "json")]
+    Name(Box<str>),
+}
+
+impl Bind {
+    fn covers(&self, number: u32) -> bool {
+        number >= self.first && number - self.first < self.count
+    }
+
+    #[inline]
+    fn status(&self, method: usize) -> u8 {
+        match &self.answer {
+            Some(statuses) => statuses.get(method).copied().unwrap_or(status::EQUAL),
+            None => status::EQUAL,
+        }
+    }
+}
+
+impl Binds {
+    /// The number of this method. A bind is written before it where there was none.
+    ///
+    /// # Errors
+    /// The callee has said that it does not serve this method, or no number is left.
+    #[inline]
+    pub(crate) fn number(&mut self, contract: &'static Contract, method: usize, out: &mut Vec<u8>) -> Result<u32, Error> {
+        let found = self.binds.iter().position(|bind| match bind.key {
+            Key::Contract(known) => std::ptr::eq(known, contract),
+            #[cfg(feature = "json")]
+            Key::Name(_) => false,
+        });
+        let found = match found {
+            Some(found) => found,
+            None => self.bind_service(contract, out)?,
+        };
+        let bind = &self.binds[found];
+        match bind.status(method) {
+            status::EQUAL => Ok(bind.first + method as u32),
+            status => Err(refusal(status, &contract.full_name(method), contract.name)),
+        }
+    }
+
+    /// The number of a method by name.
+    ///
+    /// # Errors
+    /// The callee has said that it does not serve this method, or no number is left.
+    #[cfg(feature = "json")]
+    pub(crate) fn number_of(&mut self, name: &str, out: &mut Vec<u8>) -> Result<u32, Error> {
+        let found = match self.binds.iter().position(|bind| matches!(&bind.key, Key::Name(known) if **known == *name)) {
+            Some(found) => found,
+            None => {
+                if name.len() > MAX_NAME {
+                    return Err(Error::new(ErrorKind::InvalidInput, format!("a method's name has at most {MAX_NAME} bytes")));
+                }
+                self.has_numbers(1)?;
+                Frame::new(out, kind::BIND).number(u64::from(self.numbers)).byte(0).text(name).end(0);
+                self.add(Key::Name(name.into()), 1)
+            }
+        };
+        let bind = &self.binds[found];
+        match bind.status(0) {
+            status::EQUAL => Ok(bind.first),
+            status => Err(refusal(status, name, name)),
+        }
+    }
+
+    fn bind_service(&mut self, contract: &'static Contract, out: &mut Vec<u8>) -> Result<usize, Error> {
+        let methods = contract.methods;
+        self.has_numbers(methods.len())?;
+        // Varints of three bytes at most stand before each text.
+        let size = contract.name.len() + MAX_HEAD + methods.iter().map(|method| method.name.len() + 3 + 16).sum::<usize>();
+        if size > MAX_FRAME {
+            let text = format!("{}: the names of its {} methods do not fit a frame of {MAX_FRAME} bytes", contract.name, methods.len());
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        let mut frame = Frame::new(out, kind::BIND)
+            .number(u64::from(self.numbers))
+            .byte(1)
+            .text(contract.name)
+            .hash(contract.hash())
+            .number(methods.len() as u64);
+        for method in methods {
+            frame = frame.text(method.name).hash(method.hash);
+        }
+        frame.end(0);
+        Ok(self.add(Key::Contract(contract), methods.len() as u32))
+    }
+
+    /// Numbers are not given back: a connection that has used them up makes room for another.
+    fn has_numbers(&mut self, count: usize) -> Result<(), Error> {
+        if self.numbers as usize + count <= NUMBERS {
+            return Ok(());
+        }
+        self.exhausted = true;
+        Err(Error::new(ErrorKind::Unavailable, format!("this connection has bound {} methods (protocol 4.3)", self.numbers)))
+    }
+
+    fn add(&mut self, key: Key, count: u32) -> usize {
+        self.binds.push(Bind { key, first: self.numbers, count, answer: None });
+        self.numbers += count;
+        self.unanswered += 1;
+        self.binds.len() - 1
+    }
+
+    /// Some bind did not get a number any more.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+
+    /// The callee's answer to a bind.
+    pub(crate) fn on_bound(&mut self, first: u32, statuses: &[u8]) -> Result<(), Violation> {
+        let bind = self.binds.iter_mut().find(|bind| bind.first == first && bind.answer.is_none()).ok_or(Violation::Unexpected("bound"))?;
+        if !statuses.is_empty() && statuses.len() != bind.count as usize {
+            return Err(Violation::BadFrame("bound"));
+        }
+        bind.answer = Some(statuses.into());
+        self.unanswered -= 1;
+        Ok(())
+    }
+
+    /// The callee has not yet answered the bind that this number is from.
+    #[inline]
+    pub(crate) fn is_unanswered(&self, number: u32) -> bool {
+        self.unanswered > 0 && self.binds.iter().any(|bind| bind.answer.is_none() && bind.covers(number))
+    }
+}

@@ -4,6 +4,7 @@
 //! `driver` is the task that moves the bytes.
 
 pub(crate) mod binds;
+pub(crate) mod chunked;
 pub(crate) mod driver;
 pub(crate) mod ending;
 pub(crate) mod inbound;

@@ -6,18 +6,13 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::binds::Binds;
+use super::chunked::{Chunked, Withdrawn};
 use super::inbound::CallFailed;
-use crate::frame::codec::{self, Frame, Options, flag, kind};
+use crate::frame::codec::{self, Frame, Options, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD};
 use crate::frame::violation::Violation;
 use crate::service::Contract;
 use crate::{Error, ErrorKind, Executed};
-
-/// Bytes handed to the transport at once when large messages are waiting.
-const BATCH: usize = 256 << 10;
-
-/// Payload bytes of one chunk: with its header and id it fills a frame.
-const CHUNK: usize = MAX_FRAME - 16;
 
 /// What became of a call, as its owner finds it. A payload stands in the slot's buffer.
 #[derive(Debug)]
@@ -44,23 +39,6 @@ struct Slot {
     sequence: u64,
     /// The reply; its capacity is kept.
     reply: Vec<u8>,
-}
-
-/// A message that is longer than a frame.
-struct Large {
-    id: u32,
-    /// Of a call; else of a reply.
-    call: bool,
-    /// The head (for the first frame) and the payload.
-    head: Vec<u8>,
-    kind: u8,
-    flags: u8,
-    payload: Vec<u8>,
-    /// Of the message: the end of `payload`.
-    length: usize,
-    /// What has left ends here.
-    at: usize,
-    begun: bool,
 }
 
 /// A caller that waits for a slot. Queues are in the order of tickets.
@@ -108,14 +86,11 @@ pub(crate) struct Outbound {
     hello: bool,
     small_bytes: usize,
     large_bytes: usize,
-    /// Replies of ours under way in chunks, against the peer's allowance.
-    reply_bytes: usize,
     small: VecDeque<Waiting>,
     large: VecDeque<Waiting>,
     tickets: u64,
     binds: Binds,
-    queue: VecDeque<Large>,
-    queued_bytes: usize,
+    chunked: Chunked,
     /// Calls written so far, and how many of them have been handed to the transport.
     calls: u64,
     taken: u64,
@@ -142,13 +117,11 @@ impl Outbound {
             hello: false,
             small_bytes: 0,
             large_bytes: 0,
-            reply_bytes: 0,
             small: VecDeque::new(),
             large: VecDeque::new(),
             tickets: 0,
             binds: Binds::default(),
-            queue: VecDeque::new(),
-            queued_bytes: 0,
+            chunked: Chunked::default(),
             calls: 0,
             taken: 0,
             accepted: u64::MAX,
@@ -345,10 +318,7 @@ impl Outbound {
         if slot.large {
             let mut head = Vec::new();
             let flags = codec::call_head(&mut head, Some(id), number, options, Some(payload.len()));
-            self.queued_bytes += payload.len();
-            let payload = std::mem::take(payload);
-            let length = payload.len();
-            self.queue.push_back(Large { id, call: true, head, kind: kind::CALL, flags, payload, length, at: 0, begun: false });
+            self.chunked.call(id, head, flags, std::mem::take(payload));
         } else {
             self.calls += 1;
             slot.sequence = self.calls;
@@ -400,20 +370,12 @@ impl Outbound {
 
     /// Tells the callee, or takes the call back if nothing of it has been written: then it says true.
     fn stop(&mut self, id: u32) -> bool {
-        if self.unqueue(id).is_some_and(|large| !large.begun) {
+        if self.chunked.withdraw(id) == Some(Withdrawn::Whole) {
             self.slots[id as usize].open = false;
             return true;
         }
         Frame::new(&mut self.out, kind::CANCEL).number(u64::from(id)).end(0);
         false
-    }
-
-    /// Takes a large call off the queue: what has not left never will.
-    fn unqueue(&mut self, id: u32) -> Option<Large> {
-        let found = self.queue.iter().position(|large| large.call && large.id == id)?;
-        let large = self.queue.remove(found)?;
-        self.queued_bytes -= large.payload.len() - large.at;
-        Some(large)
     }
 
     #[inline]
@@ -468,7 +430,7 @@ impl Outbound {
         slot.open = false;
         if slot.large {
             // An answer may come before the last chunk has left.
-            self.unqueue(id);
+            self.chunked.withdraw(id);
         }
         let slot = &mut self.slots[id as usize];
         if !slot.owned {
@@ -492,7 +454,7 @@ impl Outbound {
         slot.open = false;
         // A refusal may come before the last chunk has left.
         if slot.large {
-            self.unqueue(failed.id);
+            self.chunked.withdraw(failed.id);
         }
         let slot = &mut self.slots[failed.id as usize];
         if !slot.owned {
@@ -548,7 +510,7 @@ impl Outbound {
                 self.release(id as u32, wake);
             }
         }
-        self.queue.clear();
+        self.chunked.clear();
         self.out = Vec::new();
         self.wake_waiting(wake);
     }
@@ -593,38 +555,28 @@ impl Outbound {
 
     /// A reply that needs more than one frame: the end of this buffer, from `start` on.
     pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Vec<u8>, start: usize) {
-        let length = payload.len() - start;
-        let mut head = Vec::new();
-        codec::write_varint(&mut head, u64::from(id));
-        codec::write_varint(&mut head, length as u64);
-        let kind = if failed { kind::FAIL } else { kind::REPLY };
         self.only_hello = false;
-        self.queued_bytes += length;
-        self.queue.push_back(Large { id, call: false, head, kind, flags: flag::MORE, payload, length, at: start, begun: false });
+        self.chunked.reply(id, failed, payload, start);
     }
 
     /// Bytes that wait to leave.
     pub(crate) fn backlog(&self) -> usize {
-        self.out.len() + self.queued_bytes
+        self.out.len() + self.chunked.bytes()
     }
 
     /// Nothing waits to leave.
     pub(crate) fn is_idle(&self) -> bool {
-        self.out.is_empty() && self.queue.is_empty()
+        self.out.is_empty() && self.chunked.is_empty()
     }
 
     /// Something can leave now: not only our hello, and not only what waits for the peer's.
     pub(crate) fn has_output(&self) -> bool {
-        (!self.out.is_empty() && !self.only_hello) || self.queue.iter().any(|large| self.may_go(large))
-    }
-
-    fn may_go(&self, large: &Large) -> bool {
-        large.begun || large.call || self.reply_bytes == 0 || self.reply_bytes + large.length <= self.peer.assembly
+        (!self.out.is_empty() && !self.only_hello) || self.chunked.can_go(self.peer.assembly)
     }
 
     /// Moves what can leave now to the end of `batch`.
     pub(crate) fn take_batch(&mut self, batch: &mut Vec<u8>) {
-        if self.only_hello && self.queue.is_empty() {
+        if self.only_hello && self.chunked.is_empty() {
             return;
         }
         self.greeted = true;
@@ -634,51 +586,12 @@ impl Outbound {
         } else {
             batch.append(&mut self.out);
         }
-        while batch.len() < BATCH && !self.queue.is_empty() {
-            if !self.take_chunks(batch) {
-                break;
-            }
-        }
+        let (calls, slots) = (&mut self.calls, &mut self.slots);
+        self.chunked.take(batch, self.peer.assembly, |id| {
+            *calls += 1;
+            slots[id as usize].sequence = *calls;
+        });
         self.taken = self.calls;
-    }
-
-    /// One chunk of each large message; false if none can go.
-    fn take_chunks(&mut self, batch: &mut Vec<u8>) -> bool {
-        let mut any = false;
-        let mut held = false;
-        for _ in 0..self.queue.len() {
-            let Some(mut large) = self.queue.pop_front() else { break };
-            // A reply that has to wait is not overtaken by later ones, or it could wait for ever.
-            held |= !self.may_go(&large);
-            let waits = held && !large.begun && !large.call;
-            if waits || batch.len() >= BATCH {
-                self.queue.push_back(large);
-                continue;
-            }
-            any = true;
-            let chunk = &large.payload[large.at..large.payload.len().min(large.at + CHUNK - if large.begun { 0 } else { large.head.len() })];
-            if large.begun {
-                let kind = if large.call { kind::CALL_CHUNK } else { kind::REPLY_CHUNK };
-                Frame::new(batch, kind).number(u64::from(large.id)).rest(chunk).end(0);
-            } else {
-                Frame::new(batch, large.kind).rest(&large.head).rest(chunk).end(large.flags);
-                if large.call {
-                    self.calls += 1;
-                    self.slots[large.id as usize].sequence = self.calls;
-                } else {
-                    self.reply_bytes += large.length;
-                }
-                large.begun = true;
-            }
-            self.queued_bytes -= chunk.len();
-            large.at += chunk.len();
-            if large.at < large.payload.len() {
-                self.queue.push_back(large);
-            } else if !large.call {
-                self.reply_bytes -= large.length;
-            }
-        }
-        any
     }
 }
 
@@ -698,7 +611,8 @@ pub(crate) fn write_error(out: &mut Vec<u8>, id: u32, error: &Error) {
         .end(0);
 }
 
-#[cfg(test)]
+// A method by name is the shortest bind to write.
+#[cfg(all(test, feature = "json"))]
 #[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 mod tests {
     use super::*;

@@ -1,0 +1,152 @@
+//! Messages that are longer than a frame, on their way out chunk by chunk between other frames (protocol 5.3).
+//!
+//! Part of `outbound.rs`. They are put together again in `inbound.rs`.
+
+use std::collections::VecDeque;
+
+use crate::frame::codec::{self, Frame, flag, kind};
+use crate::frame::limits::MAX_FRAME;
+
+/// Bytes handed to the transport at once when large messages are waiting.
+const BATCH: usize = 256 << 10;
+
+/// Payload bytes of one chunk: with its header and id it fills a frame.
+const CHUNK: usize = MAX_FRAME - 16;
+
+/// Large messages in the order they came; each round takes one chunk of each.
+#[derive(Default)]
+pub(crate) struct Chunked {
+    queue: VecDeque<Message>,
+    /// Of payload that has not left.
+    bytes: usize,
+    /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
+    replies: usize,
+}
+
+struct Message {
+    id: u32,
+    /// Of a call; else of a reply.
+    call: bool,
+    kind: u8,
+    flags: u8,
+    /// What stands before the payload in the first frame.
+    head: Vec<u8>,
+    /// The message is the end of this buffer.
+    payload: Vec<u8>,
+    length: usize,
+    /// What has left ends here.
+    at: usize,
+    begun: bool,
+}
+
+/// How much of a call was still there when it was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withdrawn {
+    /// All: the peer never hears of it.
+    Whole,
+    /// The end; the peer has its beginning.
+    Rest,
+}
+
+impl Chunked {
+    /// Nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Bytes that have not left.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A call, with its head as it stands in the first frame.
+    pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
+        let length = payload.len();
+        self.bytes += length;
+        self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload, length, at: 0, begun: false });
+    }
+
+    /// A reply: the end of this buffer, from `start` on.
+    pub(crate) fn reply(&mut self, id: u32, failed: bool, payload: Vec<u8>, start: usize) {
+        let length = payload.len() - start;
+        let mut head = Vec::new();
+        codec::write_varint(&mut head, u64::from(id));
+        codec::write_varint(&mut head, length as u64);
+        let kind = if failed { kind::FAIL } else { kind::REPLY };
+        self.bytes += length;
+        self.queue.push_back(Message { id, call: false, kind, flags: flag::MORE, head, payload, length, at: start, begun: false });
+    }
+
+    /// Takes a call off the queue, if it is on it: what has not left never will.
+    pub(crate) fn withdraw(&mut self, id: u32) -> Option<Withdrawn> {
+        let found = self.queue.iter().position(|message| message.call && message.id == id)?;
+        let message = self.queue.remove(found)?;
+        self.bytes -= message.payload.len() - message.at;
+        Some(if message.begun { Withdrawn::Rest } else { Withdrawn::Whole })
+    }
+
+    /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
+    pub(crate) fn can_go(&self, allowance: usize) -> bool {
+        self.queue.iter().any(|message| self.may_go(message, allowance))
+    }
+
+    fn may_go(&self, message: &Message, allowance: usize) -> bool {
+        message.begun || message.call || self.replies == 0 || self.replies + message.length <= allowance
+    }
+
+    /// Moves chunks to the end of `batch`, until that is large enough. Told of each call as it begins.
+    pub(crate) fn take(&mut self, batch: &mut Vec<u8>, allowance: usize, mut begins: impl FnMut(u32)) {
+        while batch.len() < BATCH && !self.queue.is_empty() {
+            if !self.take_round(batch, allowance, &mut begins) {
+                return;
+            }
+        }
+    }
+
+    /// One chunk of each message; false if none can go.
+    fn take_round(&mut self, batch: &mut Vec<u8>, allowance: usize, begins: &mut impl FnMut(u32)) -> bool {
+        let (mut any, mut held) = (false, false);
+        for _ in 0..self.queue.len() {
+            let Some(mut message) = self.queue.pop_front() else { break };
+            // A reply that has to wait is not overtaken by later ones, or it could wait for ever.
+            held |= !self.may_go(&message, allowance);
+            let waits = held && !message.begun && !message.call;
+            if waits || batch.len() >= BATCH {
+                self.queue.push_back(message);
+                continue;
+            }
+            any = true;
+            self.take_chunk(&mut message, batch, begins);
+            if message.at < message.payload.len() {
+                self.queue.push_back(message);
+            } else if !message.call {
+                self.replies -= message.length;
+            }
+        }
+        any
+    }
+
+    fn take_chunk(&mut self, message: &mut Message, batch: &mut Vec<u8>, begins: &mut impl FnMut(u32)) {
+        let room = if message.begun { CHUNK } else { CHUNK - message.head.len() };
+        let chunk = &message.payload[message.at..message.payload.len().min(message.at + room)];
+        if message.begun {
+            let kind = if message.call { kind::CALL_CHUNK } else { kind::REPLY_CHUNK };
+            Frame::new(batch, kind).number(u64::from(message.id)).rest(chunk).end(0);
+        } else {
+            Frame::new(batch, message.kind).rest(&message.head).rest(chunk).end(message.flags);
+            if message.call {
+                begins(message.id);
+            } else {
+                self.replies += message.length;
+            }
+            message.begun = true;
+        }
+        self.bytes -= chunk.len();
+        message.at += chunk.len();
+    }
+}

@@ -42,3 +42,11 @@ pub async fn settle() {
         tokio::task::yield_now().await;
     }
 }
+
+/// Prints a line that the test harness does not swallow: what a suite has counted.
+#[macro_export]
+macro_rules! report {
+    ($($text:tt)*) => {
+        ::std::io::Write::write_all(&mut ::std::io::stderr(), format!("{}\n", format_args!($($text)*)).as_bytes()).expect("standard error is open")
+    };
+}

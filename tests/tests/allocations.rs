@@ -127,7 +127,7 @@ where
     for over in [Over::Memory, Over::Tcp] {
         for tasks in [1, 64] {
             let count = allocations(over, tasks, call);
-            println!(
+            rpc_tests::report!(
                 "{{\"suite\":\"allocations\",\"case\":\"{what}\",\"over\":\"{over:?}\",\"in_flight\":{tasks},\"calls\":{CALLS},\"allocations\":{count}}}"
             );
             assert_eq!(count, 0, "{what} over {over:?}, {tasks} in flight: {count} allocations in {CALLS} calls");

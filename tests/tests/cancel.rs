@@ -200,7 +200,7 @@ fn ten_thousand_calls_with_random_cancels_leave_nothing_behind() {
         // And all the room of large ones.
         let bytes = rpc_tests::lab::pattern(3, 4_000_000);
         rig.client.resize(3, &bytes, 4_000_000).await.unwrap();
-        println!("{{\"suite\":\"random cancels\",\"calls\":10000,\"answered\":{ended},\"cancelled\":{cancelled}}}");
+        rpc_tests::report!("{{\"suite\":\"random cancels\",\"calls\":10000,\"answered\":{ended},\"cancelled\":{cancelled}}}");
         assert!(ended > 1000 && cancelled > 1000);
     });
 }

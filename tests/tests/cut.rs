@@ -111,7 +111,7 @@ fn cut_everywhere(name: &str, shape: &Shape, step: u64) {
             }
         }
     }
-    println!(
+    rpc_tests::report!(
         "{{\"suite\":\"cut\",\"case\":\"{name}\",\"cuts\":{cuts},\"ran\":{ran},\"executed_no\":{no},\"executed_maybe\":{maybe},\"answered\":{answered}}}"
     );
     assert!(maybe > 0 && answered > 0 && ran > 0);

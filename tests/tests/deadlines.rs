@@ -272,7 +272,7 @@ fn ten_thousand_calls_time_out_together() {
         while let Some(ended) = calls.join_next().await {
             assert_eq!(ended.unwrap().unwrap(), 1);
         }
-        println!("{{\"suite\":\"timeouts\",\"calls\":10000,\"executed_no\":{no},\"executed_maybe\":{maybe}}}");
+        rpc_tests::report!("{{\"suite\":\"timeouts\",\"calls\":10000,\"executed_no\":{no},\"executed_maybe\":{maybe}}}");
     });
 }
 

@@ -171,7 +171,7 @@ async fn mutated_sessions_harm_nobody() {
     tokio::time::sleep(Duration::from_secs(100)).await;
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), alive, "tasks are left");
     let grown = resident().saturating_sub(early);
-    println!("{count} mutated sessions of {} bytes in {:?}, {} KiB grown", session.len(), began.elapsed(), grown >> 10);
+    rpc_tests::report!("{count} mutated sessions of {} bytes in {:?}, {} KiB grown", session.len(), began.elapsed(), grown >> 10);
     assert!(grown < 32 << 20, "{grown} bytes grown");
     let shop: ShopClient = Client::local(ShopServer::new(My)).into();
     assert_eq!(shop.add(1, 2).await.unwrap(), 3);
@@ -197,7 +197,7 @@ async fn mutated_sessions_over_tcp_harm_nobody() {
         tokio::time::timeout(Duration::from_secs(10), raw.bytes()).await.expect("an ended session is closed");
     }
     assert_eq!(count, wanted);
-    println!("{count} mutated sessions over TCP");
+    rpc_tests::report!("{count} mutated sessions over TCP");
     let shop = ShopClient::connect(&address).await.unwrap();
     assert_eq!(shop.add(1, 2).await.unwrap(), 3);
 }

@@ -53,7 +53,7 @@ async fn declared_lengths_reserve_no_memory() {
     }
     if let (Some(before), Some(after)) = (before, resident()) {
         let each = after.saturating_sub(before) / CONNECTIONS;
-        println!("{each} bytes a connection");
+        rpc_tests::report!("{each} bytes a connection");
         assert!(each <= 64 << 10, "{each} bytes a connection");
     }
     let shop = ShopClient::connect(&address).await.unwrap();

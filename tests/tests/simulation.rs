@@ -322,7 +322,7 @@ fn five_hundred_seeds() {
         }
     }
     let Sums { calls, faults, crashes, no, maybe, yes, cancelled } = total;
-    println!(
+    rpc_tests::report!(
         "{{\"suite\":\"simulation\",\"seeds\":{count},\"calls\":{calls},\"faults\":{faults},\"crashes_and_drains\":{crashes},\"executed_no\":{no},\"executed_maybe\":{maybe},\"executed_yes\":{yes},\"given_up\":{cancelled}}}"
     );
 }

@@ -153,5 +153,5 @@ async fn everything_at_once_neither_hangs_nor_leaks() {
     stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(20), server).await.expect("the drain ends").unwrap().unwrap();
     assert_eq!(worker.live.load(SeqCst), 0, "handlers that were cancelled are gone");
-    println!("{} calls by {callers} callers over 4 connections", callers * rounds);
+    rpc_tests::report!("{} calls by {callers} callers over 4 connections", callers * rounds);
 }

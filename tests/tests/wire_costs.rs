@@ -31,9 +31,10 @@ async fn a_small_call_adds_at_most_eight_bytes_each_way() {
             let moved = counts.now() - before;
             assert!(moved.written_bytes - payload <= 8, "{} bytes around {payload}", moved.written_bytes - payload);
             assert!(moved.read_bytes - (payload - 1) <= 8, "{} bytes around {}", moved.read_bytes - (payload - 1), payload - 1);
-            println!(
+            rpc_tests::report!(
                 "{{\"suite\":\"wire costs\",\"payload\":{payload},\"call_bytes\":{},\"reply_bytes\":{}}}",
-                moved.written_bytes, moved.read_bytes
+                moved.written_bytes,
+                moved.read_bytes
             );
         }
     }
@@ -56,7 +57,7 @@ async fn writes_of(tasks: u32, calls: u32, client: &LabClient, counts: [&Counts;
     [0, 1].map(|end| {
         let moved = counts[end].now() - before[end];
         let calls = f64::from(tasks * calls);
-        println!(
+        rpc_tests::report!(
             "{{\"suite\":\"wire costs\",\"in_flight\":{tasks},\"end\":{end},\"writes_per_call\":{:.4},\"reads_per_call\":{:.4}}}",
             moved.writes as f64 / calls,
             moved.reads as f64 / calls

@@ -120,7 +120,7 @@ async fn mutated_answers_end_every_call() {
         called(&bytes).await.ok();
         count += 1;
     }
-    println!("{count} mutated answers, {right} of the flipped ones still gave a result");
+    rpc_tests::report!("{count} mutated answers, {right} of the flipped ones still gave a result");
 }
 
 /// A server that sends everybody away with this code.

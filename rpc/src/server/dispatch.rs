@@ -51,7 +51,19 @@ struct Running {
     deadline: Option<Instant>,
 }
 
-/// A call about to be run.
+/// A call that may run.
+struct Admitted {
+    method: &'static Method,
+    place: Place,
+    deadline: Option<Instant>,
+    /// The server has no room for another task.
+    full: bool,
+    gate: Option<Gate>,
+    sealed: Sealed,
+    size: usize,
+}
+
+/// A call that needs a task of its own.
 struct Start {
     id: Option<u32>,
     method: &'static Method,
@@ -280,8 +292,9 @@ impl Dispatcher {
         )
     }
 
-    #[inline]
-    fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
+    /// All that can be said of a call before its handler: which it is, whether it may run, what it brings.
+    #[inline(always)]
+    fn admit(&self, call: Call<'_>, received: Instant, now: Instant) -> Result<Admitted, Error> {
         let Call { id, number, parts, payload } = call;
         let Served { contract, method, place, by_name } = self.bound.resolve(number)?;
         if self.draining {
@@ -325,64 +338,79 @@ impl Dispatcher {
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let context = method.context.then(|| Context { deadline, metadata, peer: self.link.peer.clone(), ticket: self.ticket.clone() });
         let size = bytes.len() + NOTIFICATION;
-        let sealed = Sealed { bytes, encoding, budget, context };
-        let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
-        let handler = self.bound.handler(place);
+        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { bytes, encoding, budget, context }, size })
+    }
+
+    #[inline]
+    fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
+        let id = call.id;
+        let Admitted { method, place, deadline, full, gate, sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
-        let start = Start { id, method, place, handler, request, gate, deadline, size };
-        if start.gate.is_some() || method.spawn || (self.crowded && room) {
-            return self.spawn(start);
+        if gate.is_some() || method.spawn || (self.crowded && room) {
+            let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
+            let handler = self.bound.handler(place);
+            return self.spawn(Start { id, method, place, handler, request, gate, deadline, size });
         }
+        let request = sealed.open(method)?;
         self.in_batch += 1;
         if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
             self.crowded = true;
             log_crowded(method);
         }
-        self.run_in_place(start, inbound, out)
-    }
-
-    #[inline(always)]
-    fn run_in_place(&mut self, mut start: Start, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
-        let frame = codec::open_reply(out, start.id.unwrap_or(0));
+        let mut handler = self.bound.handler(place);
+        let frame = codec::open_reply(out, id.unwrap_or(0));
         let payload = out.len();
         let mut cx = TaskContext::from_waker(Waker::noop());
-        let method = start.method;
-        let request = match std::mem::replace(&mut start.request, Opening::Begun) {
-            Opening::Ready(request) => Some(request),
-            Opening::Sealed(_) | Opening::Begun => None,
-        };
         // What runs on without its caller is not bound by its caller's deadline.
-        let inherited = start.deadline.filter(|_| !method.detached);
-        match handler::poll(&mut start.handler, request, out, self.limit, inherited, &mut cx) {
+        let inherited = deadline.filter(|_| !method.detached);
+        match handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx) {
             Polled::Ready(outcome) => {
-                if let Some(id) = start.id {
-                    inbound.answered(id);
-                    if let Some(large) = end_reply(out, frame, id, &outcome, method) {
-                        let failed = matches!(outcome, Outcome::Failed);
-                        self.queued += large.len();
-                        self.link.lock().outbound.large_reply(id, failed, large, payload);
-                    }
-                } else {
-                    out.truncate(frame);
-                    log_notification(&outcome, method);
-                }
-                self.bound.keep(start.place, start.handler, self.peak.max(SPARE));
-                if method.context {
-                    self.ticket.reuse();
-                }
+                self.ended_in_place(id, method, frame, payload, &outcome, inbound, out);
+                self.bound.keep(place, handler, self.peak.max(SPARE));
                 Ok(())
             }
             Polled::Pending => {
                 out.truncate(frame);
-                self.spawn(start)
+                self.spawn(Start { id, method, place, handler, request: Opening::Begun, gate: None, deadline, size })
             }
             Polled::Panicked(text) => {
                 out.truncate(frame);
-                drop_quietly(start.handler);
+                drop_quietly(handler);
                 self.ticket.reuse();
                 Err(panicked(method, text.as_deref()))
             }
+        }
+    }
+
+    /// Completes the reply of a handler that was ready at once: what stands in `out` from `frame` on.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
+    fn ended_in_place(
+        &mut self,
+        id: Option<u32>,
+        method: &'static Method,
+        frame: usize,
+        payload: usize,
+        outcome: &Outcome,
+        inbound: &mut Inbound,
+        out: &mut Vec<u8>,
+    ) {
+        match id {
+            Some(id) => {
+                inbound.answered(id);
+                if let Some(large) = end_reply(out, frame, id, outcome, method) {
+                    self.queued += large.len();
+                    self.link.lock().outbound.large_reply(id, matches!(outcome, Outcome::Failed), large, payload);
+                }
+            }
+            None => {
+                out.truncate(frame);
+                log_notification(outcome, method);
+            }
+        }
+        if method.context {
+            self.ticket.reuse();
         }
     }
 

@@ -76,6 +76,7 @@
 //! ```
 //! use rpc::{CallInfo, Error, ErrorKind, Server};
 //!
+//! # #[cfg(feature = "json")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Error> {
 //! let server = Server::new()
@@ -101,6 +102,7 @@
 //! stop.send(()).ok();
 //! serving.await.expect("the server does not panic")?;
 //! # Ok(()) }
+//! # #[cfg(not(feature = "json"))] fn main() {}
 //! ```
 //!
 //! # The client

@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 use super::inbound::CallFailed;
 use crate::frame::codec::{self, Frame, Options, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD, MAX_NAME, NUMBERS};
+#[cfg(any(feature = "json", test))]
+use crate::frame::limits::MAX_NAME;
+use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD, NUMBERS};
 use crate::frame::violation::Violation;
 use crate::service::Contract;
 use crate::{Error, ErrorKind, Executed};
@@ -55,6 +57,7 @@ struct Bind {
 
 enum Key {
     Contract(&'static Contract),
+    #[cfg(any(feature = "json", test))]
     Name(Box<str>),
 }
 
@@ -606,6 +609,7 @@ impl Outbound {
     ///
     /// # Errors
     /// The callee has said that it does not serve this method.
+    #[cfg(any(feature = "json", test))]
     pub(crate) fn number_of(&mut self, name: &str) -> Result<u32, Error> {
         let found = self.binds.iter().position(|bind| matches!(&bind.key, Key::Name(known) if **known == *name));
         let found = match found {
@@ -654,7 +658,7 @@ impl Outbound {
             return Ok(());
         }
         self.exhausted = true;
-        Err(Error::new(ErrorKind::Unavailable, format!("this connection has bound {} methods (protocol 4.1)", self.numbers)))
+        Err(Error::new(ErrorKind::Unavailable, format!("this connection has bound {} methods (protocol 4.3)", self.numbers)))
     }
 
     fn bound(&mut self, key: Key, count: u32) -> usize {

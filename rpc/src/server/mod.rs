@@ -31,6 +31,7 @@ use crate::{Error, ErrorKind, Limits};
 /// ```no_run
 /// # #[rpc::service] trait Shop { async fn quote(&self, n: u64) -> u64; }
 /// # struct MyShop; impl Shop for MyShop { async fn quote(&self, n: u64) -> u64 { n } }
+/// # #[cfg(feature = "json")]
 /// # async fn run() -> Result<(), rpc::Error> {
 /// let server = rpc::Server::new()
 ///     .add(ShopServer::new(MyShop))

@@ -34,7 +34,7 @@ pub enum ErrorKind {
     Unavailable,
     /// The server is shutting down and takes no new calls.
     Draining,
-    /// The handler panicked, or its reply could not be encoded.
+    /// The handler or the server's hook panicked, or the reply could not be encoded.
     Internal,
     /// The method's own error, of a call by name; see [`Error::service`].
     Service,

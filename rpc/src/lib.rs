@@ -76,6 +76,7 @@
 //! ```
 //! use rpc::{CallInfo, Error, ErrorKind, Server};
 //!
+//! # #[cfg(feature = "json")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Error> {
 //! let server = Server::new()
@@ -101,6 +102,7 @@
 //! stop.send(()).ok();
 //! serving.await.expect("the server does not panic")?;
 //! # Ok(()) }
+//! # #[cfg(not(feature = "json"))] fn main() {}
 //! ```
 //!
 //! # The client
@@ -222,6 +224,7 @@ mod connection;
 mod context;
 mod error;
 mod frame;
+mod log;
 mod server;
 mod service;
 pub mod transport;
@@ -240,7 +243,7 @@ pub use error::{CallError, Error, ErrorKind, Executed};
 pub use frame::limits::Limits;
 #[cfg(feature = "json")]
 pub use server::by_name::Function;
-pub use server::registry::{CallInfo, Hook};
+pub use server::hook::{CallInfo, Hook};
 pub use server::{Bound, Server};
 pub use transport::Address;
 

@@ -122,8 +122,10 @@ fn not_a_result(scope: &Scope<'_>, method: &Method) -> Option<TokenStream> {
         return None;
     }
     let cfgs = method.cfgs();
-    let message =
-        format!("`{}` returns a `Result` under another name: write `Result<T, E>`, or give the alias a name that ends in `Result`", method.ident());
+    let message = format!(
+        "`{}` returns a `Result` under another name: write `Result<T, E>`, or name the alias itself `Result`, as in `io::Result<T>`",
+        method.ident()
+    );
     // Inherent items win over the trait's, which has to be in scope only here.
     let variant = number_variant(method);
     let assertion = quote_spanned!(ty.span()=> ::core::assert!(!__Result::#variant, #message));

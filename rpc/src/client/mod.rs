@@ -125,7 +125,7 @@ impl ClientOptions {
         let address = address.as_ref();
         let target = Target::parse(address)?;
         let client = self.dial(target).await;
-        client.map_err(|error| Error::with(error.kind(), error.executed(), format!("cannot connect to {address}: {}", error.message())))
+        client.map_err(|error| Error::with(error.kind(), error.executed(), format!("{address}: {}", error.message())))
     }
 
     /// Connects by any dialer, such as [`memory::pair`]'s; it is asked again when the connection is lost.

@@ -51,14 +51,16 @@ impl Attempt {
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        // Cloning a waker may be user code.
+        let waker = cx.waker().clone();
         let mut state = self.0.lock().expect("no user code runs under this lock");
         match &state.result {
             Some(Ok(())) => Poll::Ready(Ok(())),
             Some(Err(error)) => Poll::Ready(Err(error.again(Executed::No))),
             None => {
-                if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                if !state.waiting.iter().any(|known| known.will_wake(&waker)) {
                     // Few wait here, and not for long.
-                    state.waiting.push(cx.waker().clone());
+                    state.waiting.push(waker);
                 }
                 Poll::Pending
             }

@@ -16,7 +16,7 @@ use super::link::Link;
 use super::outbound::{Phase, Wake};
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::violation::Violation;
-use crate::server::registry::LogLimit;
+use crate::log::LogLimit;
 use crate::{Error, ErrorKind, Executed};
 
 /// Codes of a go-away (protocol 6.4).

@@ -489,7 +489,7 @@ impl Inbound {
 }
 
 impl Assembly {
-    /// Reserves no more than what has come justifies: at most 64 KiB, or twice the bytes at hand.
+    /// Reserves no more than what has come justifies: at most twice the bytes at hand (protocol 5.3).
     fn take(&mut self, chunk: &[u8]) -> Result<(), Violation> {
         if chunk.is_empty() || self.bytes.len() + chunk.len() > self.total {
             return Err(Violation::BadFrame("chunk"));

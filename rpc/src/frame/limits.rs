@@ -15,16 +15,16 @@ pub(crate) const MAX_HEAD: usize = 64;
 /// The most metadata that a call may carry, whatever the limits say: its head stands in one frame (`docs/protocol.md` 5.6).
 pub(crate) const MAX_METADATA: usize = 32 * KIB;
 
-/// The longest name of a service or method on the wire.
+/// The longest name of a service or method on the wire (`docs/protocol.md` 4.1).
 pub(crate) const MAX_NAME: usize = 512;
 
-/// How many methods an end binds on one connection before it makes another (`docs/protocol.md` 4.1).
+/// How many methods an end binds on one connection before it makes another (`docs/protocol.md` 4.3).
 pub(crate) const NUMBERS: usize = 4096;
 
 /// What an end may send before it has read the peer's hello (`docs/protocol.md` 2.3).
 pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
 
-/// The deadline of a unary call when neither the call, the method nor the client names one.
+/// The deadline of a call when neither the call, the method nor the client names one.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a connection that makes no call holds its hello back, hoping to send it with the first call.

@@ -14,11 +14,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
-use super::registry::log_limited;
 use crate::connection::driver::{self, Side};
 use crate::connection::ending::code;
 use crate::connection::link::{Closing, Link};
 use crate::frame::codec::{self, Frame, kind};
+use crate::log::log_limited;
 use crate::transport::{Listen, Transport};
 
 /// Waits after an error of the listener: out of file descriptors, say. Doubled while errors go on.

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::handler::drop_quietly;
-use super::registry::{Registry, log_limited};
+use super::registry::Registry;
 use super::runner::Place;
 use crate::connection::binds::{refusal, status};
 use crate::connection::inbound::{Bind, Binding};
 use crate::frame::codec::{Fields, Frame, kind};
 use crate::frame::violation::Violation;
+use crate::log::log_limited;
 use crate::service::{Contract, Handler, Method, Service};
 use crate::{Error, ErrorKind};
 
@@ -21,8 +22,16 @@ const SPARE_IN_ALL: usize = 256;
 #[derive(Default)]
 pub(crate) struct Bound {
     ranges: Vec<Range>,
+    /// Each service once, however often it is bound.
+    services: Vec<Bindable>,
     /// Handlers that wait for a call, over all methods.
     spared: usize,
+}
+
+struct Bindable {
+    service: Arc<dyn Service>,
+    /// Handlers that wait for a call, by method; made when the first one has to wait.
+    spare: Vec<Vec<Handler>>,
 }
 
 /// What a peer has bound a range of its numbers to.
@@ -34,15 +43,14 @@ struct Range {
 
 enum Target {
     Service {
-        service: Arc<dyn Service>,
+        /// Its place among the services.
+        service: u32,
         /// No hashes were compared: only JSON, which names what it carries, can be trusted to mean the same.
         by_name: bool,
         /// Number in the range to method, when they are not the same.
         methods: Option<Box<[Option<u16>]>>,
         /// What to say for a number without a method: status and name.
         refused: Vec<(u32, u8, Box<str>)>,
-        /// Handlers that wait for a call, by method.
-        spare: Box<[Vec<Handler>]>,
     },
     Refused {
         status: u8,
@@ -63,8 +71,8 @@ impl Bound {
     /// Resolves a bind and answers it.
     pub(crate) fn bind(&mut self, bind: &Bind<'_>, registry: Option<&Registry>, peer: &str, out: &mut Vec<u8>) -> Result<(), Violation> {
         let (count, target) = match bind.what {
-            Binding::Method { name } => (1, bind_method(registry, name)),
-            Binding::Service { name, hash, count, methods } => (count, bind_service(registry, name, hash, count, methods, peer)?),
+            Binding::Method { name } => (1, self.bind_method(registry, name)),
+            Binding::Service { name, hash, count, methods } => (count, self.bind_service(registry, name, hash, count, methods, peer)?),
         };
         let frame = Frame::new(out, kind::BOUND).number(u64::from(bind.first));
         match &target {
@@ -98,14 +106,14 @@ impl Bound {
         let (index, offset) = self.find(number).expect("inbound lets no unbound number pass");
         let (service, by_name, method) = match &self.ranges[index].target {
             Target::Refused { status, name } => return Err(refusal(*status, name, name)),
-            Target::Service { service, by_name, methods: None, .. } => (service, *by_name, offset as u16),
-            Target::Service { service, by_name, methods: Some(methods), refused, .. } => match methods[offset as usize] {
-                Some(method) => (service, *by_name, method),
+            Target::Service { service, by_name, methods: None, .. } => (*service, *by_name, offset as u16),
+            Target::Service { service, by_name, methods: Some(methods), refused } => match methods[offset as usize] {
+                Some(method) => (*service, *by_name, method),
                 None => return Err(refused_method(refused, offset)),
             },
         };
-        let contract = service.contract();
-        let place = Place { bind: index as u32, method: u32::from(method) };
+        let contract = self.services[service as usize].service.contract();
+        let place = Place { service, method: u32::from(method) };
         Ok(Served { contract, method: &contract.methods[usize::from(method)], place, by_name })
     }
 
@@ -123,10 +131,8 @@ impl Bound {
     /// A handler for the next call of this method: one that waits, or a new one.
     #[inline]
     pub(crate) fn handler(&mut self, place: Place) -> Handler {
-        let Target::Service { service, spare, .. } = &mut self.ranges[place.bind as usize].target else {
-            unreachable!("a place is given for methods that are served");
-        };
-        match spare[place.method as usize].pop() {
+        let Bindable { service, spare } = &mut self.services[place.service as usize];
+        match spare.get_mut(place.method as usize).and_then(Vec::pop) {
             Some(handler) => {
                 self.spared -= 1;
                 handler
@@ -138,71 +144,82 @@ impl Bound {
     /// Takes a handler back, if fewer than `most` of its method wait.
     #[inline]
     pub(crate) fn keep(&mut self, place: Place, handler: Handler, most: usize) {
-        if let Target::Service { spare, .. } = &mut self.ranges[place.bind as usize].target
-            && spare[place.method as usize].len() < most
-            && self.spared < most.max(SPARE_IN_ALL)
-        {
-            spare[place.method as usize].push(handler);
-            self.spared += 1;
-            return;
+        let spare = &mut self.services[place.service as usize].spare;
+        let method = place.method as usize;
+        if spare.len() <= method {
+            spare.resize_with(method + 1, Vec::new);
         }
-        drop_quietly(handler);
+        if spare[method].len() < most && self.spared < most.max(SPARE_IN_ALL) {
+            spare[method].push(handler);
+            self.spared += 1;
+        } else {
+            drop_quietly(handler);
+        }
     }
 
     /// Gives up handlers beyond so many of each method.
     pub(crate) fn shrink(&mut self, most: usize) {
-        for range in &mut self.ranges {
-            let Target::Service { spare, .. } = &mut range.target else { continue };
-            for spare in spare {
-                let surplus = spare.drain(most.min(spare.len())..);
-                self.spared -= surplus.len();
-                drop_quietly(surplus);
+        for spare in self.services.iter_mut().flat_map(|bindable| &mut bindable.spare) {
+            let surplus = spare.drain(most.min(spare.len())..);
+            self.spared -= surplus.len();
+            drop_quietly(surplus);
+        }
+    }
+
+    fn place_of(&mut self, service: Arc<dyn Service>) -> u32 {
+        let found = self.services.iter().position(|known| Arc::ptr_eq(&known.service, &service));
+        found.unwrap_or_else(|| {
+            self.services.push(Bindable { service, spare: Vec::new() });
+            self.services.len() - 1
+        }) as u32
+    }
+
+    fn bind_method(&mut self, registry: Option<&Registry>, name: &str) -> Target {
+        match registry.and_then(|registry| registry.method(name)) {
+            Some((service, method)) => {
+                Target::Service { service: self.place_of(service), by_name: true, methods: Some(Box::new([Some(method)])), refused: Vec::new() }
+            }
+            None => Target::Refused { status: status::UNKNOWN_METHOD, name: name.into() },
+        }
+    }
+
+    fn bind_service(
+        &mut self,
+        registry: Option<&Registry>,
+        name: &str,
+        hash: u128,
+        count: u32,
+        methods: &[u8],
+        peer: &str,
+    ) -> Result<Target, Violation> {
+        let Some(service) = registry.and_then(|registry| registry.service(name)) else {
+            return Ok(Target::Refused { status: status::UNKNOWN_SERVICE, name: name.into() });
+        };
+        let contract = service.contract();
+        let service = self.place_of(service);
+        if hash == contract.hash() && count as usize == contract.methods.len() {
+            return Ok(Target::Service { service, by_name: false, methods: None, refused: Vec::new() });
+        }
+        let mut fields = Fields::new(methods, "bind");
+        let (mut matched, mut refused) = (Vec::with_capacity(count as usize), Vec::<(u32, u8, Box<str>)>::new());
+        for number in 0..count {
+            let (method, hash) = (fields.text()?, fields.hash()?);
+            let found = contract.methods.binary_search_by(|known| known.name.cmp(method)).ok();
+            match found {
+                Some(found) if contract.methods[found].hash == hash => matched.push(Some(found as u16)),
+                _ => {
+                    let status = if found.is_some() { status::INCOMPATIBLE } else { status::UNKNOWN_METHOD };
+                    matched.push(None);
+                    refused.push((number, status, format!("{name}.{method}").into()));
+                }
             }
         }
-    }
-}
-
-fn bind_method(registry: Option<&Registry>, name: &str) -> Target {
-    match registry.and_then(|registry| registry.method(name)) {
-        Some((service, method)) => {
-            Target::Service { by_name: true, methods: Some(Box::new([Some(method)])), refused: Vec::new(), spare: no_handlers(&*service), service }
+        let differing: Vec<&str> = refused.iter().filter(|(_, status, _)| *status == status::INCOMPATIBLE).map(|(_, _, name)| &**name).collect();
+        if !differing.is_empty() {
+            log_limited!(warn, "{peer} knows these methods with other types, calls to them are refused: {differing:?}");
         }
-        None => Target::Refused { status: status::UNKNOWN_METHOD, name: name.into() },
+        Ok(Target::Service { service, by_name: false, methods: Some(matched.into()), refused })
     }
-}
-
-fn bind_service(registry: Option<&Registry>, name: &str, hash: u128, count: u32, methods: &[u8], peer: &str) -> Result<Target, Violation> {
-    let Some(service) = registry.and_then(|registry| registry.service(name)) else {
-        return Ok(Target::Refused { status: status::UNKNOWN_SERVICE, name: name.into() });
-    };
-    let contract = service.contract();
-    let spare = no_handlers(&*service);
-    if hash == contract.hash() && count as usize == contract.methods.len() {
-        return Ok(Target::Service { service, by_name: false, methods: None, refused: Vec::new(), spare });
-    }
-    let mut fields = Fields::new(methods, "bind");
-    let (mut matched, mut refused) = (Vec::with_capacity(count as usize), Vec::<(u32, u8, Box<str>)>::new());
-    for number in 0..count {
-        let (method, hash) = (fields.text()?, fields.hash()?);
-        let found = contract.methods.binary_search_by(|known| known.name.cmp(method)).ok();
-        match found {
-            Some(found) if contract.methods[found].hash == hash => matched.push(Some(found as u16)),
-            _ => {
-                let status = if found.is_some() { status::INCOMPATIBLE } else { status::UNKNOWN_METHOD };
-                matched.push(None);
-                refused.push((number, status, format!("{name}.{method}").into()));
-            }
-        }
-    }
-    let differing: Vec<&str> = refused.iter().filter(|(_, status, _)| *status == status::INCOMPATIBLE).map(|(_, _, name)| &**name).collect();
-    if !differing.is_empty() {
-        log_limited!(warn, "{peer} knows these methods with other types, calls to them are refused: {differing:?}");
-    }
-    Ok(Target::Service { service, by_name: false, methods: Some(matched.into()), refused, spare })
-}
-
-fn no_handlers(service: &dyn Service) -> Box<[Vec<Handler>]> {
-    service.contract().methods.iter().map(|_| Vec::new()).collect()
 }
 
 #[cold]

@@ -14,9 +14,8 @@ use tokio::time::Instant;
 
 use super::bound::{Bound, Served};
 use super::handler::{self, Polled, drop_quietly};
-use super::registry::log_limited;
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
-use super::{Core, registry};
+use super::{Core, hook};
 use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
@@ -25,6 +24,7 @@ use crate::frame::codec::{self, HEADER, kind};
 use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE, MAX_FRAME};
 use crate::frame::payload::{self, Budget, Encoding, Outcome};
 use crate::frame::violation::Violation;
+use crate::log::log_limited;
 use crate::service::{Handler, Method};
 use crate::{Error, ErrorKind, Executed};
 
@@ -323,7 +323,7 @@ impl Dispatcher {
             Some(hook) => {
                 let method = contract.full_name(place.method as usize);
                 let metadata = metadata.clone().unwrap_or_default();
-                registry::ask(hook.clone(), registry::CallInfo { method, metadata, peer: self.link.peer.clone(), deadline })?
+                hook::ask(hook.clone(), hook::CallInfo { method, metadata, peer: self.link.peer.clone(), deadline })?
             }
             None => None,
         };

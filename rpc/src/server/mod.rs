@@ -9,6 +9,7 @@ pub(crate) mod bound;
 pub(crate) mod by_name;
 pub(crate) mod dispatch;
 pub(crate) mod handler;
+pub(crate) mod hook;
 pub(crate) mod registry;
 pub(crate) mod runner;
 
@@ -21,7 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 use self::accept::Connections;
-use self::registry::{Hook, Registry};
+use self::hook::Hook;
+use self::registry::Registry;
 use crate::connection::driver::{self, Side};
 use crate::service::Service;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
@@ -32,6 +34,7 @@ use crate::{Error, ErrorKind, Limits};
 /// ```no_run
 /// # #[rpc::service] trait Shop { async fn quote(&self, n: u64) -> u64; }
 /// # struct MyShop; impl Shop for MyShop { async fn quote(&self, n: u64) -> u64 { n } }
+/// # #[cfg(feature = "json")]
 /// # async fn run() -> Result<(), rpc::Error> {
 /// let server = rpc::Server::new()
 ///     .add(ShopServer::new(MyShop))

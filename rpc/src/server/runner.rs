@@ -25,7 +25,7 @@ use crate::{Error, ErrorKind, Executed};
 /// Where a handler goes back to.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    pub(crate) bind: u32,
+    pub(crate) service: u32,
     pub(crate) method: u32,
 }
 

@@ -38,7 +38,7 @@ const SPARE_FOR: Duration = Duration::from_secs(1);
 /// Handlers kept for the next calls of a connection.
 const SPARE_IN_ALL: usize = 256;
 
-/// What a waiting notification costs beside its payload.
+/// What a waiting notification costs beside its payload and metadata.
 const NOTIFICATION: usize = 256;
 
 /// A handler that computes for less than this is done sooner where it stands.
@@ -428,6 +428,7 @@ impl Dispatcher {
             // Before it is polled: who is refused has not run.
             return Err(overloaded(method));
         }
+        let metadata_size = parts.metadata.bytes().len();
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if *by_name && !parts.json {
@@ -455,7 +456,7 @@ impl Dispatcher {
         };
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let context = method.context.then(|| Context { deadline, metadata, peer: self.link.peer.clone(), ticket: self.ticket.clone() });
-        let size = bytes.len() + NOTIFICATION;
+        let size = bytes.len() + metadata_size + NOTIFICATION;
         let sealed = Sealed { bytes, encoding, budget, context };
         let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
         let handler = spare[method_number].pop();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rpc::transport::{Dial, Listen, Transport, memory};
 use rpc::{Address, Client, ErrorKind, Executed, Limits, Server};
-use rpc_tests::wire::{self, Raw, flag, kind};
+use rpc_tests::wire::{self, Raw, kind};
 use rpc_tests::{Kind, LabClient, LabServer, ON_PURPOSE, Rig, TestLab, quiet, rig, settle, virtual_time};
 use tokio::io::AsyncWrite;
 use tokio::task::JoinSet;
@@ -159,43 +159,6 @@ fn closing_ends_calls_that_wait_in_the_queue_at_once() {
         }
         closing.await.unwrap();
         assert_eq!(rig.lab.begun(), 64);
-    });
-}
-
-#[test]
-fn a_large_reply_that_does_not_fit_yet_is_not_overtaken_for_ever() {
-    virtual_time(async {
-        let server = Server::new().method("get", |length: usize| async move { "x".repeat(length) });
-        let (mut raw, _task) = wire::serve(server);
-        raw.send([wire::opening(&[(1, 1 << 20), (4, 1 << 20)]), wire::bind_name(0, "get")].concat()).await;
-        raw.opened().await;
-        // Two that share the allowance, and one that needs all of it.
-        raw.send([wire::json_call(0, 0, "[500000]"), wire::json_call(1, 0, "[400000]"), wire::json_call(2, 0, "[1000000]")].concat()).await;
-        let (mut left, mut others) = ([0; 3], 0);
-        loop {
-            let frame = raw.frame().await.expect("it goes on");
-            if !matches!(frame.kind, kind::REPLY | kind::REPLY_CHUNK) {
-                continue;
-            }
-            let (id, rest) = frame.number();
-            let mut bytes = rest.len();
-            if frame.kind == kind::REPLY {
-                assert_eq!(frame.flags, flag::MORE);
-                let length = wire::varint(1 << 19).len();
-                left[id as usize] = if id == 2 { 1_000_002 } else { 500_002 - 100_000 * id as usize };
-                bytes -= length;
-            }
-            left[id as usize] -= bytes;
-            if left[id as usize] > 0 {
-                continue;
-            }
-            if id == 2 {
-                break;
-            }
-            others += 1;
-            assert!(others < 10, "the large one waits for ever");
-            raw.send(wire::json_call(id, 0, if id == 0 { "[500000]" } else { "[400000]" })).await;
-        }
     });
 }
 

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::frame::codec;
+
 /// The call a handler serves. Take it as the first argument after `&self`: `async fn pay(&self, cx: &Context, ..)`.
 ///
 /// The client's method has no such argument.
@@ -95,18 +97,19 @@ impl Peer {
 ///
 /// Keys that a server does not know are ignored. Together they may have `Limits::max_metadata` bytes.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Metadata(pub(crate) Vec<(String, String)>);
+// As it stood in the frame, where it was checked: pairs of text would cost a multiple of their bytes.
+pub struct Metadata(pub(crate) Box<[u8]>);
 
 impl Metadata {
     /// The last value of this key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| &**value)
+        self.iter().filter(|(name, _)| *name == key).last().map(|(_, value)| value)
     }
 
     /// All pairs, in the order they were given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        codec::read_metadata(&self.0)
     }
 
     /// No pairs.
@@ -119,7 +122,7 @@ impl Metadata {
 /// Keys only: values may be secrets.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(key, _)| key)).finish()
+        f.debug_list().entries(self.iter().map(|(key, _)| key)).finish()
     }
 }
 

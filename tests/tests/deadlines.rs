@@ -326,3 +326,34 @@ fn a_reply_that_comes_after_the_deadline_is_ignored() {
         assert!(late > 0);
     });
 }
+
+#[rpc::service]
+trait Till {
+    #[rpc(detached)]
+    async fn pay(&self) -> u32;
+}
+
+/// Adds by asking the next server, after a second.
+struct Pays(LabClient, tokio::sync::mpsc::UnboundedSender<Result<u32, rpc::Error>>);
+
+impl Till for Pays {
+    async fn pay(&self) -> u32 {
+        self.1.send(self.0.add(1, 1).await).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.1.send(self.0.add(1, 2).await).unwrap();
+        3
+    }
+}
+
+#[test]
+fn a_detached_handler_calls_others_after_the_deadline_of_its_caller() {
+    virtual_time(async {
+        let rig = Rig::new(Kind::Memory).await;
+        let (send, mut sums) = tokio::sync::mpsc::unbounded_channel();
+        let till = TillClient::local(Pays(rig.client.clone(), send));
+        let error = till.pay().timeout(50 * MS).await.unwrap_err();
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::DeadlineExceeded, Executed::Maybe));
+        assert_eq!(sums.recv().await.unwrap().unwrap(), 2);
+        assert_eq!(sums.recv().await.unwrap().unwrap(), 3);
+    });
+}

@@ -206,6 +206,53 @@ fn a_hook_may_wait_and_holds_up_nobody_else() {
     });
 }
 
+/// Asks another server, and hands on what that says.
+struct Forwards(Client, &'static str);
+#[rpc::async_trait]
+impl Hook for Forwards {
+    async fn before(&self, _call: &CallInfo) -> Result<(), Error> {
+        self.0.call::<()>(self.1, ()).await
+    }
+}
+
+#[test]
+fn a_hook_that_forwards_the_error_of_a_nested_call_says_that_this_one_did_not_run() {
+    rpc_tests::quiet();
+    virtual_time(async {
+        let failing = Server::new()
+            .method("panics", || async {
+                assert_eq!(1, 2, "{}", rpc_tests::ON_PURPOSE);
+            })
+            .method("fails", || async { Err::<(), _>("no".to_owned()) });
+        let auth = client_of(failing).await;
+        let lab = TestLab::new();
+        for method in ["panics", "fails", "unknown"] {
+            let client: LabClient = client_of(rig::server(&lab).hook(Forwards(auth.clone(), method))).await.into();
+            let error = client.run(1, rpc_tests::Plan::Return, &[]).await.unwrap_err();
+            assert_eq!(error.executed(), Executed::No, "{method}: {error}");
+            let error = client.call::<u64>("Lab.add", (1, 2)).await.unwrap_err();
+            assert_eq!(error.executed(), Executed::No, "{method}: {error}");
+        }
+        assert_eq!(lab.begun(), 0);
+    });
+}
+
+#[test]
+fn a_hook_that_waits_sees_the_call_before_its_json_is_parsed() {
+    use rpc_tests::wire;
+    virtual_time(async {
+        for pause in [Duration::ZERO, Duration::from_millis(100)] {
+            let mut raw = wire::opened(rig::server(&TestLab::new()).hook(SlowHook(pause))).await;
+            raw.send([wire::bind_name(0, "Lab.add"), wire::json_call(0, 0, "[1,"), wire::json_call(1, 0, "nonsense")].concat()).await;
+            assert_eq!(raw.frame().await.unwrap().kind, wire::kind::BOUND);
+            for _ in 0..2 {
+                let (code, executed, _, message) = raw.frame().await.unwrap().error();
+                assert_eq!((code, executed), (8, 0), "unauthenticated, not executed: {message}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_server_out_of_handlers_says_when_to_come_back() {
     virtual_time(async {

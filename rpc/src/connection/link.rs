@@ -505,12 +505,13 @@ impl Link {
 
     /// Waits until the driver has ended.
     pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
         let mut state = self.lock();
         if state.is_lost() {
             return Poll::Ready(());
         }
-        if !state.ended.iter().any(|known| known.will_wake(cx.waker())) {
-            state.ended.push(cx.waker().clone());
+        if !state.ended.iter().any(|known| known.will_wake(&waker)) {
+            state.ended.push(waker);
         }
         Poll::Pending
     }

@@ -747,6 +747,30 @@ mod tests {
     }
 
     #[test]
+    fn a_large_reply_that_does_not_fit_yet_is_not_overtaken() {
+        let (mut outbound, _) = outbound(PEER);
+        outbound.take_batch(&mut Vec::new());
+        let mut batch = Vec::new();
+        for (id, length) in [(0, 600_000), (1, 1_000_000), (2, 300_000)] {
+            outbound.large_reply(id, false, vec![0; length], 0);
+            outbound.take_batch(&mut batch);
+        }
+        while !outbound.is_idle() {
+            let mut more = Vec::new();
+            outbound.take_batch(&mut more);
+            batch.append(&mut more);
+        }
+        let (mut rest, mut begun) = (&batch[..], Vec::new());
+        while let Ok(Some(header)) = codec::read_header(rest) {
+            if header.kind == kind::REPLY {
+                begun.push(rest[codec::HEADER]);
+            }
+            rest = &rest[codec::HEADER + header.length..];
+        }
+        assert_eq!(begun, [0, 1, 2]);
+    }
+
+    #[test]
     fn an_id_is_used_again_only_after_its_last_frame() {
         let (mut outbound, number) = outbound(PEER);
         let id = call(&mut outbound, number, 1, None);

@@ -451,13 +451,9 @@ pub(crate) struct Parts<'a> {
 }
 
 /// The pairs behind [`Parts::metadata`].
-pub(crate) fn read_metadata(bytes: &[u8]) -> Vec<(String, String)> {
+pub(crate) fn read_metadata(bytes: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     let mut fields = Fields::new(bytes, "call");
-    let mut pairs = Vec::new();
-    while let (Ok(key), Ok(value)) = (fields.text(), fields.text()) {
-        pairs.push((key.to_owned(), value.to_owned()));
-    }
-    pairs
+    std::iter::from_fn(move || Some((fields.text().ok()?, fields.text().ok()?)))
 }
 
 /// Kinds of error that travel, and their numbers (protocol 6.3).

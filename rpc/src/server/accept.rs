@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -168,7 +168,9 @@ async fn refuse(mut transport: Transport, limits: crate::Limits) {
     Frame::new(&mut out, kind::GO_AWAY).number(code::OVERLOADED).number(0).text(text).end(0);
     let told = async {
         transport.write.write_all(&out).await?;
-        transport.write.shutdown().await
+        transport.write.shutdown().await?;
+        // A socket that is closed with bytes unread resets the connection, and what was said with it.
+        tokio::io::copy(&mut transport.read.take(64 << 10), &mut tokio::io::sink()).await
     };
     // As long as the peer may take to say hello.
     let _ = tokio::time::timeout(limits.handshake_timeout, told).await;

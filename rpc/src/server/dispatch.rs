@@ -36,7 +36,7 @@ pub(crate) const BACKLOG: usize = 1 << 20;
 const SPARE: usize = 4;
 const SPARE_FOR: Duration = Duration::from_secs(1);
 
-/// What a waiting notification costs beside its payload.
+/// What a waiting notification costs beside its payload and metadata.
 const NOTIFICATION: usize = 256;
 
 /// A handler that computes for less than this is done sooner where it stands.
@@ -310,6 +310,7 @@ impl Dispatcher {
             // Before it is polled: who is refused has not run.
             return Err(overloaded(method));
         }
+        let metadata_size = parts.metadata.bytes().len();
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
         let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if by_name && !parts.json {
@@ -337,7 +338,7 @@ impl Dispatcher {
         };
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let context = method.context.then(|| Context { deadline, metadata, peer: self.link.peer.clone(), ticket: self.ticket.clone() });
-        let size = bytes.len() + NOTIFICATION;
+        let size = bytes.len() + metadata_size + NOTIFICATION;
         Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { bytes, encoding, budget, context }, size })
     }
 
@@ -567,7 +568,7 @@ fn metadata(bytes: &[u8], limit: usize, method: &Method) -> Result<Option<Arc<Me
         let text = format!("{}: metadata of {} bytes exceeds the limit of {limit} (Limits::max_metadata)", method.name, bytes.len());
         return Err(Error::new(ErrorKind::TooLarge, text));
     }
-    Ok(Some(Arc::new(Metadata(codec::read_metadata(bytes)))))
+    Ok(Some(Arc::new(Metadata(bytes.into()))))
 }
 
 #[cold]

@@ -22,6 +22,31 @@ async fn a_peer_of_another_version_is_refused() {
     task.await.unwrap();
 }
 
+/// A refusal is two numbers: one that claims to be longer is not waited for, and whatever its bytes, nobody panics.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_any_length_ends_the_connection_and_nothing_else() {
+    for length in [0, 1, 2, 1024, 1025, wire::MAX_FRAME - 1, wire::MAX_FRAME, wire::MAX_FRAME + 1, (1 << 24) - 1] {
+        for preface in [wire::PREFACE, *b"\xf5rpc\r\n\x02\x00"] {
+            for sent in [0, 1, length] {
+                let refusal = [&preface[..], &wire::header(kind::REFUSED, 0, length), &vec![0; sent.min(length).min(70_000)]].concat();
+                let (mut raw, task) = wire::serve(service::server());
+                raw.send(&refusal).await;
+                raw.shut().await;
+                raw.bytes().await;
+                task.await.unwrap();
+                // The client's end, too.
+                let (shop, mut raw) = client();
+                let answers = async {
+                    raw.send(&refusal).await;
+                    raw.shut().await;
+                };
+                let (called, ()) = tokio::join!(shop.add(1, 2), answers);
+                called.unwrap_err();
+            }
+        }
+    }
+}
+
 fn client() -> (ShopClient, Raw) {
     let (near, far) = tokio::io::duplex(1 << 20);
     (Client::options().over(rpc::transport::Transport::over(near, "test")).into(), Raw::over(far))

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
 use super::Inner;
-use super::redial::{Attempt, Lease};
-use crate::connection::link::{Callee, Link, Outgoing, Submitted};
+use super::redial::{Attempt, Hold, Lease};
+use crate::connection::link::{Callee, Outgoing, Submitted};
 use crate::connection::outbound::{Ended, deadline_exceeded};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
@@ -70,9 +70,9 @@ enum State {
     /// Waits for a connection.
     Dialing(Vec<u8>, Arc<Attempt>),
     /// Waits for its turn on this connection.
-    Waiting(Vec<u8>, Arc<Link>, u64),
+    Waiting(Vec<u8>, Arc<Hold>, u64),
     /// On its way; the buffer will be swapped for the reply's.
-    Sent(Vec<u8>, Arc<Link>, u32),
+    Sent(Vec<u8>, Arc<Hold>, u32),
     Ended,
 }
 
@@ -282,7 +282,7 @@ impl Raw<'_> {
     }
 
     /// `Some`: nothing more to do now. `None`: try another connection.
-    fn submit(&mut self, mut body: Vec<u8>, link: Arc<Link>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<Option<()>>, Error> {
+    fn submit(&mut self, mut body: Vec<u8>, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<Option<()>>, Error> {
         let remaining = self.remaining(Instant::now);
         let outgoing =
             Outgoing { callee: &self.callee, deadline: self.deadline, remaining, metadata: &self.metadata, oneway: self.oneway, payload: &mut body };

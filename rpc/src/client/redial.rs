@@ -4,6 +4,8 @@
 //! deadline. Calls that wait for the same connection share one attempt.
 
 use std::io;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -13,10 +15,45 @@ use crate::connection::link::{Closing, Link};
 use crate::transport::{Dial, Transport};
 use crate::{Error, ErrorKind, Executed, Limits};
 
+/// A client's hold on its connection. Threads have holds of their own, so that their calls do not all count up and down at
+/// one place in memory.
+pub(crate) struct Hold(Arc<Link>);
+
+impl Deref for Hold {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+/// Holds of a client: threads share them only when there are more threads than this.
+const LANES: usize = 4;
+
+/// The hold that some threads take, on a cache line of its own.
+#[repr(align(128))]
+#[derive(Default)]
+struct Lane(Mutex<Option<Arc<Hold>>>);
+
+impl Lane {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Hold>>> {
+        self.0.lock().expect("no user code runs under this lock")
+    }
+}
+
+/// Which lane this thread takes.
+fn lane() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static LANE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % LANES);
+    LANE.with(|lane| *lane)
+}
+
 /// What all clones of a client share.
 pub(crate) struct Inner {
     dial: Option<Arc<dyn Dial>>,
     current: Mutex<Current>,
+    /// The present connection, by thread. Filled and emptied under the lock of `current`.
+    lanes: [Lane; LANES],
     pub(crate) limits: Limits,
     /// The deadline of calls that have none of their own.
     pub(crate) timeout: Option<Duration>,
@@ -31,7 +68,7 @@ struct Current {
 
 /// What a call gets when it asks for a connection.
 pub(crate) enum Lease {
-    Link(Arc<Link>),
+    Link(Arc<Hold>),
     Dialing(Arc<Attempt>),
 }
 
@@ -83,7 +120,7 @@ impl Attempt {
 
 impl Inner {
     pub(crate) fn new(dial: Option<Arc<dyn Dial>>, limits: Limits, timeout: Option<Duration>) -> Arc<Self> {
-        Arc::new(Self { dial, current: Mutex::default(), limits, timeout })
+        Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits, timeout })
     }
 
     /// A client of one connection, which cannot be made again.
@@ -103,12 +140,18 @@ impl Inner {
     /// `Unavailable` when the client is closed, or its only connection is gone.
     #[inline]
     pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
+        let lane = &self.lanes[lane()];
+        if let Some(hold) = &*lane.lock() {
+            return Ok(Lease::Link(hold.clone()));
+        }
         let mut current = self.current();
         if current.closed {
             return Err(Error::new(ErrorKind::Unavailable, "the client is closed"));
         }
         if let Some(link) = &current.link {
-            return Ok(Lease::Link(link.clone()));
+            let hold = Arc::new(Hold(link.clone()));
+            *lane.lock() = Some(hold.clone());
+            return Ok(Lease::Link(hold));
         }
         if let Some(attempt) = current.attempt.as_ref().filter(|attempt| !attempt.is_over()) {
             return Ok(Lease::Dialing(attempt.clone()));
@@ -126,12 +169,19 @@ impl Inner {
     }
 
     /// This connection takes no more calls. False if there cannot be another.
-    pub(crate) fn replace(&self, link: &Arc<Link>) -> bool {
+    pub(crate) fn replace(&self, hold: &Hold) -> bool {
         let mut current = self.current();
-        if current.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, link)) && self.dial.is_some() {
+        if current.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, &hold.0)) && self.dial.is_some() {
             current.link = None;
+            self.empty_lanes();
         }
         self.dial.is_some() && !current.closed
+    }
+
+    fn empty_lanes(&self) {
+        for lane in &self.lanes {
+            *lane.lock() = None;
+        }
     }
 
     /// Takes no more calls; gives the connection to wait for.
@@ -139,6 +189,7 @@ impl Inner {
         let mut current = self.current();
         current.closed = true;
         let link = current.link.take();
+        self.empty_lanes();
         drop(current);
         if let Some(link) = &link {
             link.close(Closing::Drain);

@@ -85,6 +85,8 @@ struct Driver {
     blocked_since: Option<Instant>,
     /// Bytes of answers that have joined the queue since then.
     owed: usize,
+    /// Large messages wait behind the batch that was taken last.
+    has_more: bool,
     /// Our go-away has been written.
     leaving: bool,
     /// The peer's has been read.
@@ -119,6 +121,7 @@ pub(crate) fn start(
         partial_since: None,
         blocked_since: None,
         owed: 0,
+        has_more: false,
         leaving: false,
         told: None,
         broken: None,
@@ -143,7 +146,8 @@ impl Driver {
         // Handlers hear of it first: the farewell may take a moment.
         drop(dispatcher);
         let last = last_words(&end, side, &inbound, leaving, &link);
-        farewell(&link, read, &last).await;
+        // Boxed, or every connection would keep room for it all its life.
+        Box::pin(farewell(&link, read, &last)).await;
         drop(lost);
     }
 
@@ -210,7 +214,7 @@ impl Driver {
             state.outbound.frames(|out| Frame::new(out, kind::GO_AWAY).number(code::GOODBYE).number(calls).text("").end(0));
         }
         if self.blocked_since.is_none() {
-            state.outbound.take_batch(&mut scratch.batch);
+            self.has_more = state.outbound.take_batch(&mut scratch.batch);
             state.take_room(&mut scratch.wakers);
         }
         let next = self.next_timeout(&state);
@@ -266,7 +270,10 @@ impl Driver {
             writer.append(&mut scratch.batch);
             let mut progress = false;
             match writer.poll_write(cx, &mut progress) {
-                Poll::Ready(Ok(())) => (self.blocked_since, self.owed) = (None, 0),
+                Poll::Ready(Ok(())) => {
+                    writer.give_back(&mut scratch.batch);
+                    (self.blocked_since, self.owed) = (None, 0);
+                }
                 Poll::Ready(Err(error)) => {
                     // Replies, or the peer's reason, may have arrived before.
                     writer.close();
@@ -281,12 +288,15 @@ impl Driver {
                 }
             }
             drop(writer);
+            if !self.has_more {
+                return Ok(());
+            }
             // Large messages go a batch at a time.
             let mut state = link.lock();
             if !state.outbound.has_output() {
                 return Ok(());
             }
-            state.outbound.take_batch(&mut scratch.batch);
+            self.has_more = state.outbound.take_batch(&mut scratch.batch);
             drop(state);
             if scratch.batch.is_empty() {
                 return Ok(());
@@ -326,9 +336,11 @@ impl Driver {
             });
         }
         let now = Instant::now();
-        // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
-        let link = self.link.clone();
-        drop(self.reap(&link));
+        if self.dispatcher.has_tasks() {
+            // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
+            let link = self.link.clone();
+            drop(self.reap(&link));
+        }
         let bytes = std::mem::take(&mut scratch.read);
         let result = self.act(&bytes[..end], now, scratch);
         if let Ok(used) = result {
@@ -420,7 +432,7 @@ impl Driver {
                 if self.side == Side::Accepting {
                     // Ours stands first on the wire, before any answer.
                     state.outbound.only_hello = false;
-                    state.outbound.take_batch(out);
+                    self.has_more = state.outbound.take_batch(out);
                 }
             }
             // It has dispatched nothing (protocol 2.4).
@@ -507,7 +519,7 @@ impl Driver {
             state.wakers(&mut scratch.wake, &mut scratch.wakers);
         }
         if self.blocked_since.is_none() {
-            state.outbound.take_batch(&mut scratch.batch);
+            self.has_more = state.outbound.take_batch(&mut scratch.batch);
         }
         drop(state);
         if due(self.dispatcher.next_expiry()) {

@@ -189,6 +189,13 @@ impl Writer {
         self.rest.append(batch);
     }
 
+    /// Gives the buffer of a batch that was written whole back to the thread it is from.
+    pub(crate) fn give_back(&mut self, batch: &mut Vec<u8>) {
+        if self.rest.is_empty() && batch.is_empty() {
+            std::mem::swap(&mut self.rest, batch);
+        }
+    }
+
     /// The transport is gone: nothing is written any more, and its socket is closed.
     pub(crate) fn close(&mut self) {
         *self = Self { io: Box::new(tokio::io::sink()), rest: Vec::new(), at: 0, dirty: false };

@@ -14,6 +14,9 @@ use crate::frame::violation::Violation;
 use crate::service::Contract;
 use crate::{Error, ErrorKind, Executed};
 
+/// A batch that is copied sooner than its buffer is handed over.
+const SMALL_BATCH: usize = 4096;
+
 /// What became of a call, as its owner finds it. A payload stands in the slot's buffer.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -574,14 +577,15 @@ impl Outbound {
         (!self.out.is_empty() && !self.only_hello) || self.chunked.can_go(self.peer.assembly)
     }
 
-    /// Moves what can leave now to the end of `batch`.
-    pub(crate) fn take_batch(&mut self, batch: &mut Vec<u8>) {
+    /// Moves what can leave now to the end of `batch`; true if large messages wait behind it.
+    pub(crate) fn take_batch(&mut self, batch: &mut Vec<u8>) -> bool {
         if self.only_hello && self.chunked.is_empty() {
-            return;
+            return false;
         }
         self.greeted = true;
         self.only_hello = false;
-        if batch.is_empty() {
+        // A swap would leave this connection with a buffer as large as the thread's; small batches are copied.
+        if batch.is_empty() && self.out.len() > SMALL_BATCH {
             std::mem::swap(batch, &mut self.out);
         } else {
             batch.append(&mut self.out);
@@ -592,6 +596,7 @@ impl Outbound {
             slots[id as usize].sequence = *calls;
         });
         self.taken = self.calls;
+        !self.chunked.is_empty()
     }
 }
 

@@ -165,6 +165,11 @@ impl Dispatcher {
         self.live == 0 && self.parked.is_empty()
     }
 
+    /// Some call runs in a task of its own, or has ended there since [`finished`](Self::finished).
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.live > 0
+    }
+
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.next_expiry
     }

@@ -11,14 +11,11 @@ use syn::{
 };
 
 use crate::errors::Errors;
-use crate::model::{Argument, Method, Output, Passing, Service, bare};
+use crate::model::{Argument, Method, Outgoing, Output, Passing, Service, bare, is_stream};
 use crate::names;
 
 /// serde implements tuples of up to 16.
 const MOST_ARGUMENTS: usize = 16;
-
-const NO_STREAMS: &str =
-    "streams are not supported by this version yet: return or take a `Vec`, or split the method into calls that each carry a part";
 
 /// Adds what is wrong with this service.
 pub(crate) fn service(service: &Service, errors: &mut Errors) {
@@ -181,7 +178,18 @@ fn arguments(method: &Method, lifetimes: bool, errors: &mut Errors) {
             }
             Passing::Context if place > 0 => errors.at(&argument.written, "the context comes first: put it right after `&self`"),
             Passing::Context => {}
-            Passing::Stream => errors.at(ty, NO_STREAMS),
+            Passing::Stream(_) if method.arguments.iter().take(place).any(|before| matches!(before.passing, Passing::Stream(_))) => {
+                errors.at(&argument.written, "a method takes one stream: send both kinds of items in an enum");
+            }
+            Passing::Stream(Some(item)) => travels(item, Role::Item { lifetimes }, errors),
+            Passing::Stream(None) => errors.at(ty, "both ends have to know the items: write `Streaming<T>`"),
+            Passing::Reference(inner) if names_streaming(inner) => {
+                errors.at(ty, "a stream is read by taking it: write `Streaming<T>`, not a reference")
+            }
+            _ if names_streaming(ty) => {
+                errors.at(ty, "only the whole argument can be a stream: write `Streaming<T>`, and other values as arguments beside it")
+            }
+            _ if is_stream(ty) => errors.at(ty, "the caller's items are taken as `Streaming<T>`: write that instead of `impl Stream<Item = T>`"),
             _ => travels(ty, Role::Argument { lifetimes }, errors),
         }
     }
@@ -208,7 +216,7 @@ fn output(method: &Method, lifetimes: bool, errors: &mut Errors) {
     let ReturnType::Type(_, ty) = &method.item.sig.output else { return };
     match &method.output {
         Output::Nothing => {}
-        Output::Stream(ty) => errors.at(ty, NO_STREAMS),
+        Output::Stream(outgoing) => stream(method, outgoing, lifetimes, errors),
         _ if method.options.oneway.is_some() => {
             errors.at(ty, "a one-way method has no reply, so it returns nothing: remove the return type, or `oneway`");
         }
@@ -216,6 +224,42 @@ fn output(method: &Method, lifetimes: bool, errors: &mut Errors) {
         _ if is_future(ty) && method.item.sig.asyncness.is_none() && method.options.blocking.is_none() => {}
         _ => travels(ty, Role::Returned { lifetimes }, errors),
     }
+}
+
+/// What a method may return as a stream.
+fn stream(method: &Method, outgoing: &Outgoing, lifetimes: bool, errors: &mut Errors) {
+    let Outgoing { ty, item, error, in_alias } = outgoing;
+    if method.options.oneway.is_some() {
+        errors.at(ty, "a one-way method has no reply, so it returns no stream: remove the return type, or `oneway`");
+        return;
+    }
+    let Some(item) = item else {
+        errors.at(ty, "both ends have to know the items: write `impl Stream<Item = T>`");
+        return;
+    };
+    travels(item, Role::Item { lifetimes }, errors);
+    if *in_alias {
+        errors.at(ty, "both ends have to know the error: write `Result<impl Stream<Item = T>, E>`");
+    } else if let Some(error) = error {
+        if method.item.sig.asyncness.is_none() && method.options.blocking.is_none() {
+            errors.at(method.item.sig.fn_token, format!("whether there is a stream is known after a while: write `async fn {}`", method.ident()));
+        }
+        travels(error, Role::Returned { lifetimes }, errors);
+    }
+}
+
+/// `Streaming` somewhere in a type.
+fn names_streaming(ty: &Type) -> bool {
+    struct Find(bool);
+    impl<'ast> Visit<'ast> for Find {
+        fn visit_path(&mut self, path: &'ast Path) {
+            self.0 |= path.segments.last().is_some_and(|segment| segment.ident == "Streaming" && !segment.arguments.is_none());
+            visit::visit_path(self, path);
+        }
+    }
+    let mut find = Find(false);
+    find.visit_type(ty);
+    find.0
 }
 
 fn is_future(ty: &Type) -> bool {
@@ -236,6 +280,16 @@ fn options(method: &Method, errors: &mut Errors) {
     }
     if let (Some(_), Some(idempotent)) = (&options.oneway, &options.idempotent) {
         errors.at(idempotent, "a one-way method has no reply, so nobody learns that it should be sent again: remove `idempotent` or `oneway`");
+    }
+    let streams = method.upload().is_some() || method.download().is_some();
+    if let (true, Some(oneway)) = (method.upload().is_some() && method.download().is_none(), &options.oneway) {
+        errors.at(oneway, "a one-way method is one message, so it takes no stream: remove `oneway`");
+    }
+    if let (true, Some(blocking)) = (streams, &options.blocking) {
+        errors.at(blocking, "a stream is read and sent by tasks: remove `blocking`, and use `tokio::task::spawn_blocking` for what blocks");
+    }
+    if let (true, Some(idempotent)) = (streams, &options.idempotent) {
+        errors.at(idempotent, "a call with streams is never sent again, for its items are gone: remove `idempotent`");
     }
     if let (Some(_), Some(spawn)) = (&options.blocking, &options.spawn) {
         errors.at(spawn, "a blocking method runs on a thread of its own already: remove `spawn`");
@@ -268,6 +322,9 @@ enum Role {
         lifetimes: bool,
     },
     Returned {
+        lifetimes: bool,
+    },
+    Item {
         lifetimes: bool,
     },
 }
@@ -305,6 +362,7 @@ impl<'ast> Visit<'ast> for Travels {
         match self.role {
             Role::Argument { .. } => self.refuse(ty, "both ends have to know the type: write a concrete one instead of `impl ..`"),
             Role::Returned { .. } => self.refuse(ty, "the caller has to know the type: return a concrete one instead of `impl ..`"),
+            Role::Item { .. } => self.refuse(ty, "both ends have to know the items: write a concrete type instead of `impl ..`"),
         }
     }
 
@@ -331,6 +389,7 @@ impl<'ast> Visit<'ast> for Travels {
     fn visit_type_reference(&mut self, ty: &'ast TypeReference) {
         match self.role {
             Role::Returned { .. } => self.refuse(ty, "a reply travels, so it cannot borrow: return an owned type, such as `String` or `Vec<T>`"),
+            Role::Item { .. } => self.refuse(ty, "items travel, so they cannot borrow: write an owned type, such as `String` or `Vec<T>`"),
             Role::Argument { .. } if ty.mutability.is_some() => {
                 self.refuse(ty, "what the server changes does not travel back: take `&T` or `T`, and return what changed");
             }
@@ -343,10 +402,11 @@ impl<'ast> Visit<'ast> for Travels {
 
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         match self.role {
-            Role::Argument { lifetimes: true } | Role::Returned { lifetimes: true } => {}
+            Role::Argument { lifetimes: true } | Role::Returned { lifetimes: true } | Role::Item { lifetimes: true } => {}
             _ if lifetime.ident == "static" => {}
             Role::Argument { .. } if lifetime.ident == "_" => {}
             Role::Argument { .. } => self.refuse(lifetime, "write `'_`: an argument borrows from the request, which is shorter than anything else"),
+            Role::Item { .. } => self.refuse(lifetime, "items travel, so they cannot borrow: write an owned type"),
             Role::Returned { .. } => self.refuse(lifetime, "a reply travels, so it cannot borrow: return an owned type"),
         }
     }

@@ -50,8 +50,8 @@ pub(crate) enum Passing {
     Context,
     /// `Context` by value or `&mut Context`, which `check` refuses.
     ContextByValue,
-    /// `Streaming<T>`, which `check` refuses for now.
-    Stream,
+    /// `Streaming<T>`: its items travel, one after the other, beside the tuple. `None` where the item is not written.
+    Stream(Option<Box<Type>>),
     /// `T`, also one that borrows, such as `Option<&str>`: decoded as written.
     Value,
     /// `&str`: decoded as text that borrows where it can.
@@ -78,8 +78,20 @@ pub(crate) enum Output {
     Result(Box<Type>, Box<Type>),
     /// Another path that ends in `Result`: the type system knows what is in it.
     NamedResult(Box<Type>),
-    /// `impl Stream<..>`, alone or in a `Result`, which `check` refuses for now.
-    Stream(Box<Type>),
+    /// `impl Stream<Item = T>`, alone or in a `Result`.
+    Stream(Box<Outgoing>),
+}
+
+/// A stream that a method returns.
+pub(crate) struct Outgoing {
+    /// As written, the `Result` included.
+    pub(crate) ty: Type,
+    /// What follows `Item =`, if it is written.
+    pub(crate) item: Option<Type>,
+    /// The error of the `Result` that it stands in.
+    pub(crate) error: Option<Type>,
+    /// It stands in a `Result` whose error is not written.
+    pub(crate) in_alias: bool,
 }
 
 impl Service {
@@ -134,8 +146,25 @@ impl Method {
     }
 
     /// The arguments that the caller gives.
-    pub(crate) fn travelling(&self) -> impl Iterator<Item = &Argument> {
+    pub(crate) fn given(&self) -> impl Iterator<Item = &Argument> {
         self.arguments.iter().filter(|argument| !matches!(argument.passing, Passing::Context | Passing::ContextByValue))
+    }
+
+    /// Those of them that travel as one tuple.
+    pub(crate) fn travelling(&self) -> impl Iterator<Item = &Argument> {
+        self.given().filter(|argument| !matches!(argument.passing, Passing::Stream(_)))
+    }
+
+    /// The one whose items travel by themselves.
+    pub(crate) fn upload(&self) -> Option<&Argument> {
+        self.arguments.iter().find(|argument| matches!(argument.passing, Passing::Stream(_)))
+    }
+
+    pub(crate) fn download(&self) -> Option<&Outgoing> {
+        match &self.output {
+            Output::Stream(outgoing) => Some(outgoing),
+            _ => None,
+        }
     }
 
     pub(crate) fn takes_context(&self) -> bool {
@@ -195,7 +224,14 @@ impl Passing {
 
     fn path(path: &Path) -> Self {
         match path.segments.last() {
-            Some(segment) if segment.ident == "Streaming" => Self::Stream,
+            // Without its item the compiler says what is missing.
+            Some(segment) if segment.ident == "Streaming" && !segment.arguments.is_none() => {
+                let item = generic_arguments(&segment.arguments).into_iter().find_map(|argument| match argument {
+                    GenericArgument::Type(ty) => Some(Box::new(ty.clone())),
+                    _ => None,
+                });
+                Self::Stream(item)
+            }
             Some(segment) if segment.ident == "Cow" => {
                 let arguments = generic_arguments(&segment.arguments);
                 // A `Cow<'static, _>` is owned, and decoded as any other value.
@@ -223,12 +259,19 @@ impl Output {
                 let Some(last) = last else { return Self::Value(ty.clone()) };
                 let types = generic_arguments(&last.arguments);
                 match types.as_slice() {
-                    [GenericArgument::Type(value), ..] if is_stream(value) => Self::Stream(ty.clone()),
+                    [GenericArgument::Type(value), rest @ ..] if is_stream(value) => {
+                        let error = match rest {
+                            [GenericArgument::Type(error)] => Some(error.clone()),
+                            _ => None,
+                        };
+                        let in_alias = error.is_none();
+                        Self::Stream(Box::new(Outgoing { ty: (**ty).clone(), item: item(value), error, in_alias }))
+                    }
                     [GenericArgument::Type(value), GenericArgument::Type(error)] => Self::Result(Box::new(value.clone()), Box::new(error.clone())),
                     _ => Self::NamedResult(ty.clone()),
                 }
             }
-            inner if is_stream(inner) => Self::Stream(ty.clone()),
+            inner if is_stream(inner) => Self::Stream(Box::new(Outgoing { ty: (**ty).clone(), item: item(inner), error: None, in_alias: false })),
             _ => Self::Value(ty.clone()),
         }
     }
@@ -282,11 +325,24 @@ pub(crate) fn bare(ty: &Type) -> &Type {
 }
 
 /// `impl Stream<..>`.
-fn is_stream(ty: &Type) -> bool {
+pub(crate) fn is_stream(ty: &Type) -> bool {
     let Type::ImplTrait(opaque) = bare(ty) else { return false };
     opaque.bounds.iter().any(|bound| match bound {
         TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == "Stream"),
         _ => false,
+    })
+}
+
+/// `Event`, of `impl Stream<Item = Event>`.
+fn item(ty: &Type) -> Option<Type> {
+    let Type::ImplTrait(opaque) = bare(ty) else { return None };
+    opaque.bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let last = bound.path.segments.last().filter(|segment| segment.ident == "Stream")?;
+        generic_arguments(&last.arguments).into_iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(assigned) if assigned.ident == "Item" => Some(assigned.ty.clone()),
+            _ => None,
+        })
     })
 }
 

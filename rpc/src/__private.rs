@@ -4,7 +4,8 @@ pub use crate::client::call::{Fallible, NotResult, Probe};
 pub use crate::frame::payload::{Bytes, CowStr};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};
-pub use crate::{Call, Client};
+pub use crate::streaming::Upload;
+pub use crate::{Call, Client, IntoStreaming, Streaming};
 pub use std::borrow::Cow;
 pub use std::boxed::Box;
 pub use std::sync::{Arc, OnceLock};
@@ -14,6 +15,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::{Stream, streaming};
 
 /// What every type parameter of a generic service has to be.
 #[diagnostic::on_unimplemented(
@@ -44,6 +47,16 @@ pub trait Reply: Serialize + DeserializeOwned {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Reply for T {}
 
+/// What every item of a stream has to be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an item of a stream",
+    label = "it cannot be sent",
+    note = "an item travels to the other end: it must be `Serialize`, `DeserializeOwned`, `Send` and `'static`"
+)]
+pub trait Item: Serialize + DeserializeOwned + Send + 'static {}
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Item for T {}
+
 /// Stands for the type of an argument in generated code.
 ///
 /// Its bound is the only one that a user's type meets there, so a type that cannot be sent is one error, at the place
@@ -57,6 +70,37 @@ pub fn argument<'de, T: Argument<'de>>() -> impl Passes<'de, Value = T> {
 #[must_use]
 pub fn reply<T: Reply>() -> impl Returns<Value = T> {
     Typed(PhantomData)
+}
+
+/// The same for the items of a stream.
+#[must_use]
+pub fn item<T: Item>() -> impl Items<Value = T> {
+    Typed(PhantomData)
+}
+
+/// See [`item`].
+pub trait Items: Sized {
+    /// The type.
+    type Value: Send;
+    /// On a server: sends every item, and ends the request.
+    fn send_all(self, request: &Request, stream: impl Stream<Item = Self::Value> + Send) -> impl Future<Output = ()> + Send;
+    /// On a server: the caller's items.
+    fn receive(self, request: &Request) -> Streaming<Self::Value>;
+    /// On a client.
+    fn upload(self, items: impl IntoStreaming<Self::Value>) -> Upload;
+}
+
+impl<T: Item> Items for Typed<T> {
+    type Value = T;
+    fn send_all(self, request: &Request, stream: impl Stream<Item = T> + Send) -> impl Future<Output = ()> + Send {
+        streaming::send_all(request, stream)
+    }
+    fn receive(self, request: &Request) -> Streaming<T> {
+        streaming::receive(request)
+    }
+    fn upload(self, items: impl IntoStreaming<T>) -> Upload {
+        items.into_upload()
+    }
 }
 
 /// See [`argument`].

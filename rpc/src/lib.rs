@@ -227,6 +227,7 @@ mod frame;
 mod log;
 mod server;
 mod service;
+mod streaming;
 pub mod transport;
 
 #[doc(hidden)]
@@ -245,7 +246,10 @@ pub use frame::limits::Limits;
 pub use server::by_name::Function;
 pub use server::hook::{CallInfo, Hook};
 pub use server::{Bound, Server};
+pub use streaming::{IntoStreaming, Sender, Streaming};
 pub use transport::Address;
+
+pub use futures_core::Stream;
 
 /// For users' own objects that must be `dyn`: hooks, dialers, listeners.
 pub use async_trait::async_trait;

@@ -42,6 +42,10 @@ pub struct Method {
     pub detached: bool,
     /// Always runs in a task of its own.
     pub spawn: bool,
+    /// It takes a [`Streaming`](crate::Streaming) argument.
+    pub uploads: bool,
+    /// It returns a stream.
+    pub downloads: bool,
     /// The handler asks for the [`Context`](crate::Context).
     pub context: bool,
 }
@@ -58,8 +62,15 @@ impl Method {
         oneway: false,
         detached: false,
         spawn: false,
+        uploads: false,
+        downloads: false,
         context: false,
     };
+
+    /// Items travel, one way or both.
+    pub(crate) fn streams(&self) -> bool {
+        self.uploads || self.downloads
+    }
 }
 
 impl Contract {

@@ -188,6 +188,7 @@ pub struct TestLab {
     notes: watch::Sender<Vec<String>>,
     runs: Mutex<HashMap<u64, u32>>,
     longest_overlap: AtomicU64,
+    produced: AtomicU64,
     /// Where nested calls go.
     pub next: OnceLock<LabClient>,
 }
@@ -201,13 +202,14 @@ impl Default for TestLab {
             notes: watch::Sender::default(),
             runs: Mutex::default(),
             longest_overlap: AtomicU64::new(0),
+            produced: AtomicU64::new(0),
             next: OnceLock::new(),
         }
     }
 }
 
 /// Counts a handler for as long as it lives.
-struct Live<'a>(&'a TestLab);
+pub(crate) struct Live<'a>(&'a TestLab);
 
 impl Drop for Live<'_> {
     fn drop(&mut self) {
@@ -221,7 +223,7 @@ impl TestLab {
         Arc::default()
     }
 
-    fn enter(&self) -> Live<'_> {
+    pub(crate) fn enter(&self) -> Live<'_> {
         self.live.send_modify(|live| *live += 1);
         self.begun.send_modify(|begun| *begun += 1);
         self.longest_overlap.fetch_max(*self.live.borrow() as u64, Ordering::Relaxed);
@@ -256,7 +258,7 @@ impl TestLab {
         self.gate.send_modify(|open| *open = key.max(*open));
     }
 
-    async fn at_gate(&self, key: u64) {
+    pub(crate) async fn at_gate(&self, key: u64) {
         self.gate.subscribe().wait_for(|open| *open >= key).await.unwrap();
     }
 
@@ -272,8 +274,17 @@ impl TestLab {
         self.notes.borrow().clone()
     }
 
-    fn jot(&self, text: impl Into<String>) {
+    pub(crate) fn jot(&self, text: impl Into<String>) {
         self.notes.send_modify(|notes| notes.push(text.into()));
+    }
+
+    pub(crate) fn produce(&self) {
+        self.produced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Items that endless streams have made.
+    pub fn produced(&self) -> u64 {
+        self.produced.load(Ordering::Relaxed)
     }
 
     /// How often the call with this id ran.

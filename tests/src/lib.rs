@@ -3,11 +3,13 @@
 
 pub mod count;
 pub mod fault;
+pub mod flows;
 pub mod lab;
 pub mod rig;
 pub mod rng;
 pub mod wire;
 
+pub use self::flows::{Flows, FlowsClient, FlowsServer};
 pub use self::lab::{Blob, Lab, LabClient, LabError, LabServer, Plan, TestLab};
 pub use self::rig::{Kind, Rig};
 

@@ -37,7 +37,7 @@ pub struct Rig {
 
 /// A server of a lab, with a run-time method.
 pub fn server(lab: &Arc<TestLab>) -> Server {
-    Server::new().add(LabServer::shared(lab.clone())).method("double", |n: u64| async move { 2 * n })
+    Server::new().add(LabServer::shared(lab.clone())).add(crate::flows::server(lab)).method("double", |n: u64| async move { 2 * n })
 }
 
 /// Where a Unix socket of a test may be.

@@ -102,7 +102,19 @@ fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let place = place(method);
     let inner = quote!(&(#(#values,)*));
     let client = quote!(&self.0);
-    let call = quote_spanned!(place=> __rpc::Client::__call(#client, &__CONTRACT, #number, #inner));
+    let upload = method.upload().map(|argument| {
+        let name = &argument.name;
+        let Passing::Stream(Some(item)) = &argument.passing else { return TokenStream::new() };
+        let item = scope.types.stand_in(scope, Way::Item, item, method);
+        quote!(::core::option::Option::Some(__rpc::Items::upload(#item, #name)))
+    });
+    let call = match (upload, method.download()) {
+        (None, None) => quote_spanned!(place=> __rpc::Client::__call(#client, &__CONTRACT, #number, #inner)),
+        (upload, _) => {
+            let upload = upload.unwrap_or_else(|| quote!(::core::option::Option::None));
+            quote_spanned!(place=> __rpc::Client::__stream(#client, &__CONTRACT, #number, #inner, #upload))
+        }
+    };
     quote!(#signature { #call })
 }
 
@@ -123,9 +135,12 @@ fn signature(scope: &Scope<'_>, method: &Method) -> TokenStream {
         let text = format!("Calls `{}.{}`.", scope.service.item.ident, ident);
         quote!(#[doc = #text])
     });
-    let arguments = method.travelling().map(|argument| {
+    let arguments = method.given().map(|argument| {
         let (pattern, ty) = (&argument.name, &argument.written.ty);
-        quote!(#pattern: #ty)
+        match &argument.passing {
+            Passing::Stream(item) => quote!(#pattern: impl __rpc::IntoStreaming<#item>),
+            _ => quote!(#pattern: #ty),
+        }
     });
     let called = called(scope, method);
     let call = quote_spanned!(place(method)=> __rpc::Call<'_, #called>);
@@ -143,7 +158,14 @@ fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let library = scope.library;
     match &method.output {
         Output::Nothing => quote!(::core::result::Result<(), #library::Error>),
-        Output::Value(ty) | Output::Stream(ty) => quote!(::core::result::Result<#ty, #library::Error>),
+        Output::Stream(outgoing) => {
+            let item = &outgoing.item;
+            match &outgoing.error {
+                Some(error) => quote!(::core::result::Result<#library::Streaming<#item>, #library::CallError<#error>>),
+                None => quote!(::core::result::Result<#library::Streaming<#item>, #library::Error>),
+            }
+        }
+        Output::Value(ty) => quote!(::core::result::Result<#ty, #library::Error>),
         Output::Result(value, error) => quote!(::core::result::Result<#value, #library::CallError<#error>>),
         Output::NamedResult(ty) => quote_spanned!(ty.span()=> <#ty as __rpc::Fallible>::Called),
     }
@@ -166,7 +188,7 @@ fn encoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStre
         Passing::Bytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(#name))),
         Passing::CowBytes => quote!(__rpc::Bytes(__rpc::Cow::Borrowed(&*#name))),
         Passing::CowStr => quote!(&#name),
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => {
+        Passing::Value | Passing::Stream(_) | Passing::Context | Passing::ContextByValue => {
             let ty = stand_in(&argument.written.ty);
             quote!(__rpc::Passes::lend(#ty, &#name))
         }

@@ -77,6 +77,8 @@ fn entry(service: &str, method: &Method) -> TokenStream {
         (options.oneway.is_some(), quote!(oneway)),
         (options.detached.is_some(), quote!(detached)),
         (options.spawn.is_some(), quote!(spawn)),
+        (method.upload().is_some(), quote!(uploads)),
+        (method.download().is_some(), quote!(downloads)),
         (method.takes_context(), quote!(context)),
     ];
     let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag);
@@ -100,7 +102,7 @@ fn entry(service: &str, method: &Method) -> TokenStream {
 /// ```
 fn hash(service: &str, method: &Method) -> TokenStream {
     let mut texts = vec![method.wire_name()];
-    for argument in method.travelling() {
+    for argument in method.given() {
         texts.push(argument.wire_name());
         texts.push(names::text(&argument.written.ty));
     }

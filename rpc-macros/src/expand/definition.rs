@@ -2,9 +2,10 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Block, ItemTrait, Signature, TypeParamBound};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Block, ItemTrait, Signature, Type, TypeParamBound};
 
-use crate::model::{Method, Service};
+use crate::model::{Method, Service, is_stream};
 
 /// ```text
 /// Input   pub trait Shop: Debug { async fn quote(&self, cart: Cart) -> Quote; }
@@ -48,11 +49,54 @@ fn method(method: &Method) -> TokenStream {
         let (signature, body) = (&method.item.sig, body(method.item.default.as_ref(), |block| block.to_token_stream()));
         return quote!(#(#attributes)* #signature #body);
     }
+    if let Some(outgoing) = method.download() {
+        return stream(method, &outgoing.ty);
+    }
     let signature = future(&method.item.sig, &method.returns());
     let body = body(method.item.default.as_ref(), |block| waiting(block, &method.returns()));
     // The lint looks at what stands here, which nobody wrote.
     let allow = method.item.default.is_some().then(|| quote!(#[allow(clippy::manual_async_fn)]));
     quote!(#(#attributes)* #allow #signature #body)
+}
+
+/// ```text
+/// Input   fn events(&self) -> impl Stream<Item = Event>          async fn watch(&self) -> Result<impl Stream<Item = Event>, Refused>
+/// Output  fn events(&self) -> impl Stream<Item = Event> + Send   fn watch(&self) -> impl Future<Output = Result<impl Stream<Item = Event> + Send, Refused>> + Send
+/// ```
+fn stream(method: &Method, ty: &Type) -> TokenStream {
+    let attributes = &method.item.attrs;
+    let mut returns = ty.clone();
+    Sendable.visit_type_mut(&mut returns);
+    if method.item.sig.asyncness.is_some() {
+        let signature = future(&method.item.sig, &returns.to_token_stream());
+        let body = body(method.item.default.as_ref(), |block| quote!({ async move #block }));
+        let allow = method.item.default.is_some().then(|| quote!(#[allow(clippy::manual_async_fn)]));
+        return quote!(#(#attributes)* #allow #signature #body);
+    }
+    let Signature { fn_token, ident, generics, inputs, .. } = &method.item.sig;
+    let body = body(method.item.default.as_ref(), |block| block.to_token_stream());
+    quote!(#(#attributes)* #fn_token #ident #generics(#inputs) -> #returns #body)
+}
+
+/// Adds `Send` to streams that do not promise it.
+struct Sendable;
+
+impl VisitMut for Sendable {
+    fn visit_type_mut(&mut self, ty: &mut Type) {
+        let stream = is_stream(ty);
+        match ty {
+            Type::ImplTrait(opaque) if stream => {
+                let promised = opaque.bounds.iter().any(|bound| match bound {
+                    TypeParamBound::Trait(bound) => bound.path.segments.last().is_some_and(|segment| segment.ident == "Send"),
+                    _ => false,
+                });
+                if !promised {
+                    opaque.bounds.push(syn::parse_quote!(::core::marker::Send));
+                }
+            }
+            _ => visit_mut::visit_type_mut(self, ty),
+        }
+    }
 }
 
 /// ```text

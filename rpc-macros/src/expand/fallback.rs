@@ -259,7 +259,7 @@ fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let library = scope.library;
     let (vis, cfgs, ident) = (&scope.service.item.vis, method.cfgs(), method.ident());
     let generic = !method.item.sig.generics.params.is_empty();
-    let arguments = method.travelling().enumerate().map(|(place, argument)| {
+    let arguments = method.given().enumerate().map(|(place, argument)| {
         let (name, ty) = (format_ident!("argument_{place}"), &argument.written.ty);
         if !generic && means_the_same(argument) { quote!(#name: #ty) } else { quote!(#name: impl ::core::marker::Sized) }
     });
@@ -270,6 +270,15 @@ fn called(scope: &Scope<'_>, method: &Method) -> TokenStream {
         Output::Result(value, error) if !generic && check::may_be_returned(value) && check::may_be_returned(error) => {
             quote!(::core::result::Result<#value, #library::CallError<#error>>)
         }
+        Output::Stream(outgoing) => match (&outgoing.item, &outgoing.error) {
+            (Some(item), None) if !generic && check::may_be_returned(item) => {
+                quote!(::core::result::Result<#library::Streaming<#item>, #library::Error>)
+            }
+            (Some(item), Some(error)) if !generic && check::may_be_returned(item) && check::may_be_returned(error) => {
+                quote!(::core::result::Result<#library::Streaming<#item>, #library::CallError<#error>>)
+            }
+            _ => nothing,
+        },
         _ => nothing,
     };
     quote!(#(#cfgs)* #vis fn #ident(&self #(, #arguments)*) -> #library::Call<'_, #result> { loop {} })
@@ -291,7 +300,7 @@ fn means_the_same(argument: &Argument) -> bool {
             visit::visit_path(self, path);
         }
     }
-    let mut differs = Differs(matches!(argument.passing, Passing::Stream));
+    let mut differs = Differs(matches!(argument.passing, Passing::Stream(_)));
     differs.visit_type(&argument.written.ty);
     !differs.0
 }

@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 
 use super::types::Way;
 use super::{Scope, contract};
-use crate::model::{Argument, Method, Output, Passing};
+use crate::model::{Argument, Method, Outgoing, Output, Passing};
 use crate::names;
 
 /// ```text
@@ -128,6 +128,8 @@ fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let call = call(scope, method, names);
     let finish = if method.options.oneway.is_some() {
         quote!({ #call.await; #request.done() })
+    } else if let Some(outgoing) = method.download() {
+        streamed(scope, method, outgoing, names, &call)
     } else {
         returned(scope, method, request, &quote!(#call.await))
     };
@@ -135,6 +137,29 @@ fn waiting(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
         match __rpc::arguments(&#request, #types) {
             ::core::result::Result::Ok(#bindings) => #finish,
             ::core::result::Result::Err(#error) => #request.refused(#error),
+        }
+    }
+}
+
+/// ```text
+/// Input   fn events(&self) -> impl Stream<Item = Event>                          async fn watch(&self) -> Result<impl Stream<Item = Event>, Refused>
+/// Output  item::<Event>().send_all(&request, Shop::events(&*service)).await      match Shop::watch(&*service).await { Ok(result) => .., Err(error) => .. }
+/// ```
+fn streamed(scope: &Scope<'_>, method: &Method, outgoing: &Outgoing, names: &Names, call: &TokenStream) -> TokenStream {
+    let Names { request, result, error, .. } = names;
+    let Some(item) = &outgoing.item else { return TokenStream::new() };
+    let item = scope.types.stand_in(scope, Way::Item, item, method);
+    let waits = method.item.sig.asyncness.map(|_| quote!(.await));
+    let Some(failure) = &outgoing.error else {
+        return quote!(__rpc::Items::send_all(#item, &#request, #call #waits).await);
+    };
+    let failure = scope.types.stand_in(scope, Way::Reply, failure, method);
+    quote! {
+        match #call #waits {
+            ::core::result::Result::Ok(#result) => __rpc::Items::send_all(#item, &#request, #result).await,
+            ::core::result::Result::Err(#error) => #request.returned(
+                &__rpc::Returns::lend_result(__rpc::reply::<()>(), #failure, &::core::result::Result::Err(#error))
+            ),
         }
     }
 }
@@ -177,6 +202,10 @@ fn call(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let mut travelling = 0..;
     let arguments = method.arguments.iter().map(|argument| match argument.passing {
         Passing::Context => quote!(#request.context()),
+        Passing::Stream(Some(ref item)) => {
+            let item = scope.types.stand_in(scope, Way::Item, item, method);
+            quote!(__rpc::Items::receive(#item, &#request))
+        }
         _ => handed_over(argument, &binding(travelling.next().unwrap_or_default())),
     });
     quote!(<#implementation as #definition>::#ident(&*#service #(, #arguments)*))
@@ -217,7 +246,7 @@ fn decoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStre
             let item = stand_in(item);
             quote!(__rpc::Passes::many(#item))
         }
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => stand_in(ty),
+        Passing::Value | Passing::Stream(_) | Passing::Context | Passing::ContextByValue => stand_in(ty),
     }
 }
 
@@ -230,7 +259,8 @@ fn returned(scope: &Scope<'_>, method: &Method, request: &Ident, value: &TokenSt
     let stand_in = |ty| scope.types.stand_in(scope, Way::Reply, ty, method);
     let value = match &method.output {
         Output::Nothing => quote!(#value),
-        Output::Value(ty) | Output::NamedResult(ty) | Output::Stream(ty) => {
+        Output::Stream(_) => return TokenStream::new(),
+        Output::Value(ty) | Output::NamedResult(ty) => {
             let ty = stand_in(ty);
             quote!(__rpc::Returns::lend(#ty, &#value))
         }
@@ -251,6 +281,6 @@ fn handed_over(argument: &Argument, name: &Ident) -> TokenStream {
         Passing::Str | Passing::Bytes => quote!(&#name.0),
         Passing::CowStr | Passing::CowBytes => quote!(#name.0),
         Passing::Reference(_) | Passing::Slice(_) => quote!(&#name),
-        Passing::Value | Passing::Stream | Passing::Context | Passing::ContextByValue => quote!(#name),
+        Passing::Value | Passing::Stream(_) | Passing::Context | Passing::ContextByValue => quote!(#name),
     }
 }

@@ -23,6 +23,7 @@ use crate::names;
 pub(super) enum Way {
     Argument,
     Reply,
+    Item,
 }
 
 impl Way {
@@ -30,6 +31,7 @@ impl Way {
         match self {
             Self::Argument => "argument",
             Self::Reply => "reply",
+            Self::Item => "item",
         }
     }
 }
@@ -50,8 +52,9 @@ impl<'a> Types<'a> {
     pub(super) fn new(methods: &'a [Method]) -> Self {
         let mut types = Self(Vec::new());
         for method in methods {
-            for argument in method.travelling() {
+            for argument in method.given() {
                 match &argument.passing {
+                    Passing::Stream(Some(item)) => types.add(Way::Item, item, method),
                     Passing::Value => types.add(Way::Argument, &argument.written.ty, method),
                     Passing::Reference(ty) | Passing::Slice(ty) => types.add(Way::Argument, ty, method),
                     _ => {}
@@ -63,7 +66,15 @@ impl<'a> Types<'a> {
                     types.add(Way::Reply, ok, method);
                     types.add(Way::Reply, error, method);
                 }
-                Output::Nothing | Output::Stream(_) => {}
+                Output::Stream(outgoing) => {
+                    if let Some(item) = &outgoing.item {
+                        types.add(Way::Item, item, method);
+                    }
+                    if let Some(error) = &outgoing.error {
+                        types.add(Way::Reply, error, method);
+                    }
+                }
+                Output::Nothing => {}
             }
         }
         types
@@ -116,6 +127,7 @@ fn function(scope: &Scope<'_>, place: usize, Entry { way, ty, method, .. }: &Ent
     let (lifetime, open) = match way {
         Way::Argument => (Some(quote!(#de,)), quote_spanned!(first=> impl __rpc::Passes<#de, Value = )),
         Way::Reply => (None, quote_spanned!(first=> impl __rpc::Returns<Value = )),
+        Way::Item => (None, quote_spanned!(first=> impl __rpc::Items<Value = )),
     };
     let close = quote_spanned!(last=> >);
     quote! {

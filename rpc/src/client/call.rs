@@ -12,12 +12,15 @@ use tokio::time::{Instant, Sleep};
 
 use super::Inner;
 use super::redial::{Attempt, Hold, Lease};
-use crate::connection::link::{Callee, Outgoing, Submitted};
-use crate::connection::outbound::{Ended, deadline_exceeded};
+use crate::connection::link::{Callee, Link, Outgoing, Submitted};
+use crate::connection::outbound::{Ended, deadline_exceeded, is_large};
+use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
 use crate::frame::payload::{self, Budget, Encoding};
+use crate::service::Method;
+use crate::streaming::{self, Outlet, Streaming, Upload};
 use crate::{CallError, Error, ErrorKind, Executed};
 
 /// A call that has not been sent yet. `O` is what `.await` gives.
@@ -44,8 +47,18 @@ struct Raw<'c> {
     left: u8,
     metadata: Vec<(String, String)>,
     oneway: bool,
+    /// Of a method that streams.
+    streams: Option<Box<Parts>>,
     /// Fires while the call waits without a slot, which has no deadline of its own.
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a call has beside a unary one.
+struct Parts {
+    /// Until the call is sent.
+    upload: Option<Upload>,
+    streams: Arc<Streams>,
+    link: Option<Arc<Link>>,
 }
 
 enum Lent<'c> {
@@ -93,9 +106,17 @@ impl<'c, O> Call<'c, O> {
             left: 0,
             metadata: Vec::new(),
             oneway,
+            streams: None,
             timer: None,
         };
         Self { raw, output: PhantomData }
+    }
+
+    /// A call to a method that takes a stream, or returns one.
+    pub(crate) fn streaming(mut self, method: &Method, upload: Option<Upload>) -> Self {
+        let streams = Streams::new(Role::Caller, method.downloads, upload.is_some().then_some(0));
+        self.raw.streams = Some(Box::new(Parts { upload, streams, link: None }));
+        self
     }
 
     /// Gives up after this long, counted from the first poll. The server knows and stops too.
@@ -127,6 +148,7 @@ impl<'c, O> Call<'c, O> {
                 left: raw.left,
                 metadata: std::mem::take(&mut raw.metadata),
                 oneway: raw.oneway,
+                streams: raw.streams.take(),
                 timer: raw.timer.take(),
             },
             output: PhantomData,
@@ -155,6 +177,9 @@ impl<O: Returned> Future for Call<'_, O> {
 
 impl Raw<'_> {
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
+        if self.streams.is_some() && matches!(self.state, State::Sent(..)) {
+            return self.poll_streams(cx);
+        }
         match &mut self.state {
             State::Sent(buffer, link, id) => match link.poll_call(*id, buffer, cx) {
                 Poll::Ready(ended) => {
@@ -174,10 +199,40 @@ impl Raw<'_> {
         }
     }
 
+    /// Ready when the reply has begun, or has come.
+    #[cold]
+    fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
+        let (State::Sent(buffer, link, id), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+        let id = *id;
+        let mut outlet = None;
+        let ended = if parts.streams.reads() {
+            let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
+            match last {
+                None | Some(Last::Finished) => {
+                    outlet = parts.link.clone().map(|link| Box::new(Outlet { streams: parts.streams.clone(), link, id }));
+                    Ended::Returned
+                }
+                Some(Last::Failed(payload)) => {
+                    *buffer = payload;
+                    Ended::Failed
+                }
+                Some(Last::Error(error)) => Ended::Error(error),
+            }
+        } else {
+            let Poll::Ready(ended) = link.poll_call(id, buffer, cx) else { return Poll::Pending };
+            ended
+        };
+        let buffer = std::mem::take(buffer);
+        self.state = State::Ended;
+        let mut reply = self.reply(Ok(ended), buffer);
+        reply.outlet = outlet;
+        Poll::Ready(reply)
+    }
+
     /// Fixes the deadline: this call's own, or the method's, or the client's, and never later than that of the handler it is made in.
     fn begin(&mut self) -> Result<(), Error> {
         let inherited = inherited_deadline();
-        let timeout = self.timeout.or_else(|| self.default_timeout()).or(self.client.inner().timeout);
+        let timeout = self.own_timeout();
         let now = Instant::now();
         let own = timeout.and_then(|timeout| now.checked_add(timeout));
         self.deadline = match (own, inherited) {
@@ -195,6 +250,12 @@ impl Raw<'_> {
         }
     }
 
+    /// The call's own, or the method's, or the client's. A stream lasts as long as it lasts.
+    fn own_timeout(&self) -> Option<Duration> {
+        let clients = if self.streams.is_some() { None } else { self.client.inner().timeout };
+        self.timeout.or_else(|| self.default_timeout()).or(clients)
+    }
+
     fn default_timeout(&self) -> Option<Duration> {
         match &self.callee {
             Callee::Known(contract, method) => contract.methods[*method].timeout,
@@ -205,10 +266,10 @@ impl Raw<'_> {
 
     /// What the callee has to be told of the deadline: nothing, if it would take the same by itself (protocol 5.2).
     fn remaining(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
-        let default = self.default_timeout().unwrap_or(DEFAULT_TIMEOUT);
-        let Some(deadline) = self.deadline else { return Some(Duration::ZERO) };
-        let own = self.timeout.or_else(|| self.default_timeout()).or(self.client.inner().timeout);
-        if own == Some(default) && inherited_deadline().is_none() && self.timer.is_none() {
+        let fallback = if self.streams.is_some() { None } else { Some(DEFAULT_TIMEOUT) };
+        let default = self.default_timeout().or(fallback);
+        let Some(deadline) = self.deadline else { return default.map(|_| Duration::ZERO) };
+        if self.own_timeout() == default && default.is_some() && inherited_deadline().is_none() && self.timer.is_none() {
             return None;
         }
         Some(deadline.saturating_duration_since(now()).max(Duration::from_micros(1)))
@@ -219,6 +280,7 @@ impl Raw<'_> {
         let ended = match begun {
             Err(error) => Err(error),
             Ok(()) => match self.try_advance(cx) {
+                Ok(None) if self.streams.is_some() && matches!(self.state, State::Sent(..)) => return self.poll_streams(cx),
                 Ok(None) => return Poll::Pending,
                 Ok(Some(())) => Ok(Ended::Returned),
                 Err(error) => Err(error),
@@ -284,11 +346,22 @@ impl Raw<'_> {
     /// `Some`: nothing more to do now. `None`: try another connection.
     fn submit(&mut self, mut body: Vec<u8>, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<Option<()>>, Error> {
         let remaining = self.remaining(Instant::now);
-        let outgoing =
-            Outgoing { callee: &self.callee, deadline: self.deadline, remaining, metadata: &self.metadata, oneway: self.oneway, payload: &mut body };
+        let large = self.streams.is_some() && is_large(body.len(), codec::metadata_size(&self.metadata));
+        let outgoing = Outgoing {
+            callee: &self.callee,
+            deadline: self.deadline,
+            remaining,
+            metadata: &self.metadata,
+            oneway: self.oneway,
+            payload: &mut body,
+            streams: self.streams.as_ref().map(|parts| &parts.streams),
+        };
         match link.submit(outgoing, ticket, cx) {
             Submitted::Slot(id) => {
                 body.clear();
+                if let Some(parts) = &mut self.streams {
+                    parts.begin(&link, id, large);
+                }
                 self.state = State::Sent(body, link, id);
                 Ok(Some(None))
             }
@@ -337,7 +410,10 @@ impl Raw<'_> {
     fn end(&mut self) -> State {
         let state = std::mem::replace(&mut self.state, State::Ended);
         match &state {
-            State::Sent(_, link, id) => link.cancel(*id),
+            State::Sent(_, link, id) => match &self.streams {
+                Some(parts) => parts.cancel(link, *id),
+                None => link.cancel(*id),
+            },
             State::Waiting(_, link, ticket) => link.leave(*ticket),
             _ => {}
         }
@@ -352,7 +428,15 @@ impl Raw<'_> {
             Ok(Ended::Error(error)) | Err(error) => (Came::Error, Some(self.named(error))),
         };
         let encoding = if matches!(self.callee, Callee::Known(..)) { Encoding::Postcard } else { Encoding::Json };
-        Reply { outcome, error, buffer, encoding, budget: Budget { bytes: limits.max_decoded, depth: limits.max_depth }, callee: self.callee.clone() }
+        Reply {
+            outcome,
+            error,
+            buffer,
+            encoding,
+            budget: Budget { bytes: limits.max_decoded, depth: limits.max_depth },
+            callee: self.callee.clone(),
+            outlet: None,
+        }
     }
 
     /// Errors of a call begin with its method's name.
@@ -367,6 +451,30 @@ impl Drop for Raw<'_> {
     fn drop(&mut self) {
         if let State::New(body) | State::Dialing(body, _) | State::Waiting(body, ..) | State::Sent(body, ..) = self.end() {
             payload::recycle(body);
+        }
+    }
+}
+
+impl Parts {
+    /// The call is on its way; what it uploads follows.
+    fn begin(&mut self, hold: &Hold, id: u32, large: bool) {
+        let link = hold.link().clone();
+        if !large {
+            // Arguments that go in chunks come first; the callee says when the items may follow (protocol 6.7).
+            self.streams.open();
+        }
+        if let Some(upload) = self.upload.take() {
+            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id };
+            tokio::spawn(streaming::upload(outlet, upload));
+        }
+        self.link = Some(link);
+    }
+
+    fn cancel(&self, link: &Link, id: u32) {
+        if self.streams.reads() {
+            link.cancel_streams(&self.streams, id);
+        } else {
+            link.cancel_upload(&self.streams, id);
         }
     }
 }
@@ -386,9 +494,18 @@ pub struct Reply {
     encoding: Encoding,
     budget: Budget,
     callee: Callee,
+    /// A stream has begun.
+    outlet: Option<Box<Outlet>>,
 }
 
 impl Reply {
+    fn stream<T>(&mut self) -> Streaming<T> {
+        match self.outlet.take() {
+            Some(outlet) => Streaming::over(*outlet, self.callee.name()),
+            None => Streaming::ended(),
+        }
+    }
+
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
         payload::decode_reply(&self.buffer, self.encoding, self.budget).map_err(|error| error.of_method(&self.callee.name()))
     }
@@ -441,6 +558,26 @@ impl<T: DeserializeOwned, E: DeserializeOwned> Returned for Result<T, CallError<
     fn returned(mut reply: Reply) -> Self {
         match reply.outcome {
             Came::Value => Ok(reply.value()?),
+            Came::Failed => Err(CallError::Service(reply.value()?)),
+            Came::Error => Err(reply.error.take().expect("an error came").into()),
+        }
+    }
+}
+
+impl<T> Returned for Result<Streaming<T>, Error> {
+    fn returned(mut reply: Reply) -> Self {
+        match reply.outcome {
+            Came::Value => Ok(reply.stream()),
+            Came::Failed => Err(reply.unnamed()),
+            Came::Error => Err(reply.error.take().expect("an error came")),
+        }
+    }
+}
+
+impl<T, E: DeserializeOwned> Returned for Result<Streaming<T>, CallError<E>> {
+    fn returned(mut reply: Reply) -> Self {
+        match reply.outcome {
+            Came::Value => Ok(reply.stream()),
             Came::Failed => Err(CallError::Service(reply.value()?)),
             Came::Error => Err(reply.error.take().expect("an error came").into()),
         }

@@ -25,6 +25,7 @@ use crate::frame::limits::DEFAULT_TIMEOUT;
 use crate::frame::payload::{self, Encoding};
 use crate::server::Core;
 use crate::service::{Contract, Service};
+use crate::streaming::Upload;
 use crate::transport::{Dial, Target, Transport, memory};
 use crate::{Error, Limits, Server};
 
@@ -87,6 +88,20 @@ impl Client {
         Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| {
             payload::encode_arguments(arguments, Encoding::Postcard, limit, out)
         })
+    }
+}
+
+impl Client {
+    /// For generated code: as `__call`, for a method that takes a stream or returns one.
+    #[doc(hidden)]
+    pub fn __stream<O>(
+        &self,
+        contract: &'static Contract,
+        method: usize,
+        arguments: &(impl Serialize + ?Sized),
+        upload: Option<Upload>,
+    ) -> Call<'_, O> {
+        self.__call(contract, method, arguments).streaming(&contract.methods[method], upload)
     }
 }
 

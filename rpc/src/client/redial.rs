@@ -19,6 +19,12 @@ use crate::{Error, ErrorKind, Executed, Limits};
 /// one place in memory.
 pub(crate) struct Hold(Arc<Link>);
 
+impl Hold {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
 impl Deref for Hold {
     type Target = Link;
 

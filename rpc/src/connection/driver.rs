@@ -399,6 +399,18 @@ impl Driver {
                     guard = None;
                     self.dispatcher.cancel(id, &mut self.inbound, batch);
                 }
+                Event::Items { of_call: true, id, bytes } => {
+                    self.dispatcher.items(id, bytes, wakers).map_err(End::Violation)?;
+                }
+                Event::Items { of_call: false, id, bytes } => {
+                    let state = guard.get_or_insert_with(|| link.lock());
+                    let wanted = state.outbound.on_items(id).map_err(End::Violation)?;
+                    match state.streams(id) {
+                        Some(streams) => streams.arrive(bytes, link.limits.allowance().max_message, wakers).map_err(End::Violation)?,
+                        None if wanted => return Err(End::Violation(Violation::Unexpected("items"))),
+                        None => {}
+                    }
+                }
                 Event::TooLarge { id, number, length } => {
                     guard = None;
                     let error = self.dispatcher.too_large(number, length);
@@ -406,7 +418,7 @@ impl Driver {
                 }
                 event => {
                     let state = guard.get_or_insert_with(|| link.lock());
-                    if let Some(end) = self.on_rare(event, state, batch, wake)? {
+                    if let Some(end) = self.on_rare(event, state, batch, wake, wakers)? {
                         return Err(end);
                     }
                 }
@@ -423,7 +435,14 @@ impl Driver {
     }
 
     /// The frames that the connection itself answers.
-    fn on_rare(&mut self, event: Event<'_>, state: &mut State, out: &mut Vec<u8>, wake: &mut Wake) -> Result<Option<End>, End> {
+    fn on_rare(
+        &mut self,
+        event: Event<'_>,
+        state: &mut State,
+        out: &mut Vec<u8>,
+        wake: &mut Wake,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Option<End>, End> {
         match event {
             Event::Hello(allowance) => {
                 self.handshake_by = None;
@@ -440,6 +459,19 @@ impl Driver {
             Event::ReplyBegins(id) => state.outbound.on_reply_begins(id).map_err(End::Violation)?,
             Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses).map_err(End::Violation)?,
             Event::Error(failed) => state.outbound.on_error(&failed, wake).map_err(End::Violation)?,
+            Event::End { id, aborted } => self.dispatcher.items_end(id, aborted, wakers).map_err(End::Violation)?,
+            // What is late finds its call over, and means nothing (protocol 6.7).
+            Event::Credit { of_call: true, id, bytes } => {
+                if let Some(streams) = state.streams(id) {
+                    streams.credit(bytes, wakers).map_err(End::Violation)?;
+                }
+            }
+            Event::Credit { of_call: false, id, bytes } => self.dispatcher.credit(id, bytes, wakers).map_err(End::Violation)?,
+            Event::Stop(id) => {
+                if let Some(streams) = state.streams(id) {
+                    streams.stop(wakers);
+                }
+            }
             Event::Ping(echo) => {
                 // Protocol 6.5: one answer may stand for several pings that came together.
                 if out.len() < BACKLOG {
@@ -455,7 +487,7 @@ impl Driver {
                 self.told = Some((code, message));
             }
             // Acted on where they are read.
-            Event::Call(_) | Event::Reply { .. } | Event::Bind(_) | Event::Cancel(_) | Event::TooLarge { .. } => {}
+            Event::Call(_) | Event::Reply { .. } | Event::Bind(_) | Event::Cancel(_) | Event::TooLarge { .. } | Event::Items { .. } => {}
         }
         Ok(None)
     }

@@ -38,6 +38,25 @@ pub(crate) enum Event<'b> {
     ReplyBegins(u32),
     Error(CallFailed<'b>),
     Cancel(u32),
+    /// Bytes of a stream: of a call that this end serves, or of the reply to one of ours.
+    Items {
+        of_call: bool,
+        id: u32,
+        bytes: &'b [u8],
+    },
+    /// The caller's stream has ended.
+    End {
+        id: u32,
+        aborted: bool,
+    },
+    /// So many bytes more may be sent: of the stream that this end sends with a call of its own, or as a reply.
+    Credit {
+        of_call: bool,
+        id: u32,
+        bytes: u64,
+    },
+    /// The callee takes no more of the stream of this call.
+    Stop(u32),
     Ping(&'b [u8]),
     Pong,
     GoAway {
@@ -286,6 +305,29 @@ impl Inbound {
                 let id = fields.small()?;
                 fields.end()?;
                 Ok(Some(Event::Cancel(id)))
+            }
+            kind::CALL_ITEMS | kind::REPLY_ITEMS => {
+                let mut fields = Fields::new(body, "items");
+                let id = fields.small()?;
+                Ok(Some(Event::Items { of_call: header.kind == kind::CALL_ITEMS, id, bytes: fields.rest() }))
+            }
+            kind::CALL_CREDIT | kind::REPLY_CREDIT => {
+                let mut fields = Fields::new(body, "credit");
+                let (id, bytes) = (fields.small()?, fields.number()?);
+                fields.end()?;
+                Ok(Some(Event::Credit { of_call: header.kind == kind::CALL_CREDIT, id, bytes }))
+            }
+            kind::CALL_END => {
+                let mut fields = Fields::new(body, "end");
+                let (id, how) = (fields.small()?, fields.byte()?);
+                fields.end()?;
+                Ok(Some(Event::End { id, aborted: how != 0 }))
+            }
+            kind::CALL_STOP => {
+                let mut fields = Fields::new(body, "stop");
+                let id = fields.small()?;
+                fields.end()?;
+                Ok(Some(Event::Stop(id)))
             }
             kind::BIND => self.bind(body).map(Some),
             kind::BOUND => {

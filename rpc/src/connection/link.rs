@@ -10,7 +10,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::credit::Windows;
 use super::outbound::{Begin, Ended, Outbound, Phase, Wake, Woken};
+use super::streams::Streams;
 use crate::Error;
 use crate::context::Peer;
 use crate::frame::codec::{self, Options};
@@ -63,6 +65,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) metadata: &'a [(String, String)],
     pub(crate) oneway: bool,
     pub(crate) payload: &'a mut Vec<u8>,
+    pub(crate) streams: Option<&'a Arc<Streams>>,
 }
 
 impl Outgoing<'_> {
@@ -96,9 +99,13 @@ pub(crate) struct State {
     pub(crate) outbound: Outbound,
     /// By slot.
     callers: Vec<Option<Waker>>,
+    /// Of our calls that stream, by slot.
+    streams: Vec<Option<Arc<Streams>>>,
+    /// What the streams that arrive here may take, those of our calls and those of the peer's.
+    pub(crate) windows: Windows<(Arc<Streams>, u32)>,
     /// By ticket.
     waiting: BTreeMap<u64, Waker>,
-    /// Notifications that wait for room.
+    /// Notifications and streams that wait for room.
     room: Vec<Waker>,
     /// Those who wait for the end of the connection.
     ended: Vec<Waker>,
@@ -115,11 +122,55 @@ pub(crate) struct State {
 impl State {
     /// The wakers of these, to be woken without the lock.
     pub(crate) fn wakers(&mut self, wake: &mut Wake, wakers: &mut Vec<Waker>) {
-        for woken in wake.drain(..) {
+        let mut at = 0;
+        // More may join while these are told.
+        while let Some(woken) = wake.get(at).copied() {
+            at += 1;
             match woken {
-                Woken::Slot(slot) => wakers.extend(self.callers.get_mut(slot as usize).and_then(Option::take)),
+                Woken::Slot(slot) => {
+                    if let Some(streams) = self.streams.get_mut(slot as usize).and_then(Option::take) {
+                        self.end_streams(slot, &streams, wake, wakers);
+                    }
+                    wakers.extend(self.callers.get_mut(slot as usize).and_then(Option::take));
+                }
                 Woken::Waiting(ticket) => wakers.extend(self.waiting.remove(&ticket)),
             }
+        }
+        wake.clear();
+    }
+
+    /// A call of ours that streams has ended. What it returned as a stream its reader gets; anything else its caller.
+    #[cold]
+    fn end_streams(&mut self, slot: u32, streams: &Arc<Streams>, wake: &mut Wake, wakers: &mut Vec<Waker>) {
+        streams.close(self, wakers);
+        if !streams.reads() {
+            return;
+        }
+        let mut payload = Vec::new();
+        if let Some(ended) = self.outbound.collect(slot, &mut payload, wake) {
+            streams.ended(ended, payload, wakers);
+        }
+    }
+
+    /// The streams of the call of ours in this slot.
+    pub(crate) fn streams(&self, slot: u32) -> Option<Arc<Streams>> {
+        self.streams.get(slot as usize)?.clone()
+    }
+
+    pub(crate) fn forget_streams(&mut self, slot: u32) {
+        if let Some(streams) = self.streams.get_mut(slot as usize) {
+            *streams = None;
+        }
+    }
+
+    /// Notifications and items may be added to what waits to leave.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbound.backlog() <= ROOM
+    }
+
+    pub(crate) fn wait_for_room(&mut self, waker: Waker) {
+        if !self.room.iter().any(|known| known.will_wake(&waker)) {
+            self.room.push(waker);
         }
     }
 
@@ -242,6 +293,8 @@ impl Link {
         let state = State {
             outbound,
             callers: Vec::new(),
+            streams: Vec::new(),
+            windows: Windows::new(limits.max_stream_bytes, limits.allowance().assembly),
             waiting: BTreeMap::new(),
             room: Vec::new(),
             ended: Vec::new(),
@@ -257,7 +310,8 @@ impl Link {
 
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no user code runs under this lock")
+        // A panic under it would be a fault of ours in the driver, which ends with its connection; its destructor comes here.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[inline]
@@ -313,6 +367,12 @@ impl Link {
             state.callers.resize(index + 1, None);
         }
         let replaced = state.callers[index].replace(waker);
+        if let Some(streams) = outgoing.streams {
+            if state.streams.len() <= index {
+                state.streams.resize(index + 1, None);
+            }
+            state.streams[index] = Some(streams.clone());
+        }
         self.send(guard, outgoing.deadline);
         drop(replaced);
         Submitted::Slot(id)
@@ -323,10 +383,8 @@ impl Link {
         if state.outbound.phase != Phase::Open {
             return Submitted::Closed(state.outbound.closed());
         }
-        if state.outbound.backlog() > ROOM {
-            if !state.room.iter().any(|known| known.will_wake(&waker)) {
-                state.room.push(waker);
-            }
+        if !state.has_room() {
+            state.wait_for_room(waker);
             let driver = state.rouse();
             drop(guard);
             driver.inspect(Waker::wake_by_ref);
@@ -464,7 +522,7 @@ impl Link {
     // ---- handlers in tasks of their own
 
     /// The reply of a handler that ran in its own task. False: the connection is gone, and so is its driver.
-    pub(crate) fn finish(&self, finished: Finished, write: impl FnOnce(&mut Outbound)) -> bool {
+    pub(crate) fn finish(&self, finished: Finished, streams: Option<&Arc<Streams>>, write: impl FnOnce(&mut Outbound)) -> bool {
         let mut state = self.lock();
         if state.is_lost() {
             drop(state);
@@ -472,10 +530,16 @@ impl Link {
             return false;
         }
         write(&mut state.outbound);
+        let mut wakers = Vec::new();
+        if let Some(streams) = streams {
+            streams.close(&mut state, &mut wakers);
+        }
         state.finished.push(finished);
-        let driver = state.rouse();
+        wakers.extend(state.rouse());
         drop(state);
-        driver.inspect(Waker::wake_by_ref);
+        for waker in wakers {
+            waker.wake();
+        }
         true
     }
 

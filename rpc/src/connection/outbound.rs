@@ -149,6 +149,11 @@ impl Outbound {
         self.grant(wake);
     }
 
+    /// The peer has said what it allows.
+    pub(crate) fn has_hello(&self) -> bool {
+        self.hello
+    }
+
     /// Longest message that the peer takes, as far as is known.
     pub(crate) fn max_message(&self) -> usize {
         self.peer.max_message
@@ -170,14 +175,10 @@ impl Outbound {
         self.small.is_empty() && self.large.is_empty()
     }
 
-    fn is_large(payload: usize, head: usize) -> bool {
-        payload + head + MAX_HEAD > MAX_FRAME
-    }
-
     /// A slot for a call whose payload and metadata are this long.
     #[inline]
     pub(crate) fn reserve(&mut self, payload: usize, metadata: usize) -> Begin {
-        let large = Self::is_large(payload, metadata);
+        let large = is_large(payload, metadata);
         if let Some(refused) = self.refused(payload) {
             return Begin::Refused(refused);
         }
@@ -342,6 +343,14 @@ impl Outbound {
         self.slots[id as usize].ended = Some(Ended::Error(error(executed)));
     }
 
+    /// Ends this call, if it has not ended, because of what happened here.
+    pub(crate) fn abort(&mut self, id: u32, error: &Error) {
+        let slot = &self.slots[id as usize];
+        if slot.open && slot.owned && slot.ended.is_none() {
+            self.end(id, |_| error.again(error.executed()));
+        }
+    }
+
     /// The result of this call, if it has one; the slot is then free. The payload is swapped into `payload`.
     #[inline]
     pub(crate) fn collect(&mut self, id: u32, payload: &mut Vec<u8>, wake: &mut Wake) -> Option<Ended> {
@@ -421,6 +430,15 @@ impl Outbound {
     pub(crate) fn on_reply_begins(&self, id: u32) -> Result<(), Violation> {
         let is_open = self.slots.get(id as usize).is_some_and(|slot| slot.open);
         if is_open { Ok(()) } else { Err(Violation::UnknownReply) }
+    }
+
+    /// Items of a reply: false if nobody waits for them any more.
+    pub(crate) fn on_items(&self, id: u32) -> Result<bool, Violation> {
+        let slot = self.slots.get(id as usize).filter(|slot| slot.open).ok_or(Violation::UnknownReply)?;
+        if self.binds.is_unanswered(slot.number) {
+            return Err(Violation::UnboundReply);
+        }
+        Ok(slot.owned && slot.ended.is_none())
     }
 
     /// A reply: its payload goes to its slot, if somebody still waits for it.
@@ -598,6 +616,11 @@ impl Outbound {
         self.taken = self.calls;
         !self.chunked.is_empty()
     }
+}
+
+/// A call that does not fit in one frame.
+pub(crate) fn is_large(payload: usize, head: usize) -> bool {
+    payload + head + MAX_HEAD > MAX_FRAME
 }
 
 pub(crate) fn deadline_exceeded(executed: Executed) -> Error {

@@ -37,7 +37,13 @@ pub(crate) mod kind {
     pub(crate) const PING: u8 = 13;
     pub(crate) const PONG: u8 = 14;
     pub(crate) const GO_AWAY: u8 = 15;
-    // 16 to 19 are kept for item, end, credit and schema.
+    pub(crate) const CALL_ITEMS: u8 = 16;
+    pub(crate) const REPLY_ITEMS: u8 = 17;
+    pub(crate) const CALL_END: u8 = 18;
+    pub(crate) const CALL_CREDIT: u8 = 19;
+    pub(crate) const REPLY_CREDIT: u8 = 20;
+    pub(crate) const CALL_STOP: u8 = 21;
+    // 22 is kept for schema.
 
     pub(crate) const MASK: u8 = 0x1f;
 }

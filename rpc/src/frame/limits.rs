@@ -24,6 +24,12 @@ pub(crate) const NUMBERS: usize = 4096;
 /// What an end may send before it has read the peer's hello (`docs/protocol.md` 2.3).
 pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
 
+/// Bytes of a stream that may be sent before any credit has come (`docs/protocol.md` 6.7).
+pub(crate) const FIRST_WINDOW: usize = 16 * KIB;
+
+/// How far the window of a stream grows while its reader keeps up.
+pub(crate) const MAX_WINDOW: usize = 256 * KIB;
+
 /// The deadline of a call when neither the call, the method nor the client names one.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -57,6 +63,12 @@ pub struct Limits {
     /// Bytes of large calls (more than one frame) that a caller may have unanswered, and of large replies under way.
     /// `max_message` + 1 MiB: the largest message always fits, and a second one can start beside it.
     pub max_assembly: usize,
+    /// Calls with streams that a peer may have open on one connection; the next one is `Overloaded`. 128: each may hold 16 KiB
+    /// that nobody reads.
+    pub max_streams: usize,
+    /// Bytes by which the windows of a connection's streams may grow in all, beyond 16 KiB each. 2 MiB: eight streams at
+    /// full speed over a long way.
+    pub max_stream_bytes: usize,
     /// Bytes of metadata of one call: keys, values and their lengths; at most 32 KiB. 8 KiB: what HTTP servers accept as headers.
     pub max_metadata: usize,
     /// Methods that a peer may bind on one connection. 4,096, which clients count on: services on a port times methods, with room.
@@ -89,6 +101,8 @@ impl Default for Limits {
             max_in_flight: 1024,
             max_call_bytes: MIB,
             max_assembly: 5 * MIB,
+            max_streams: 128,
+            max_stream_bytes: 2 * MIB,
             max_metadata: 8 * KIB,
             max_binds: 4096,
             max_depth: 128,

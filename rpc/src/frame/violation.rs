@@ -35,10 +35,14 @@ pub(crate) enum Violation {
     UnknownReply,
     /// A reply to a method whose bind has not been answered.
     UnboundReply,
+    /// More bytes of a stream than there was credit for.
+    Credit,
+    /// An item that is longer than a message may be.
+    ItemTooLong(usize),
 }
 
 impl Violation {
-    pub(crate) const CLASSES: usize = 13 + codec::OTHER_PROTOCOLS.len();
+    pub(crate) const CLASSES: usize = 15 + codec::OTHER_PROTOCOLS.len();
 
     /// A number for each fault, and for each protocol that is not ours.
     pub(crate) fn class(&self) -> usize {
@@ -56,7 +60,9 @@ impl Violation {
             Self::Allowance => 10,
             Self::UnknownReply => 11,
             Self::UnboundReply => 12,
-            Self::WrongProtocol(name) => 13 + codec::OTHER_PROTOCOLS.iter().position(|other| other == name).unwrap_or_default(),
+            Self::Credit => 13,
+            Self::ItemTooLong(_) => 14,
+            Self::WrongProtocol(name) => 15 + codec::OTHER_PROTOCOLS.iter().position(|other| other == name).unwrap_or_default(),
         }
     }
 }
@@ -80,6 +86,8 @@ impl fmt::Display for Violation {
             Self::Allowance => f.write_str("more unanswered bytes than allowed (Limits::max_call_bytes, Limits::max_assembly)"),
             Self::UnknownReply => f.write_str("reply to a call that is not open"),
             Self::UnboundReply => f.write_str("reply before its bind was answered"),
+            Self::Credit => f.write_str("more bytes of a stream than there was credit for"),
+            Self::ItemTooLong(length) => write!(f, "item of {length} bytes exceeds the limit (Limits::max_message)"),
         }
     }
 }

@@ -19,13 +19,15 @@ use super::{Core, hook};
 use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
+use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, HEADER, kind};
-use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE, MAX_FRAME};
+use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
 use crate::frame::payload::{self, Budget, Encoding, Outcome};
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
 use crate::service::{Handler, Method};
+use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
 /// Bytes of replies that wait to leave; beyond it calls are read but not dispatched.
@@ -117,6 +119,9 @@ pub(crate) struct Dispatcher {
     queued: usize,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
+    /// Of calls that stream and are not answered, by id.
+    streams: Vec<Option<Arc<Streams>>>,
+    streaming: usize,
     /// The earliest deadline of a running call, or earlier.
     next_expiry: Option<Instant>,
     /// How long a reply the peer takes.
@@ -146,6 +151,8 @@ impl Dispatcher {
             tickets: Vec::new(),
             parked: VecDeque::new(),
             parked_bytes: 0,
+            streams: Vec::new(),
+            streaming: 0,
             next_expiry: None,
             limit: BEFORE_HELLO.max_message,
             crowded: false,
@@ -240,8 +247,16 @@ impl Dispatcher {
             log_limited!(warn, "a notification of {} was dropped: it does not read its replies", self.link.peer.address());
             return;
         }
+        let assembled = matches!(payload, Payload::Owned(_));
         let payload = owned(payload);
         let metadata = owned(parts.metadata);
+        if let Some(id) = id
+            && let Ok(Served { method, .. }) = self.bound.resolve(number)
+            && method.streams()
+        {
+            // Its items may come before its turn.
+            self.open_streams(id, method, assembled);
+        }
         let parked = Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false };
         self.parked_bytes += parked.size();
         self.parked.push_back(parked);
@@ -283,6 +298,7 @@ impl Dispatcher {
             Some(id) => {
                 write_error(out, id, error);
                 inbound.answered(id);
+                self.close_streams(id);
             }
             None => log_limited!(warn, "a notification of {} was refused: {error}", self.link.peer.address()),
         }
@@ -322,6 +338,9 @@ impl Dispatcher {
             // Protocol 4.4: other types read as ours would be wrong values in silence.
             return Err(Error::new(ErrorKind::Malformed, format!("{}: a method that is bound by name takes JSON", method.name)));
         }
+        if method.streams() && (parts.json || id.is_none()) {
+            return Err(Error::new(ErrorKind::Unimplemented, format!("{}: a method with streams is called through its trait", method.name)));
+        }
         if parts.json && !core.json {
             return Err(Error::new(ErrorKind::Unimplemented, format!("{}: this server takes no JSON", method.name)));
         }
@@ -344,16 +363,22 @@ impl Dispatcher {
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let context = method.context.then(|| Context { deadline, metadata, peer: self.link.peer.clone(), ticket: self.ticket.clone() });
         let size = bytes.len() + metadata_size + NOTIFICATION;
-        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { bytes, encoding, budget, context }, size })
+        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { bytes, encoding, budget, context, streams: None }, size })
     }
 
     #[inline]
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let id = call.id;
-        let Admitted { method, place, deadline, full, gate, sealed, size } = self.admit(call, received, now)?;
+        let assembled = matches!(call.payload, Payload::Owned(_));
+        let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
-        if gate.is_some() || method.spawn || (self.crowded && room) {
+        if let Some(id) = id
+            && method.streams()
+        {
+            sealed.streams = Some(self.streams_of(id, method, assembled)?);
+        }
+        if gate.is_some() || method.spawn || sealed.streams.is_some() || (self.crowded && room) {
             let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
             let handler = self.bound.handler(place);
             return self.spawn(Start { id, method, place, handler, request, gate, deadline, size });
@@ -441,7 +466,8 @@ impl Dispatcher {
         }
         let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
         let Start { id, method, place, handler, request, gate, deadline, size } = start;
-        let job = Job { id, method, place, handler, request, gate, ticket: ticket.clone(), deadline, limit: self.limit };
+        let streams = id.and_then(|id| self.streams.get(id as usize)?.clone());
+        let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit };
         match id {
             Some(id) => {
                 let id = id as usize;
@@ -475,6 +501,7 @@ impl Dispatcher {
                 Some(id) => {
                     inbound.answered(id);
                     self.running[id as usize] = None;
+                    self.close_streams(id);
                 }
                 None => {
                     if let Some(found) = self.notifications.iter().position(|(running, _)| Arc::ptr_eq(&running.ticket, &ticket)) {
@@ -497,12 +524,95 @@ impl Dispatcher {
         }
     }
 
+    // ---- streams
+
+    fn open_streams(&mut self, id: u32, method: &Method, assembled: bool) -> Arc<Streams> {
+        let streams = Streams::new(Role::Callee, method.uploads, method.downloads.then_some(FIRST_WINDOW));
+        let index = id as usize;
+        if self.streams.len() <= index {
+            self.streams.resize(index + 1, None);
+        }
+        self.streams[index] = Some(streams.clone());
+        self.streaming += 1;
+        if assembled && method.uploads {
+            // The caller held its items back, or they would have come before the end of the arguments (protocol 6.7).
+            let kind = kind::CALL_CREDIT;
+            self.link.lock().outbound.frames(|out| codec::Frame::new(out, kind).number(u64::from(id)).number(FIRST_WINDOW as u64).end(0));
+        }
+        streams
+    }
+
+    #[cold]
+    fn streams_of(&mut self, id: u32, method: &Method, assembled: bool) -> Result<Outlet, Error> {
+        let known = self.streams.get(id as usize).and_then(Option::clone);
+        let streams = match known {
+            Some(streams) => streams,
+            None => self.open_streams(id, method, assembled),
+        };
+        let most = self.link.limits.max_streams;
+        if self.streaming > most {
+            let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);
+            return Err(Error::overloaded(text, Duration::from_millis(100)));
+        }
+        Ok(Outlet { streams, link: self.link.clone(), id })
+    }
+
+    /// The call has been answered.
+    fn close_streams(&mut self, id: u32) {
+        let Some(streams) = self.streams.get_mut(id as usize).and_then(Option::take) else { return };
+        self.streaming -= 1;
+        let mut wakers = Vec::new();
+        let _ = streams.end(Last::Error(Error::with(ErrorKind::Cancelled, Executed::Maybe, "the call has ended")), &mut wakers);
+        streams.close(&mut self.link.lock(), &mut wakers);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// What the caller sends is cut off: never a normal end.
+    fn cut_streams(&self, id: u32, error: Error) {
+        let Some(Some(streams)) = self.streams.get(id as usize) else { return };
+        let mut wakers = Vec::new();
+        let _ = streams.end(Last::Error(error), &mut wakers);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// Items of a call; those of one that has been answered met the answer on the wire.
+    pub(crate) fn items(&mut self, id: u32, bytes: &[u8], wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        match self.streams.get(id as usize) {
+            Some(Some(streams)) => streams.arrive(bytes, self.link.limits.allowance().max_message, wakers),
+            _ => Ok(()),
+        }
+    }
+
+    /// The end of the caller's items.
+    pub(crate) fn items_end(&mut self, id: u32, aborted: bool, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        let Some(Some(streams)) = self.streams.get(id as usize) else { return Ok(()) };
+        let last = match aborted {
+            false => Last::Finished,
+            true => Last::Error(Error::with(ErrorKind::Cancelled, Executed::Maybe, "the caller has aborted its stream")),
+        };
+        streams.end(last, wakers)
+    }
+
+    /// The caller takes more of our items.
+    pub(crate) fn credit(&mut self, id: u32, bytes: u64, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        match self.streams.get(id as usize) {
+            Some(Some(streams)) => streams.credit(bytes, wakers),
+            _ => Ok(()),
+        }
+    }
+
     // ---- stopping calls
 
     /// The caller does not wait any more.
     pub(crate) fn cancel(&mut self, id: u32, inbound: &mut Inbound, out: &mut Vec<u8>) {
         if let Some(Some(running)) = self.running.get(id as usize) {
             running.ticket.stop(Ticket::CANCELLED);
+            // A detached handler lives on, and must not take what has come for all.
+            self.cut_streams(id, Error::with(ErrorKind::Cancelled, Executed::Maybe, "the caller has cancelled the call"));
             return;
         }
         if let Some(parked) = self.parked.iter_mut().find(|parked| parked.id == Some(id)) {
@@ -544,6 +654,10 @@ impl Drop for Dispatcher {
         for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {
             running.ticket.stop(Ticket::LOST);
         }
+        for id in 0..self.streams.len() as u32 {
+            self.cut_streams(id, Error::with(ErrorKind::Unavailable, Executed::Maybe, "the connection to the caller was lost"));
+            self.close_streams(id);
+        }
         for runner in &self.runners {
             runner.close();
         }
@@ -558,6 +672,8 @@ fn cancelled() -> Error {
 /// When this call's caller stops waiting (protocol 5.2).
 fn deadline(sent: Option<Duration>, method: &Method, received: Instant) -> Option<Instant> {
     match sent {
+        // A stream lasts as long as it lasts, unless somebody says otherwise.
+        None if method.streams() => received.checked_add(method.timeout?),
         Some(Duration::ZERO) => None,
         // Too far for the clock is no deadline.
         Some(left) => received.checked_add(left),

@@ -18,6 +18,7 @@ use super::dispatch::panicked;
 use crate::context::{Context, Inherit};
 use crate::frame::payload::{self, Outcome};
 use crate::service::{Handler, Method};
+use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
 /// One call as its handler sees it. It owns its bytes: arguments may borrow from them.
@@ -25,6 +26,8 @@ pub struct Request {
     pub(crate) method: &'static Method,
     pub(crate) body: payload::Body,
     pub(crate) context: Option<Context>,
+    /// Of a method that streams.
+    pub(crate) streams: Option<Box<Outlet>>,
 }
 
 impl Request {
@@ -147,7 +150,7 @@ pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Re
                 }
                 Err(_) => Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name)),
             };
-            (Request { method, body: payload::Body::default(), context: None }, Err(error))
+            (Request { method, body: payload::Body::default(), context: None, streams: None }, Err(error))
         }
     }
 }

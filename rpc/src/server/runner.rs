@@ -16,10 +16,12 @@ use super::dispatch::{end_reply, log_notification, panicked};
 use super::handler::{self, Polled, Request, drop_quietly};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
+use crate::connection::streams::Streams;
 use crate::context::{Context, Ticket};
 use crate::frame::codec;
 use crate::frame::payload::{self, Body, Budget, Encoding, Outcome};
 use crate::service::{Handler, Method};
+use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
 /// Where a handler goes back to.
@@ -41,6 +43,7 @@ pub(crate) struct Job {
     pub(crate) handler: Handler,
     pub(crate) request: Opening,
     pub(crate) gate: Option<Gate>,
+    pub(crate) streams: Option<Arc<Streams>>,
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) limit: usize,
@@ -61,6 +64,7 @@ pub(crate) struct Sealed {
     pub(crate) encoding: Encoding,
     pub(crate) budget: Budget,
     pub(crate) context: Option<Context>,
+    pub(crate) streams: Option<Outlet>,
 }
 
 impl Sealed {
@@ -68,7 +72,8 @@ impl Sealed {
     /// `Malformed` when it is no JSON.
     #[inline]
     pub(crate) fn open(self, method: &'static Method) -> Result<Request, Error> {
-        Ok(Request { method, body: Body::new(self.bytes, self.encoding, self.budget, method)?, context: self.context })
+        let body = Body::new(self.bytes, self.encoding, self.budget, method)?;
+        Ok(Request { method, body, context: self.context, streams: self.streams.map(Box::new) })
     }
 }
 
@@ -172,7 +177,7 @@ impl Task {
 
     /// Sends the last frame of the call, and the handler back. False when the connection is gone.
     fn end(&mut self, ended: Ended, out: &mut Vec<u8>) -> bool {
-        let Some(Job { id, method, place, handler, ticket, request, gate, .. }) = self.job.take() else { return true };
+        let Some(Job { id, method, place, handler, ticket, request, gate, streams, .. }) = self.job.take() else { return true };
         drop_quietly((request, gate));
         let (outcome, handler) = match ended {
             Ended::Handler(outcome, start) => (Ok((outcome, start)), Some(handler)),
@@ -200,7 +205,7 @@ impl Task {
             }
         };
         let failed = matches!(outcome, Ok((Outcome::Failed, _)));
-        let keeps = self.link.finish(finished, |outbound| match (large, id) {
+        let keeps = self.link.finish(finished, streams.as_ref(), |outbound| match (large, id) {
             (Some((reply, payload)), Some(id)) => outbound.large_reply(id, failed, reply, payload),
             _ => outbound.frames(|frames| frames.extend_from_slice(out)),
         });

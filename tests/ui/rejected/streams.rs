@@ -1,36 +1,25 @@
-//! Streams, both ways.
-use rpc::service;
-pub trait Stream {
-    type Item;
-}
-pub struct Empty;
-impl Stream for Empty {
-    type Item = u32;
-}
-pub struct Streaming<T>(T);
+//! Streams that cannot be sent, or that nobody could read.
 
-#[service]
-pub trait Shop {
-    fn events(&self, after: u64) -> impl Stream<Item = u32> + Send;
-    async fn watch(&self, sku: &str) -> Result<impl Stream<Item = u32> + Send, String>;
-    async fn import(&self, rows: Streaming<u32>) -> u32;
-}
+use rpc::{Stream, Streaming};
 
-struct Mine;
-impl Shop for Mine {
-    fn events(&self, _: u64) -> impl Stream<Item = u32> + Send {
-        Empty
-    }
-    async fn watch(&self, _: &str) -> Result<impl Stream<Item = u32> + Send, String> {
-        Ok(Empty)
-    }
-    async fn import(&self, _: Streaming<u32>) -> u32 {
-        1
-    }
+#[rpc::service]
+trait Feed {
+    fn unnamed(&self) -> impl Stream;
+    fn borrowed(&self) -> impl Stream<Item = &str>;
+    fn refusable(&self) -> Result<impl Stream<Item = u32>, String>;
+    async fn alias(&self) -> std::io::Result<impl Stream<Item = u32>>;
+    #[rpc(oneway)]
+    fn oneway(&self) -> impl Stream<Item = u32>;
+    #[rpc(idempotent)]
+    fn again(&self) -> impl Stream<Item = u32>;
+    #[rpc(blocking)]
+    fn blocking(&self) -> impl Stream<Item = u32>;
+    async fn two(&self, a: Streaming<u32>, b: Streaming<u32>);
+    async fn lent(&self, a: &Streaming<u32>);
+    async fn nested(&self, a: Vec<Streaming<u32>>);
+    async fn opaque(&self, a: impl Stream<Item = u32>);
+    #[rpc(oneway)]
+    async fn note(&self, a: Streaming<u32>);
 }
 
-fn main() {
-    let client = ShopClient::local(Mine);
-    drop(client.events(0));
-    drop(client.import(vec![1]));
-}
+fn main() {}

@@ -152,6 +152,15 @@ pub(crate) fn encode_arguments<A: Serialize + ?Sized>(arguments: &A, encoding: E
     encode::encode(arguments, encoding, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
 }
 
+/// Appends an item of a stream.
+///
+/// # Errors
+/// As [`encode_arguments`].
+#[inline]
+pub(crate) fn encode_item<T: Serialize + ?Sized>(item: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode::encode(item, Encoding::Postcard, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
+}
+
 /// What of a call was being written or read, for the texts of errors.
 #[derive(Clone, Copy)]
 struct Part {
@@ -162,6 +171,7 @@ struct Part {
 
 impl Part {
     const ARGUMENTS: Self = Self { method: None, noun: "arguments", executed: Executed::No };
+    const ITEM: Self = Self { method: None, noun: "item", executed: Executed::Maybe };
     const REPLY: Self = Self { method: None, noun: "reply", executed: Executed::Yes };
 
     fn arguments(method: &'static Method) -> Self {
@@ -200,7 +210,7 @@ fn undecoded(problem: Problem, part: Part, budget: Budget) -> Error {
 #[cold]
 fn unencoded(unwritten: Unwritten, part: Part, limit: usize) -> Error {
     let noun = part.noun;
-    let kind = if part.executed == Executed::Yes { ErrorKind::Internal } else { ErrorKind::InvalidInput };
+    let kind = if part.executed == Executed::No { ErrorKind::InvalidInput } else { ErrorKind::Internal };
     match unwritten {
         Unwritten::TooLong => part.error(ErrorKind::TooLarge, &format!("{noun} above the limit of {} (Limits::max_message)", Size(limit))),
         Unwritten::Type(text) => part.error(kind, &format!("the {noun} cannot be encoded: {text}")),

@@ -1,0 +1,530 @@
+//! The streams of one call: what has come and waits for its reader, and what its sender may still send (protocol 6.7).
+//!
+//! The driver fills [`Incoming`] and [`Flow`]; `streaming/` reads and sends. Each has a short lock of its own, so that items
+//! are decoded and encoded outside the link's. Order of locks: the link's, then these.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use super::link::{Link, State};
+use super::outbound::Ended;
+use crate::frame::codec::{Frame, kind};
+use crate::frame::limits::FIRST_WINDOW;
+use crate::frame::violation::Violation;
+use crate::{Error, ErrorKind, Executed};
+
+/// Which end of the call this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Caller,
+    Callee,
+}
+
+/// What one call streams, as one end of it sees it.
+pub(crate) struct Streams {
+    role: Role,
+    /// What the other end sends.
+    incoming: Option<Mutex<Incoming>>,
+    /// What this end sends.
+    flow: Option<Mutex<Flow>>,
+    /// The last frame of the call has been written, or read: its id may mean another call. Changes under the link's lock.
+    over: AtomicBool,
+}
+
+/// Bytes that have come and nobody has taken, and how they end.
+#[derive(Default)]
+struct Incoming {
+    /// Items, each behind its length; the last one may be incomplete.
+    bytes: Vec<u8>,
+    /// Where the last complete item ends; zero without one.
+    complete: usize,
+    scan: Scan,
+    /// Bytes that the other end may still send.
+    credit: usize,
+    window: usize,
+    /// Credit beyond the window, for an item that is longer.
+    extra: usize,
+    /// Some has been asked for.
+    asked: bool,
+    /// The callee has begun to answer.
+    opened: bool,
+    end: Option<Last>,
+    reader: Option<Waker>,
+    /// Nobody reads any more.
+    deaf: bool,
+}
+
+/// How the items end.
+pub(crate) enum Last {
+    Finished,
+    /// With the method's own error, as it came.
+    Failed(Vec<u8>),
+    Error(Error),
+}
+
+/// Where in the stream of bytes the last one of them stands.
+#[derive(Clone, Copy, Default)]
+struct Scan {
+    /// Bytes of the present item that are still to come.
+    left: usize,
+    /// Of a length of which some bytes have come.
+    length: usize,
+    shift: u32,
+}
+
+impl Scan {
+    fn is_between(self) -> bool {
+        self.left == 0 && self.shift == 0
+    }
+
+    /// Goes over these bytes; the place behind the last item that ends in them.
+    fn over(&mut self, bytes: &[u8], longest: usize) -> Result<Option<usize>, Violation> {
+        let (mut at, mut complete) = (0, None);
+        while at < bytes.len() {
+            if self.left > 0 {
+                let taken = self.left.min(bytes.len() - at);
+                self.left -= taken;
+                at += taken;
+            } else {
+                let byte = bytes[at];
+                at += 1;
+                self.length |= usize::from(byte & 0x7f) << self.shift;
+                if byte & 0x80 != 0 {
+                    self.shift += 7;
+                    // A length has 32 bits, as a message's.
+                    if self.shift > 28 {
+                        return Err(Violation::BadFrame("items"));
+                    }
+                    continue;
+                }
+                if (byte == 0 && self.shift > 0) || self.length > longest {
+                    return Err(if self.length > longest { Violation::ItemTooLong(self.length) } else { Violation::BadFrame("items") });
+                }
+                *self = Self { left: self.length, length: 0, shift: 0 };
+            }
+            if self.is_between() {
+                complete = Some(at);
+            }
+        }
+        Ok(complete)
+    }
+}
+
+/// What may be sent.
+#[derive(Default)]
+struct Flow {
+    credit: usize,
+    stopped: bool,
+    sender: Option<Waker>,
+}
+
+/// What a reader finds.
+pub(crate) enum Arrived {
+    /// Bytes with at least one complete item were added.
+    Items,
+    Last(Last),
+}
+
+impl Streams {
+    /// `reads`: the other end sends items; `sends`: this one does, with so much credit to begin with.
+    pub(crate) fn new(role: Role, reads: bool, sends: Option<usize>) -> Arc<Self> {
+        let incoming = Incoming { credit: FIRST_WINDOW, window: FIRST_WINDOW, ..Incoming::default() };
+        Arc::new(Self {
+            role,
+            incoming: reads.then(|| Mutex::new(incoming)),
+            flow: sends.map(|credit| Mutex::new(Flow { credit, ..Flow::default() })),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn reads(&self) -> bool {
+        self.incoming.is_some()
+    }
+
+    fn incoming(&self) -> Option<MutexGuard<'_, Incoming>> {
+        self.incoming.as_ref().map(|incoming| incoming.lock().expect("no user code runs under this lock"))
+    }
+
+    fn flow(&self) -> Option<MutexGuard<'_, Flow>> {
+        self.flow.as_ref().map(|flow| flow.lock().expect("no user code runs under this lock"))
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    // ---- what the driver does, under the link's lock
+
+    /// Bytes have come.
+    pub(crate) fn arrive(&self, bytes: &[u8], longest: usize, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        let mut incoming = self.incoming().ok_or(Violation::Unexpected("items"))?;
+        let incoming = &mut *incoming;
+        if incoming.end.is_some() {
+            return Err(Violation::Unexpected("items"));
+        }
+        incoming.credit = incoming.credit.checked_sub(bytes.len()).ok_or(Violation::Credit)?;
+        let complete = incoming.scan.over(bytes, longest)?;
+        let opens = !incoming.opened;
+        incoming.opened = true;
+        if incoming.deaf {
+            return Ok(());
+        }
+        if let Some(complete) = complete {
+            incoming.complete = incoming.bytes.len() + complete;
+        }
+        incoming.bytes.extend_from_slice(bytes);
+        // Also when the rest of an item needs more credit than there is: only its reader knows that it is wanted.
+        if opens || complete.is_some() || incoming.scan.left > incoming.credit {
+            wakers.extend(incoming.reader.take());
+        }
+        Ok(())
+    }
+
+    /// No more items come.
+    pub(crate) fn end(&self, last: Last, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        let mut incoming = self.incoming().ok_or(Violation::Unexpected("end"))?;
+        if incoming.end.is_some() {
+            return Err(Violation::Unexpected("end"));
+        }
+        if matches!(last, Last::Finished) && !incoming.scan.is_between() {
+            return Err(Violation::BadFrame("items"));
+        }
+        incoming.end = Some(last);
+        wakers.extend(incoming.reader.take());
+        Ok(())
+    }
+
+    /// The other end takes more.
+    pub(crate) fn credit(&self, bytes: u64, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        let mut flow = self.flow().ok_or(Violation::Unexpected("credit"))?;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        flow.credit = flow.credit.saturating_add(bytes).min(u32::MAX as usize);
+        wakers.extend(flow.sender.take());
+        Ok(())
+    }
+
+    /// The other end takes nothing any more.
+    pub(crate) fn stop(&self, wakers: &mut Vec<Waker>) {
+        if let Some(mut flow) = self.flow() {
+            flow.stopped = true;
+            wakers.extend(flow.sender.take());
+        }
+    }
+
+    /// The call is over at this end: nothing more is sent for it, and what it held is given back.
+    pub(crate) fn close(self: &Arc<Self>, state: &mut State, wakers: &mut Vec<Waker>) {
+        if self.over.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.stop(wakers);
+        if let Some(mut incoming) = self.incoming() {
+            state.windows.close(incoming.window);
+            state.windows.give_back(std::mem::take(&mut incoming.extra));
+            incoming.window = FIRST_WINDOW;
+        }
+        state.windows.forget(|(waiting, _)| Arc::ptr_eq(waiting, self));
+        state.serve_windows();
+    }
+
+    /// The call has ended, as its caller finds it.
+    pub(crate) fn ended(&self, ended: Ended, payload: Vec<u8>, wakers: &mut Vec<Waker>) {
+        let last = match ended {
+            Ended::Returned => Last::Finished,
+            Ended::Failed => Last::Failed(payload),
+            Ended::Error(error) => Last::Error(error),
+        };
+        let Some(mut incoming) = self.incoming() else { return };
+        let cut = matches!(last, Last::Finished) && !incoming.scan.is_between();
+        let last = if cut { Last::Error(Error::with(ErrorKind::Internal, Executed::Yes, "the stream ended within an item")) } else { last };
+        incoming.end.get_or_insert(last);
+        wakers.extend(incoming.reader.take());
+    }
+
+    /// More credit for an item that is longer than its window; true if the other end is to be told.
+    fn extend(&self, bytes: usize) -> bool {
+        let Some(mut incoming) = self.incoming().filter(|_| !self.is_over()) else { return false };
+        incoming.credit += bytes;
+        incoming.extra += bytes;
+        true
+    }
+
+    fn credit_kind(&self) -> u8 {
+        if self.role == Role::Caller { kind::REPLY_CREDIT } else { kind::CALL_CREDIT }
+    }
+
+    // ---- the reader
+
+    /// Waits until the callee has begun to answer; then only its error is of interest.
+    pub(crate) fn poll_opened(&self, cx: &Context<'_>) -> Poll<Option<Last>> {
+        // Cloning a waker may be user code.
+        let waker = cx.waker().clone();
+        let Some(mut incoming) = self.incoming() else { return Poll::Ready(None) };
+        if incoming.opened || matches!(incoming.end, Some(Last::Finished)) {
+            return Poll::Ready(None);
+        }
+        if let Some(last) = incoming.end.take() {
+            return Poll::Ready(Some(last));
+        }
+        let replaced = incoming.reader.replace(waker);
+        drop(incoming);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Adds what has come to `local`, which holds no complete item.
+    pub(crate) fn poll_read(self: &Arc<Self>, link: &Link, id: u32, local: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Arrived> {
+        let waker = cx.waker().clone();
+        let Some(mut incoming) = self.incoming() else { return Poll::Ready(Arrived::Last(Last::Finished)) };
+        if incoming.complete > 0 {
+            incoming.complete = 0;
+            if local.is_empty() {
+                std::mem::swap(local, &mut incoming.bytes);
+            } else {
+                local.append(&mut incoming.bytes);
+            }
+            return Poll::Ready(Arrived::Items);
+        }
+        if let Some(last) = incoming.end.take() {
+            incoming.end = Some(Last::Finished);
+            return Poll::Ready(Arrived::Last(last));
+        }
+        let replaced = incoming.reader.replace(waker);
+        let missing = incoming.scan.left.saturating_sub(incoming.credit);
+        let asks = missing > 0 && !incoming.asked;
+        incoming.asked |= asks;
+        drop(incoming);
+        drop(replaced);
+        if asks {
+            link.extend_window(self, id, missing);
+        }
+        Poll::Pending
+    }
+
+    /// An item was taken: the credit beyond the window that it had, which goes back to the connection.
+    pub(crate) fn taken(&self) -> usize {
+        let Some(mut incoming) = self.incoming() else { return 0 };
+        incoming.asked = false;
+        std::mem::take(&mut incoming.extra)
+    }
+
+    /// What has come and was not taken is not wanted. True if more could come.
+    fn deafen(&self) -> bool {
+        let Some(mut incoming) = self.incoming() else { return false };
+        incoming.deaf = true;
+        incoming.complete = 0;
+        let open = incoming.end.is_none();
+        let (bytes, reader) = (std::mem::take(&mut incoming.bytes), incoming.reader.take());
+        drop(incoming);
+        drop((bytes, reader));
+        open
+    }
+
+    // ---- the sender
+
+    /// The first window, which needs no credit.
+    pub(crate) fn open(&self) {
+        if let Some(mut flow) = self.flow() {
+            flow.credit += FIRST_WINDOW;
+        }
+    }
+
+    /// How many of these bytes may be sent now; none once nobody wants them.
+    pub(crate) fn poll_credit(&self, bytes: usize, cx: &Context<'_>) -> Poll<Option<usize>> {
+        let waker = cx.waker().clone();
+        let Some(mut flow) = self.flow() else { return Poll::Ready(None) };
+        if flow.stopped {
+            return Poll::Ready(None);
+        }
+        if flow.credit > 0 {
+            let taken = bytes.min(flow.credit);
+            flow.credit -= taken;
+            return Poll::Ready(Some(taken));
+        }
+        let replaced = flow.sender.replace(waker);
+        drop(flow);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Waits until nobody wants what this end sends.
+    pub(crate) fn poll_stopped(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let Some(mut flow) = self.flow() else { return Poll::Ready(()) };
+        if flow.stopped {
+            return Poll::Ready(());
+        }
+        let replaced = flow.sender.replace(waker);
+        drop(flow);
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+/// The call is over: nothing can be sent for it.
+#[derive(Debug)]
+pub(crate) struct Over;
+
+impl State {
+    /// Gives those who wait for a long item's room what there is now.
+    pub(crate) fn serve_windows(&mut self) {
+        while let Some(((streams, id), bytes)) = self.windows.next() {
+            if streams.extend(bytes) {
+                let kind = streams.credit_kind();
+                self.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).number(bytes as u64).end(0));
+            } else {
+                self.windows.give_back(bytes);
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Bytes of a stream, for which there is credit. Waits while too much stands before them.
+    pub(crate) fn poll_send_items(&self, streams: &Streams, id: u32, bytes: &[u8], cx: &Context<'_>) -> Poll<Result<(), Over>> {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return Poll::Ready(Err(Over));
+        }
+        if !state.has_room() {
+            state.wait_for_room(waker);
+            let driver = state.rouse();
+            drop(state);
+            driver.inspect(Waker::wake_by_ref);
+            return Poll::Pending;
+        }
+        let kind = if streams.role == Role::Caller { kind::CALL_ITEMS } else { kind::REPLY_ITEMS };
+        state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).rest(bytes).end(0));
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The longest item that the other end takes, once it has said so.
+    pub(crate) fn poll_max_message(&self, cx: &Context<'_>) -> Poll<usize> {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if state.outbound.has_hello() || state.is_lost() {
+            return Poll::Ready(state.outbound.max_message());
+        }
+        state.wait_for_room(waker);
+        Poll::Pending
+    }
+
+    /// The end of what a caller sends.
+    pub(crate) fn end_items(&self, streams: &Streams, id: u32, aborted: bool) {
+        self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(u8::from(aborted)).end(0));
+    }
+
+    /// The reader has taken so many bytes. `keeps_up`: it waits for more. By how much its window grew.
+    pub(crate) fn return_credit(&self, streams: &Streams, id: u32, bytes: usize, extra: usize, keeps_up: bool) -> usize {
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return 0;
+        }
+        let mut more = 0;
+        if let Some(mut incoming) = streams.incoming() {
+            if keeps_up && incoming.bytes.is_empty() {
+                more = state.windows.grow(incoming.window);
+                incoming.window += more;
+            }
+            incoming.credit += bytes + more;
+        }
+        if bytes + more > 0 {
+            let kind = streams.credit_kind();
+            state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).number((bytes + more) as u64).end(0));
+        }
+        if extra > 0 {
+            state.windows.give_back(extra);
+            state.serve_windows();
+        }
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+        more
+    }
+
+    fn extend_window(&self, streams: &Arc<Streams>, id: u32, bytes: usize) {
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        if !state.windows.take(|| (streams.clone(), id), bytes) || !streams.extend(bytes) {
+            return;
+        }
+        let kind = streams.credit_kind();
+        state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).number(bytes as u64).end(0));
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+    }
+
+    /// The reader has gone. A caller's call is cancelled with it; a callee tells the caller to stop.
+    pub(crate) fn leave_stream(&self, streams: &Arc<Streams>, id: u32) {
+        let open = streams.deafen();
+        if streams.role == Role::Caller {
+            self.cancel_streams(streams, id);
+        } else if open {
+            self.tell(streams, |out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+        }
+    }
+
+    /// The caller of a call with streams has gone.
+    pub(crate) fn cancel_streams(&self, streams: &Arc<Streams>, id: u32) {
+        let mut state = self.lock();
+        if streams.is_over() {
+            return;
+        }
+        let mut wakers = Vec::new();
+        streams.close(&mut state, &mut wakers);
+        state.forget_streams(id);
+        drop(state);
+        for waker in wakers {
+            waker.wake();
+        }
+        self.cancel(id);
+    }
+
+    /// The caller of a call that only uploads has gone.
+    pub(crate) fn cancel_upload(&self, streams: &Arc<Streams>, id: u32) {
+        let mut state = self.lock();
+        let mut wakers = Vec::new();
+        streams.close(&mut state, &mut wakers);
+        state.forget_streams(id);
+        drop(state);
+        for waker in wakers {
+            waker.wake();
+        }
+        self.cancel(id);
+    }
+
+    /// A call with streams of ours ends here and now, as by its deadline; the callee is told to stop.
+    pub(crate) fn fail_streams(&self, streams: &Streams, id: u32, error: &Error) {
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        state.outbound.abort(id, error);
+        let (mut wake, mut wakers) = (vec![super::outbound::Woken::Slot(id)], Vec::new());
+        state.wakers(&mut wake, &mut wakers);
+        wakers.extend(state.rouse());
+        drop(state);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// A frame of a stream, unless its call is over.
+    fn tell(&self, streams: &Streams, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        state.outbound.frames(write);
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+    }
+}

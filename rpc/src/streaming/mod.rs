@@ -1,0 +1,255 @@
+//! Items that travel during a call: [`Streaming`], what reads them; `upload.rs`, what a caller may pass; `pump.rs`, what sends
+//! them. What both share with the connection is `connection/streams.rs`.
+
+mod pump;
+mod upload;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) use self::pump::upload;
+use self::pump::{Encoded, Pump};
+pub use self::upload::{IntoStreaming, Sender, Upload};
+use crate::__private::Request;
+use crate::connection::link::Link;
+use crate::connection::streams::{Arrived, Last, Streams};
+use crate::frame::payload::{self, Budget, Encoding};
+use crate::{Error, ErrorKind, Executed};
+
+/// A call's streams at this end, and the way to their connection.
+#[derive(Clone)]
+pub(crate) struct Outlet {
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) id: u32,
+}
+
+/// Items that arrive during a call, in order. It is a [`Stream`] of `Result<T, Error>`; [`next`](Self::next) needs no
+/// extension trait.
+///
+/// On a client it is what a method that returns a stream gives; on a server it is the argument that takes the caller's
+/// items. Who does not read stops the other end, and nobody else: at most 16 KiB wait here at first, up to 256 KiB once
+/// the reader has kept up.
+///
+/// It ends with `None` after the sender's last item. Anything else is an error first: `Cancelled` when the sender gave up,
+/// `Unavailable` when the connection was lost, `DeadlineExceeded`, or what the callee answered. After an error there is
+/// nothing more.
+///
+/// # Cancellation
+/// [`next`](Self::next) loses no item when its future is dropped. Dropping the `Streaming` stops the sender: on a client it
+/// cancels the call, on a server the caller's items stop and the call goes on.
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Streaming<T> {
+    source: Source<T>,
+    item: PhantomData<fn() -> T>,
+}
+
+enum Source<T> {
+    Remote(Box<Remote>),
+    Local(upload::Receiver<T>),
+    Ended,
+}
+
+/// Items of the other end.
+struct Remote {
+    outlet: Outlet,
+    /// Taken from the connection: items behind their lengths, read up to `at`.
+    local: Vec<u8>,
+    at: usize,
+    /// Bytes of items that were taken since credit was last returned.
+    consumed: usize,
+    window: usize,
+    budget: Budget,
+    name: String,
+}
+
+impl<T> Streaming<T> {
+    pub(crate) fn over(outlet: Outlet, name: String) -> Self {
+        let limits = &outlet.link.limits;
+        let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
+        let window = crate::frame::limits::FIRST_WINDOW;
+        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, window, budget, name };
+        Self { source: Source::Remote(Box::new(remote)), item: PhantomData }
+    }
+
+    /// A stream without items.
+    pub(crate) fn ended() -> Self {
+        Self { source: Source::Ended, item: PhantomData }
+    }
+
+    /// A sender and what it sends: hand the stream to a client's method, and send while the call goes on.
+    ///
+    /// ```
+    /// # #[rpc::service] trait Sum { async fn sum(&self, numbers: rpc::Streaming<u64>) -> u64; }
+    /// # struct S; impl Sum for S { async fn sum(&self, mut numbers: rpc::Streaming<u64>) -> u64 {
+    /// #     let mut sum = 0; while let Some(Ok(n)) = numbers.next().await { sum += n; } sum } }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), rpc::Error> {
+    /// let client = SumClient::local(S);
+    /// let (sender, numbers) = rpc::Streaming::channel();
+    /// let sum = tokio::spawn(client.sum(numbers).owned());
+    /// for number in [1, 2, 3] {
+    ///     sender.send(number).await?;
+    /// }
+    /// sender.finish();
+    /// assert_eq!(sum.await.unwrap()?, 6);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn channel() -> (Sender<T>, Self) {
+        let (sender, receiver) = upload::channel();
+        (sender, Self { source: Source::Local(receiver), item: PhantomData })
+    }
+}
+
+impl<T: DeserializeOwned> Streaming<T> {
+    /// The next item; `None` after the last one.
+    ///
+    /// # Errors
+    /// See [`Streaming`]; `Malformed` or `TooLarge` when an item cannot be decoded, after which the next ones still can.
+    pub async fn next(&mut self) -> Option<Result<T, Error>> {
+        poll_fn(|cx| self.poll_item(cx)).await
+    }
+
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        let item = match &mut self.source {
+            Source::Remote(remote) => match remote.poll_bytes(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Next::Item(from, to)) => {
+                    let item = payload::decode_reply(&remote.local[from..to], Encoding::Postcard, remote.budget);
+                    let item = item.map_err(|error| error.of_method(&remote.name));
+                    remote.take_item(to);
+                    return Poll::Ready(Some(item));
+                }
+                Poll::Ready(Next::Last(last)) => {
+                    let name = std::mem::take(&mut remote.name);
+                    match last {
+                        Last::Finished => None,
+                        Last::Failed(_) => {
+                            Some(Err(Error::new(ErrorKind::Internal, format!("{name}: the method failed after its stream had begun"))))
+                        }
+                        Last::Error(error) => Some(Err(error.of_method(&name))),
+                    }
+                }
+            },
+            Source::Local(receiver) => match receiver.poll_item(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(item))) => return Poll::Ready(Some(Ok(item))),
+                Poll::Ready(end) => end,
+            },
+            Source::Ended => None,
+        };
+        // Dropped here, a remote stream that has ended stops nobody.
+        self.source = Source::Ended;
+        Poll::Ready(item)
+    }
+}
+
+enum Next {
+    /// An item's place in the local bytes.
+    Item(usize, usize),
+    Last(Last),
+}
+
+impl Remote {
+    fn poll_bytes(&mut self, cx: &Context<'_>) -> Poll<Next> {
+        loop {
+            if let Some((from, to)) = self.item() {
+                return Poll::Ready(Next::Item(from, to));
+            }
+            if self.at > 0 {
+                self.local.drain(..self.at);
+                self.at = 0;
+            }
+            if self.local.is_empty() && self.local.capacity() > 2 * crate::frame::limits::MAX_WINDOW {
+                self.local = Vec::new();
+            }
+            let Outlet { streams, link, id } = &self.outlet;
+            match streams.poll_read(link, *id, &mut self.local, cx) {
+                Poll::Ready(Arrived::Items) => {}
+                Poll::Ready(Arrived::Last(last)) => return Poll::Ready(Next::Last(last)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// The next item, if all of it is here.
+    fn item(&self) -> Option<(usize, usize)> {
+        let (mut length, mut shift, mut at) = (0, 0, self.at);
+        loop {
+            let byte = *self.local.get(at)?;
+            at += 1;
+            length |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+            shift += 7;
+        }
+        let end = at + length;
+        (end <= self.local.len()).then_some((at, end))
+    }
+
+    /// The item that ends here was taken: its bytes may be sent again.
+    fn take_item(&mut self, end: usize) {
+        let size = end - self.at;
+        self.consumed += size;
+        self.at = end;
+        let Outlet { streams, link, id } = &self.outlet;
+        // Only an item that did not fit may have had more than the window.
+        let extra = if size > self.window / 2 { streams.taken() } else { 0 };
+        if self.consumed >= self.window / 2 {
+            let returned = self.consumed.saturating_sub(extra);
+            self.window += link.return_credit(streams, *id, returned, extra, self.at == self.local.len());
+            self.consumed = 0;
+        }
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        self.outlet.link.leave_stream(&self.outlet.streams, self.outlet.id);
+    }
+}
+
+impl<T> Unpin for Streaming<T> {}
+
+impl<T: DeserializeOwned> Stream for Streaming<T> {
+    type Item = Result<T, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_item(cx)
+    }
+}
+
+impl<T> fmt::Debug for Streaming<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streaming").finish_non_exhaustive()
+    }
+}
+
+/// For generated handlers: the caller's items.
+pub(crate) fn receive<T>(request: &Request) -> Streaming<T> {
+    match &request.streams {
+        Some(outlet) => Streaming::over(Outlet::clone(outlet), request.method.name.to_owned()),
+        None => Streaming::ended(),
+    }
+}
+
+/// For generated handlers: sends all items, and ends the call.
+pub(crate) async fn send_all<T: Serialize>(request: &Request, stream: impl Stream<Item = T> + Send) {
+    let Some(outlet) = request.streams.as_deref().cloned() else {
+        return request.refused(Error::new(ErrorKind::Internal, "a stream has no call"));
+    };
+    let stream = std::pin::pin!(Encoded(std::pin::pin!(stream)));
+    match Pump::new(outlet, true).run(stream).await {
+        Ok(_) => request.returned(&()),
+        Err(error) => request.refused(error.again(Executed::Yes).of_method(request.method.name)),
+    }
+}

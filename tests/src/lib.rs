@@ -5,6 +5,7 @@ pub mod count;
 pub mod fault;
 pub mod flows;
 pub mod lab;
+pub mod mutate;
 pub mod rig;
 pub mod rng;
 pub mod wire;

@@ -180,7 +180,12 @@ impl Frame {
     }
 }
 
-fn read_varint(bytes: &[u8]) -> (u64, &[u8]) {
+/// The varint at the start of these bytes, and the rest.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn read_varint(bytes: &[u8]) -> (u64, &[u8]) {
     let end = bytes.iter().position(|byte| *byte < 0x80).expect("a varint ends") + 1;
     let value = bytes[..end].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
     (value, &bytes[end..])

@@ -3,7 +3,19 @@
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::allow_attributes, clippy::unwrap_used, reason = "a panic is a failed test")]
 
+mod abuse;
+mod damage;
+mod memory;
+#[path = "../../../tests/src/mutate.rs"]
+mod mutate;
+mod sizes;
+mod speak;
+#[path = "../support/mod.rs"]
 mod support;
+// By path, not as a dependency: who runs an example need not build what only its tests speak.
+#[path = "../../../tests/src/wire.rs"]
+#[allow(dead_code, reason = "another crate's tests use the rest")]
+mod wire;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -34,8 +46,21 @@ fn fails(line: &Value, kind: &str, executed: &str) {
 #[track_caller]
 fn serves(server: &mut Server) {
     assert!(server.is_running());
+    let began = Instant::now();
     let line = call(server, "echo", &["--bytes", "1000"]);
     assert_eq!(line["value"], json!({ "bytes": 1000, "same": true }), "{line}");
+    assert!(began.elapsed() < Duration::from_secs(10), "a good client waited {:?}", began.elapsed());
+}
+
+/// Told to stop, it ends well, and in all its life no handler but the one that panics as asked has panicked.
+#[track_caller]
+fn ends_well(server: Server) {
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log:#?}");
+    let panics = log.iter().filter(|line| line.contains("panicked at")).count();
+    let asked = log.iter().filter(|line| *line == "as asked").count();
+    assert_eq!(panics, asked, "{log:#?}");
 }
 
 fn running(server: &Server) -> Value {
@@ -50,12 +75,11 @@ fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     }
 }
 
-/// Cases 1, 2, 6, 9, 20 and 29.
+/// Cases 1, 6, 9, 20 and 29; case 2 is in `sizes`.
 #[test]
 fn calls_end_as_promised() {
     let mut server = Server::start("conformance");
     assert_eq!(call(&server, "empty", &[])["outcome"], "ok"); // 1
-    assert_eq!(call(&server, "echo", &["--bytes", "271828"])["value"]["same"], true); // 2
     fails(&call(&server, "Conformance.nope", &[]), "Unimplemented", "no"); // 6
     fails(&call(&server, "Nope.nope", &[]), "Unimplemented", "no");
     assert_eq!(call(&server, "ping", &["--bytes", "41"])["value"], 42); // 9

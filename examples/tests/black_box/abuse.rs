@@ -1,0 +1,127 @@
+//! Case 41: ids and numbers that are out of order. What the protocol calls a violation ends its own connection, and says
+//! which rule it was; what it lets pass harms nothing.
+
+use crate::speak::{self, ECHO, EMPTY, MAX_MESSAGE, SLEEP, UNBOUND};
+use crate::support::Server;
+use crate::wire::{self, Frame, flag, kind};
+use crate::{call, ends_well, eventually, running, serves};
+
+const VIOLATION: u64 = 1;
+/// Above what the server's hello allows (protocol 2.2), by one.
+const IN_FLIGHT: u64 = 1_024;
+
+/// The rule, what breaks it after one good call, and how many calls the server has certainly read by then.
+fn violations() -> Vec<(&'static str, Vec<u8>, u64)> {
+    let largest = u64::from(u32::MAX);
+    let forever = |id| wire::call(id, SLEEP, &wire::varint(600_000));
+    let chunk = |id: u64, bytes: &[u8]| wire::frame(kind::CALL_CHUNK, 0, &[&wire::varint(id), bytes]);
+    vec![
+        ("reply to a call that is not open", wire::frame(kind::REPLY, 0, &[&[0]]), 1),
+        ("reply to a call that is not open", wire::frame(kind::FAIL, 0, &[&wire::varint(largest)]), 1),
+        ("reply to a call that is not open", wire::frame(kind::ERROR, 0, &[&[7, 1, 0, 0, 0]]), 1),
+        ("reply to a call that is not open", wire::frame(kind::REPLY, flag::MORE, &[&[9], &wire::varint(100), &[0]]), 1),
+        ("call id in use", [forever(3), forever(3)].concat(), 2),
+        ("call id in use", [forever(3), wire::large_call(3, ECHO, 10, &[0])].concat(), 2),
+        ("call id in use", [wire::large_call(3, ECHO, 10, &[0]), forever(3)].concat(), 2),
+        ("call id above the limit (Limits::max_in_flight)", forever(IN_FLIGHT), 1),
+        ("call id above the limit (Limits::max_in_flight)", forever(largest), 1),
+        // Where 32 bits, and 64, would begin again at 0.
+        ("malformed call frame", forever(largest + 1), 1),
+        ("malformed call frame", forever(u64::MAX), 1),
+        ("malformed call frame", wire::frame(kind::CALL, 0, &[&[0xff; 10], &[EMPTY as u8]]), 1),
+        ("malformed cancel frame", wire::frame(kind::CANCEL, 0, &[&wire::varint(largest + 1)]), 1),
+        ("call to a method number that is not bound", wire::call(0, UNBOUND, &[]), 1),
+        ("call to a method number that is not bound", wire::call(0, largest, &[]), 1),
+        ("malformed call frame", wire::call(0, largest + 1, &[]), 1),
+        ("bind out of order", wire::bind_name(0, "ping"), 1),
+        ("bind out of order", wire::bind_name(UNBOUND + 1, "ping"), 1),
+        ("malformed chunk frame", [wire::large_call(3, ECHO, 10, &[0]), chunk(3, &[0; 10])].concat(), 2),
+        // Each may be as large as it says; both together may not.
+        (
+            "more unanswered bytes than allowed (Limits::max_call_bytes, Limits::max_assembly)",
+            (3..5).flat_map(|id| wire::large_call(id, ECHO, MAX_MESSAGE as u64, &[0])).collect(),
+            2,
+        ),
+        // Item, end and credit of streams that are closed, or yet to come: nothing of the kind exists (protocol 8).
+        ("unknown frame kind 16", wire::frame(16, 0, &[&[0]]), 1),
+        ("unknown frame kind 17", wire::frame(17, 0, &[&[0]]), 1),
+        ("unknown frame kind 18", wire::frame(18, 0, &[&[0], &wire::varint(u64::MAX)]), 1),
+    ]
+}
+
+#[tokio::test]
+async fn abuse_of_ids_closes_its_own_connection() {
+    let mut server = Server::start("conformance");
+    let mut bystander = speak::open(&server).await;
+    for (rule, bytes, read) in violations() {
+        let mut raw = speak::open(&server).await;
+        assert!(raw.send(wire::call(0, EMPTY, &[])).await);
+        assert_eq!(speak::message(&mut raw).await, (kind::REPLY, 0, vec![]), "{rule}");
+        assert!(raw.send(&bytes).await);
+        // To the end of the connection.
+        let mut frames = speak::within(raw.frames()).await;
+        let (code, accepted, message) = frames.pop().expect("a go-away").go_away();
+        assert_eq!((code, &*message), (VIOLATION, rule), "{bytes:02x?}");
+        // A call that it read and does not count would be made again by its caller; the one that broke the rule may count.
+        let sent = 1 + wire::frames(&bytes).iter().filter(|frame| frame.kind == kind::CALL).count() as u64;
+        assert!((read..=sent).contains(&accepted), "{rule}: {accepted} of {read} to {sent} calls are said to be read");
+        assert_eq!(frames, [], "{rule}: {bytes:02x?}");
+        // Another connection has seen nothing of it.
+        assert!(bystander.send(wire::call(0, ECHO, &[1, 5])).await);
+        assert_eq!(speak::message(&mut bystander).await, (kind::REPLY, 0, vec![1, 5]), "{rule}");
+    }
+    eventually("handlers are dropped with their connections", || running(&server) == 0);
+    // Only two came before what broke the rule: none began twice under one id, and none under an id that is none.
+    let begun = call(&server, "count", &[])["value"]["begun"].as_u64().unwrap();
+    assert!(begun <= 2, "{begun} handlers have begun");
+    drop(bystander);
+    serves(&mut server);
+    ends_well(server);
+}
+
+/// What meets an answer on the wire is no fault of its sender (protocol 5.3, 5.4), and what a later version sends can be skipped.
+#[tokio::test]
+async fn what_crosses_an_answer_is_ignored() {
+    let mut server = Server::start("conformance");
+    let mut raw = speak::open(&server).await;
+    let cancel = |id: u64| wire::frame(kind::CANCEL, 0, &[&wire::varint(id)]);
+    let chunk = |id: u8| wire::frame(kind::CALL_CHUNK, 0, &[&[id], &[0; 1000]]);
+    let mut ignored = vec![
+        ("a cancel before any call", cancel(0)),
+        ("a cancel of an id that no call can have", cancel(u32::MAX.into())),
+        ("an item of a later version", wire::frame(16, flag::SKIP, &[&[0]])),
+        ("a credit of a later version", wire::frame(18, flag::SKIP, &[&wire::varint(u64::MAX)])),
+    ];
+    for round in 0..2 {
+        for (what, bytes) in &ignored {
+            assert!(raw.send([&bytes[..], &wire::call(0, ECHO, &[1, round])].concat()).await);
+            assert_eq!(speak::message(&mut raw).await, (kind::REPLY, 0, vec![1, round]), "{what}");
+        }
+        // Again, now that there was a call of this id.
+        ignored[0].0 = "a cancel of a call that has its answer";
+    }
+
+    // A message that is too large is refused by its head; its chunks were on their way.
+    assert!(raw.send([wire::large_call(5, ECHO, MAX_MESSAGE as u64 + 1, &[0]), chunk(5), chunk(5)].concat()).await);
+    assert_eq!(error(&mut raw).await, (5, 6, 0), "too large, executed no");
+
+    // A cancelled call has one last frame, and then its id is free.
+    for _ in 0..100 {
+        assert!(raw.send([wire::call(9, SLEEP, &wire::varint(600_000)), cancel(9), cancel(9)].concat()).await);
+        let (id, code, _) = error(&mut raw).await;
+        assert_eq!((id, code), (9, 1), "cancelled");
+    }
+    assert!(raw.send(wire::call(9, ECHO, &[1, 9])).await);
+    assert_eq!(speak::message(&mut raw).await, (kind::REPLY, 9, vec![1, 9]));
+    eventually("cancelled handlers are dropped", || running(&server) == 0);
+    drop(raw);
+    serves(&mut server);
+    ends_well(server);
+}
+
+/// Id, code and executed byte of the next frame.
+async fn error(raw: &mut wire::Raw<tokio::net::TcpStream>) -> (u64, u64, u8) {
+    let frame: Frame = speak::within(raw.frame()).await.expect("an error");
+    let (code, executed, _, _) = frame.error();
+    (frame.number().0, code, executed)
+}

@@ -1,0 +1,98 @@
+//! The service of the `conformance` example in the protocol's own bytes: what its methods are called on the wire, and a
+//! connection that has bound them. Written from the protocol alone, so a fault that both ends of the crate share shows.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::support::Server;
+use crate::wire::{self, Raw, kind};
+
+/// Numbers of the methods: their order by name (protocol 4.1).
+pub const ECHO: u64 = 1;
+pub const ECHO_TREE: u64 = 2;
+pub const ECHO_UNITS: u64 = 3;
+pub const EMPTY: u64 = 4;
+pub const FAIL: u64 = 5;
+pub const SLEEP: u64 = 7;
+/// The first number that no bind has given.
+pub const UNBOUND: u64 = 8;
+
+/// What a message may be, and what large messages may be together: what the server says by default (protocol 2.2).
+pub const MAX_MESSAGE: usize = 4 << 20;
+pub const MAX_ASSEMBLY: usize = 5 << 20;
+
+/// All methods, from number 0 on.
+pub fn bind() -> Vec<u8> {
+    let methods: [(&str, &[&str]); 8] = [
+        ("count", &["->", "Count"]),
+        ("echo", &["bytes", "Vec<u8>", "->", "Vec<u8>"]),
+        ("echo_tree", &["tree", "Tree", "->", "Tree"]),
+        ("echo_units", &["units", "Vec<()>", "->", "u64"]),
+        ("empty", &["->", "()"]),
+        ("fail", &["text", "String", "->", "Result<(),Failure>"]),
+        ("panic", &["->", "()"]),
+        ("sleep", &["millis", "u64", "->", "()"]),
+    ];
+    let methods = methods.map(|(name, texts)| {
+        let texts: Vec<&[u8]> = ["Conformance", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
+        (name, wire::hash(&texts))
+    });
+    wire::bind_service(0, "Conformance", &methods)
+}
+
+/// Preface, and a hello that takes as large replies as the server takes calls.
+pub fn opening() -> Vec<u8> {
+    wire::opening(&[(1, MAX_MESSAGE as u64), (4, MAX_ASSEMBLY as u64)])
+}
+
+pub async fn connect(server: &Server) -> Raw<TcpStream> {
+    Raw::over(TcpStream::connect(&server.address).await.unwrap())
+}
+
+/// A connection with every method bound; the server has found all of them equal.
+pub async fn open(server: &Server) -> Raw<TcpStream> {
+    let mut raw = connect(server).await;
+    assert!(raw.send([opening(), bind()].concat()).await);
+    within(raw.opened()).await;
+    let bound = within(raw.frame()).await.unwrap();
+    assert_eq!((bound.kind, &bound.body[..]), (kind::BOUND, &[0][..]), "the server knows other methods");
+    raw
+}
+
+/// A call whose payload goes in parts: this many bytes behind the head, and this many in every chunk.
+pub fn in_chunks(id: u64, number: u64, options: &[u8], payload: &[u8], first: usize, chunk: usize) -> Vec<u8> {
+    let flags = wire::flag::MORE | if options.is_empty() { 0 } else { wire::flag::OPTIONS };
+    let (head, rest) = payload.split_at(first);
+    let mut bytes = wire::frame(kind::CALL, flags, &[&wire::varint(id), &wire::varint(number), options, &wire::varint(payload.len() as u64), head]);
+    for chunk in rest.chunks(chunk) {
+        bytes.extend(wire::frame(kind::CALL_CHUNK, 0, &[&wire::varint(id), chunk]));
+    }
+    bytes
+}
+
+/// The next message, put together from its chunks: kind, id, and what is behind the id.
+///
+/// Only where no other message comes in between.
+pub async fn message(raw: &mut Raw<TcpStream>) -> (u8, u64, Vec<u8>) {
+    let first = within(raw.frame()).await.expect("a message");
+    let (id, rest) = first.number();
+    if first.flags & wire::flag::MORE == 0 {
+        return (first.kind, id, rest.to_vec());
+    }
+    let (total, part) = wire::read_varint(rest);
+    let mut payload = part.to_vec();
+    while (payload.len() as u64) < total {
+        let next = within(raw.frame()).await.expect("a chunk");
+        let (of, part) = next.number();
+        assert_eq!((next.kind, of), (kind::REPLY_CHUNK, id));
+        payload.extend(part);
+    }
+    assert_eq!(payload.len() as u64, total);
+    (first.kind, id, payload)
+}
+
+/// Only against hanging.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("an answer, or the end of the connection")
+}

@@ -40,6 +40,8 @@ fn all(size: usize, time: Duration) -> Limits {
         &mut limits.max_in_flight,
         &mut limits.max_call_bytes,
         &mut limits.max_assembly,
+        &mut limits.max_streams,
+        &mut limits.max_stream_bytes,
         &mut limits.max_metadata,
         &mut limits.max_binds,
         &mut limits.max_decoded,

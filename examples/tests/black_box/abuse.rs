@@ -42,10 +42,10 @@ fn violations() -> Vec<(&'static str, Vec<u8>, u64)> {
             (3..5).flat_map(|id| wire::large_call(id, ECHO, MAX_MESSAGE as u64, &[0])).collect(),
             2,
         ),
-        // Item, end and credit of streams that are closed, or yet to come: nothing of the kind exists (protocol 8).
-        ("unknown frame kind 16", wire::frame(16, 0, &[&[0]]), 1),
-        ("unknown frame kind 17", wire::frame(17, 0, &[&[0]]), 1),
-        ("unknown frame kind 18", wire::frame(18, 0, &[&[0], &wire::varint(u64::MAX)]), 1),
+        // Items of a reply to a call that was never made (protocol 7.6), and kinds that nobody knows.
+        ("reply to a call that is not open", wire::frame(17, 0, &[&[0]]), 1),
+        ("malformed end frame", wire::frame(18, 0, &[&[0], &wire::varint(u64::MAX)]), 1),
+        ("unknown frame kind 22", wire::frame(22, 0, &[&[0]]), 1),
     ]
 }
 
@@ -89,8 +89,12 @@ async fn what_crosses_an_answer_is_ignored() {
     let mut ignored = vec![
         ("a cancel before any call", cancel(0)),
         ("a cancel of an id that no call can have", cancel(u32::MAX.into())),
-        ("an item of a later version", wire::frame(16, flag::SKIP, &[&[0]])),
-        ("a credit of a later version", wire::frame(18, flag::SKIP, &[&wire::varint(u64::MAX)])),
+        ("items of a call that is not open", wire::frame(16, 0, &[&[0], &[1, 7]])),
+        ("the end of a call's items that is not open", wire::frame(18, 0, &[&[0], &[0]])),
+        ("credit for a reply that is not open", wire::frame(20, 0, &[&[0], &wire::varint(u64::MAX)])),
+        ("credit for a call that was never made", wire::frame(19, 0, &[&[0], &[1]])),
+        ("a stop of a call that was never made", wire::frame(21, 0, &[&[0]])),
+        ("a schema of a later version", wire::frame(22, flag::SKIP, &[&[0]])),
     ];
     for round in 0..2 {
         for (what, bytes) in &ignored {

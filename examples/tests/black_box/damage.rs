@@ -31,7 +31,7 @@ fn session() -> Vec<u8> {
         wire::frame(kind::CANCEL, 0, &[&[8]]),
         wire::call(9, SLEEP, &[0]),
         wire::frame(kind::NOTIFY, 0, &[&[EMPTY as u8]]),
-        wire::frame(20, flag::SKIP, &[b"from a later version"]),
+        wire::frame(24, flag::SKIP, &[b"from a later version"]),
         wire::frame(kind::GO_AWAY, 0, &[&[0, 0, 0]]),
     ]
     .concat()

@@ -460,7 +460,7 @@ impl Parts {
     fn begin(&mut self, hold: &Hold, id: u32, large: bool) {
         let link = hold.link().clone();
         if !large {
-            // Arguments that go in chunks come first; the callee says when the items may follow (protocol 6.7).
+            // Arguments that go in chunks come first; the callee says when the items may follow (protocol 7.3).
             self.streams.open();
         }
         if let Some(upload) = self.upload.take() {

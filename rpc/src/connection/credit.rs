@@ -1,5 +1,5 @@
 //! How much of its streams one connection lets in: what their windows may grow by, and who may send an item that is
-//! longer than its window (protocol 6.7).
+//! longer than its window (protocol 7.3).
 //!
 //! Two sums, each given back: so one connection holds a bounded number of bytes whatever its readers do, and a stream
 //! whose reader has stopped takes nothing from the others but its first window.

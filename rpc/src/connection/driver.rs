@@ -460,7 +460,7 @@ impl Driver {
             Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses).map_err(End::Violation)?,
             Event::Error(failed) => state.outbound.on_error(&failed, wake).map_err(End::Violation)?,
             Event::End { id, aborted } => self.dispatcher.items_end(id, aborted, wakers).map_err(End::Violation)?,
-            // What is late finds its call over, and means nothing (protocol 6.7).
+            // What is late finds its call over, and means nothing (protocol 7.6).
             Event::Credit { of_call: true, id, bytes } => {
                 if let Some(streams) = state.streams(id) {
                     streams.credit(bytes, wakers).map_err(End::Violation)?;

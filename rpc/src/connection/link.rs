@@ -535,8 +535,9 @@ impl Link {
             streams.close(&mut state, &mut wakers);
         }
         state.finished.push(finished);
-        wakers.extend(state.rouse());
+        let driver = state.rouse();
         drop(state);
+        driver.inspect(Waker::wake_by_ref);
         for waker in wakers {
             waker.wake();
         }

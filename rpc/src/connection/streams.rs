@@ -1,4 +1,4 @@
-//! The streams of one call: what has come and waits for its reader, and what its sender may still send (protocol 6.7).
+//! The streams of one call: what has come and waits for its reader, and what its sender may still send (protocol 7).
 //!
 //! The driver fills [`Incoming`] and [`Flow`]; `streaming/` reads and sends. Each has a short lock of its own, so that items
 //! are decoded and encoded outside the link's. Order of locks: the link's, then these.

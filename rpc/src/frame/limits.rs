@@ -24,7 +24,7 @@ pub(crate) const NUMBERS: usize = 4096;
 /// What an end may send before it has read the peer's hello (`docs/protocol.md` 2.3).
 pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
 
-/// Bytes of a stream that may be sent before any credit has come (`docs/protocol.md` 6.7).
+/// Bytes of a stream that may be sent before any credit has come (`docs/protocol.md` 7.3).
 pub(crate) const FIRST_WINDOW: usize = 16 * KIB;
 
 /// How far the window of a stream grows while its reader keeps up.

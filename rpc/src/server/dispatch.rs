@@ -535,7 +535,7 @@ impl Dispatcher {
         self.streams[index] = Some(streams.clone());
         self.streaming += 1;
         if assembled && method.uploads {
-            // The caller held its items back, or they would have come before the end of the arguments (protocol 6.7).
+            // The caller held its items back, or they would have come before the end of the arguments (protocol 7.3).
             let kind = kind::CALL_CREDIT;
             self.link.lock().outbound.frames(|out| codec::Frame::new(out, kind).number(u64::from(id)).number(FIRST_WINDOW as u64).end(0));
         }

@@ -72,11 +72,11 @@ async fn a_refused_client_says_which_versions_the_two_ends_speak() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_frame_is_skipped_if_it_says_so_and_closes_if_not() {
     let mut raw = wire::opened(service::server()).await;
-    raw.send([wire::frame(20, flag::SKIP, &[b"what is this?"]), wire::frame(31, flag::SKIP, &[]), wire::frame(kind::PING, 0, &[])].concat()).await;
+    raw.send([wire::frame(24, flag::SKIP, &[b"what is this?"]), wire::frame(31, flag::SKIP, &[]), wire::frame(kind::PING, 0, &[])].concat()).await;
     assert_eq!(raw.frame().await.unwrap().kind, kind::PONG);
-    raw.send(wire::frame(20, 0, &[b"and this?"])).await;
+    raw.send(wire::frame(24, 0, &[b"and this?"])).await;
     let last = raw.frames().await.pop().unwrap();
-    assert_eq!(last.go_away(), (1, 0, "unknown frame kind 20".to_owned()));
+    assert_eq!(last.go_away(), (1, 0, "unknown frame kind 24".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

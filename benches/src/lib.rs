@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use rpc::transport::memory;
-use rpc::{Client, Server};
+use rpc::{Client, Server, Stream, Streaming};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -12,6 +13,10 @@ use tokio::task::JoinSet;
 pub trait Load {
     /// One more.
     async fn next(&self, n: u64) -> u64;
+    /// So many items of so many bytes.
+    fn items(&self, count: u64, size: usize) -> impl Stream<Item = Vec<u8>>;
+    /// How many bytes came.
+    async fn take(&self, items: Streaming<Vec<u8>>) -> u64;
 }
 
 struct Adder;
@@ -20,6 +25,22 @@ impl Load for Adder {
     async fn next(&self, n: u64) -> u64 {
         n.wrapping_add(1)
     }
+
+    fn items(&self, count: u64, size: usize) -> impl Stream<Item = Vec<u8>> {
+        items(count, size)
+    }
+
+    async fn take(&self, mut items: Streaming<Vec<u8>>) -> u64 {
+        let mut bytes = 0;
+        while let Some(Ok(item)) = items.next().await {
+            bytes += item.len() as u64;
+        }
+        bytes
+    }
+}
+
+fn items(count: u64, size: usize) -> impl Stream<Item = Vec<u8>> {
+    stream::iter(0..count).map(move |_| vec![7; size])
 }
 
 /// What the bytes go over.
@@ -101,6 +122,49 @@ impl Rig {
                 done.expect("every call succeeds");
             }
             began.elapsed()
+        })
+    }
+}
+
+impl Rig {
+    /// So many items of so many bytes from the server.
+    ///
+    /// # Panics
+    /// When not all of them come.
+    #[must_use]
+    pub fn download(&self, count: u64, size: usize) -> Duration {
+        let client = self.clients[0].clone();
+        self.runtime.block_on(async {
+            let task = tokio::spawn(async move {
+                let began = Instant::now();
+                let mut items = client.items(count, size).await.expect("the call succeeds");
+                let mut came = 0;
+                while let Some(item) = items.next().await {
+                    assert_eq!(item.expect("the item comes").len(), size);
+                    came += 1;
+                }
+                assert_eq!(came, count);
+                began.elapsed()
+            });
+            task.await.expect("every item comes")
+        })
+    }
+
+    /// So many items of so many bytes to the server.
+    ///
+    /// # Panics
+    /// When not all of them arrive.
+    #[must_use]
+    pub fn upload(&self, count: u64, size: usize) -> Duration {
+        let client = self.clients[0].clone();
+        self.runtime.block_on(async {
+            let task = tokio::spawn(async move {
+                let began = Instant::now();
+                let bytes = client.take(items(count, size)).await.expect("the call succeeds");
+                assert_eq!(bytes, count * size as u64);
+                began.elapsed()
+            });
+            task.await.expect("every item arrives")
         })
     }
 }

@@ -12,6 +12,7 @@ pub trait Bench {
     async fn small(&self, s: Small) -> Small;
     async fn order(&self, o: Order) -> Receipt;
     async fn blob(&self, b: Blob) -> Blob;
+    fn items(&self, n: u32) -> impl rpc::Stream<Item = Small>;
 }
 
 struct S;
@@ -26,6 +27,9 @@ impl Bench for S {
     async fn blob(&self, b: Blob) -> Blob {
         b
     }
+    fn items(&self, n: u32) -> impl rpc::Stream<Item = Small> {
+        futures::stream::iter((0..u64::from(n)).map(Small::new))
+    }
 }
 
 struct P;
@@ -33,7 +37,7 @@ struct P;
 impl Peer for P {
     type Client = BenchClient;
     const NAME: &'static str = "rpc";
-    const CAPS: &'static [&'static str] = &["small", "order", "blob"];
+    const CAPS: &'static [&'static str] = &["small", "order", "blob", "stream"];
 
     async fn serve(_: String, ready: Ready) {
         let server = rpc::Server::new().add(BenchServer::new(S)).bind("127.0.0.1:0").await.unwrap();
@@ -51,6 +55,15 @@ impl Peer for P {
     }
     async fn blob(c: &BenchClient, b: &Bytes) -> usize {
         c.blob(Blob(b.to_vec())).await.unwrap().0.len()
+    }
+    async fn stream(c: &BenchClient, n: u32) -> u64 {
+        let mut items = c.items(n).await.unwrap();
+        let mut count = 0;
+        while let Some(item) = items.next().await {
+            assert_eq!(item.unwrap().id, count);
+            count += 1;
+        }
+        count
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Inner;
 use super::redial::{Attempt, Hold, Lease};
+use crate::connection::cell::Cell;
 use crate::connection::link::{Callee, Link, Outgoing, Submitted};
 use crate::connection::outbound::{Ended, deadline_exceeded, is_large};
 use crate::connection::streams::{Last, Role, Streams};
@@ -85,7 +86,7 @@ enum State {
     /// Waits for its turn on this connection.
     Waiting(Vec<u8>, Arc<Hold>, u64),
     /// On its way; the buffer will be swapped for the reply's.
-    Sent(Vec<u8>, Arc<Hold>, u32),
+    Sent(Vec<u8>, Arc<Hold>, u32, Arc<Cell>),
     Ended,
 }
 
@@ -181,10 +182,10 @@ impl Raw<'_> {
             return self.poll_streams(cx);
         }
         match &mut self.state {
-            State::Sent(buffer, link, id) => match link.poll_call(*id, buffer, cx) {
+            State::Sent(buffer, _, _, cell) => match cell.poll(buffer, cx) {
                 Poll::Ready(ended) => {
                     let buffer = std::mem::take(buffer);
-                    self.state = State::Ended;
+                    self.settled();
                     Poll::Ready(self.reply(Ok(ended), buffer))
                 }
                 Poll::Pending => Poll::Pending,
@@ -199,10 +200,18 @@ impl Raw<'_> {
         }
     }
 
+    /// The answer has come, or the stream that takes over from here.
+    #[inline]
+    fn settled(&mut self) {
+        if let State::Sent(_, _, _, cell) = std::mem::replace(&mut self.state, State::Ended) {
+            cell.recycle();
+        }
+    }
+
     /// Ready when the reply has begun, or has come.
     #[cold]
     fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
-        let (State::Sent(buffer, link, id), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+        let (State::Sent(buffer, _, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
         let id = *id;
         let mut outlet = None;
         let ended = if parts.streams.reads() {
@@ -219,11 +228,11 @@ impl Raw<'_> {
                 Some(Last::Error(error)) => Ended::Error(error),
             }
         } else {
-            let Poll::Ready(ended) = link.poll_call(id, buffer, cx) else { return Poll::Pending };
+            let Poll::Ready(ended) = cell.poll(buffer, cx) else { return Poll::Pending };
             ended
         };
         let buffer = std::mem::take(buffer);
-        self.state = State::Ended;
+        self.settled();
         let mut reply = self.reply(Ok(ended), buffer);
         reply.outlet = outlet;
         Poll::Ready(reply)
@@ -357,12 +366,12 @@ impl Raw<'_> {
             streams: self.streams.as_ref().map(|parts| &parts.streams),
         };
         match link.submit(outgoing, ticket, cx) {
-            Submitted::Slot(id) => {
+            Submitted::Slot(id, cell) => {
                 body.clear();
                 if let Some(parts) = &mut self.streams {
                     parts.begin(&link, id, large);
                 }
-                self.state = State::Sent(body, link, id);
+                self.state = State::Sent(body, link, id, cell);
                 Ok(Some(None))
             }
             Submitted::Waiting(ticket) => {
@@ -410,9 +419,9 @@ impl Raw<'_> {
     fn end(&mut self) -> State {
         let state = std::mem::replace(&mut self.state, State::Ended);
         match &state {
-            State::Sent(_, link, id) => match &self.streams {
-                Some(parts) => parts.cancel(link, *id),
-                None => link.cancel(*id),
+            State::Sent(_, link, id, cell) => match &self.streams {
+                Some(parts) => link.cancel_streams(&parts.streams, *id),
+                None => link.cancel(*id, cell),
             },
             State::Waiting(_, link, ticket) => link.leave(*ticket),
             _ => {}
@@ -468,14 +477,6 @@ impl Parts {
             tokio::spawn(streaming::upload(outlet, upload));
         }
         self.link = Some(link);
-    }
-
-    fn cancel(&self, link: &Link, id: u32) {
-        if self.streams.reads() {
-            link.cancel_streams(&self.streams, id);
-        } else {
-            link.cancel_upload(&self.streams, id);
-        }
     }
 }
 

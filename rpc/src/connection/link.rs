@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::cell::Cell;
 use super::credit::Windows;
-use super::outbound::{Begin, Ended, Outbound, Phase, Wake, Woken};
+use super::outbound::{Begin, Outbound, Phase, Wake, Woken};
 use super::streams::Streams;
 use crate::Error;
 use crate::context::Peer;
@@ -76,7 +77,7 @@ impl Outgoing<'_> {
 
 /// Where a call stands after it was handed over.
 pub(crate) enum Submitted {
-    Slot(u32),
+    Slot(u32, Arc<Cell>),
     Waiting(u64),
     /// A notification that is on its way.
     Gone,
@@ -98,7 +99,7 @@ pub(crate) struct Link {
 pub(crate) struct State {
     pub(crate) outbound: Outbound,
     /// By slot.
-    callers: Vec<Option<Waker>>,
+    callers: Vec<Option<Arc<Cell>>>,
     /// Of our calls that stream, by slot.
     streams: Vec<Option<Arc<Streams>>>,
     /// What the streams that arrive here may take, those of our calls and those of the peer's.
@@ -131,7 +132,10 @@ impl State {
                     if let Some(streams) = self.streams.get_mut(slot as usize).and_then(Option::take) {
                         self.end_streams(slot, &streams, wake, wakers);
                     }
-                    wakers.extend(self.callers.get_mut(slot as usize).and_then(Option::take));
+                    if let Some(cell) = self.callers.get_mut(slot as usize).and_then(Option::take) {
+                        let outbound = &mut self.outbound;
+                        wakers.extend(cell.settle(|payload| outbound.collect(slot, payload, wake)));
+                    }
                 }
                 Woken::Waiting(ticket) => wakers.extend(self.waiting.remove(&ticket)),
             }
@@ -150,6 +154,12 @@ impl State {
         if let Some(ended) = self.outbound.collect(slot, &mut payload, wake) {
             streams.ended(ended, payload, wakers);
         }
+    }
+
+    /// The caller of this slot has gone. The cell is still the caller's, so nothing of the user's is dropped with it.
+    pub(crate) fn cancel(&mut self, slot: u32, wake: &mut Wake) {
+        self.callers[slot as usize] = None;
+        self.outbound.cancel(slot, wake);
     }
 
     /// The streams of the call of ours in this slot.
@@ -325,7 +335,7 @@ impl Link {
     #[inline]
     pub(crate) fn submit(&self, outgoing: Outgoing<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Submitted {
         // Cloning a waker may be user code, which never runs under the lock.
-        let waker = cx.waker().clone();
+        let cell = Cell::of(cx.waker().clone());
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut wake = Wake::new();
@@ -333,16 +343,19 @@ impl Link {
         let begin = match ticket {
             Some(ticket) => state.outbound.redeem(ticket, size, &mut wake),
             None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => {
-                return self.notify(guard, &outgoing, waker);
+                let submitted = self.notify(guard, &outgoing, &cell);
+                cell.recycle();
+                return submitted;
             }
             None => state.outbound.reserve(size, outgoing.metadata_bytes()),
         };
         let id = match begin {
             Begin::Slot(id) => id,
             Begin::Wait(ticket) => {
-                let replaced = state.waiting.insert(ticket, waker);
+                let replaced = cell.caller().and_then(|waker| state.waiting.insert(ticket, waker));
                 drop(guard);
                 drop(replaced);
+                cell.recycle();
                 return Submitted::Waiting(ticket);
             }
             Begin::Refused(error) => {
@@ -366,7 +379,7 @@ impl Link {
         if state.callers.len() <= index {
             state.callers.resize(index + 1, None);
         }
-        let replaced = state.callers[index].replace(waker);
+        let replaced = state.callers[index].replace(cell.clone());
         if let Some(streams) = outgoing.streams {
             if state.streams.len() <= index {
                 state.streams.resize(index + 1, None);
@@ -374,17 +387,19 @@ impl Link {
             state.streams[index] = Some(streams.clone());
         }
         self.send(guard, outgoing.deadline);
-        drop(replaced);
-        Submitted::Slot(id)
+        debug_assert!(replaced.is_none(), "a slot that is free has no caller");
+        Submitted::Slot(id, cell)
     }
 
-    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, waker: Waker) -> Submitted {
+    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, cell: &Cell) -> Submitted {
         let state = &mut *guard;
         if state.outbound.phase != Phase::Open {
             return Submitted::Closed(state.outbound.closed());
         }
         if !state.has_room() {
-            state.wait_for_room(waker);
+            if let Some(waker) = cell.caller() {
+                state.wait_for_room(waker);
+            }
             let driver = state.rouse();
             drop(guard);
             driver.inspect(Waker::wake_by_ref);
@@ -448,52 +463,16 @@ impl Link {
         matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
     }
 
-    /// The result of the call in this slot; its payload is swapped into `payload`.
-    #[inline]
-    pub(crate) fn poll_call(&self, id: u32, payload: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Ended> {
+    /// The caller of this slot has gone, unless its answer has come.
+    pub(crate) fn cancel(&self, id: u32, cell: &Arc<Cell>) {
         let mut state = self.lock();
-        let mut wake = Wake::new();
-        let state_ref = &mut *state;
-        match state_ref.outbound.collect(id, payload, &mut wake) {
-            Some(ended) => {
-                if wake.is_empty() {
-                    return Poll::Ready(ended);
-                }
-                self.wake(state, wake);
-                Poll::Ready(ended)
-            }
-            None => {
-                if state_ref.callers[id as usize].as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                    return Poll::Pending;
-                }
-                drop(state);
-                self.poll_call_again(id, payload, cx)
-            }
+        if !state.callers[id as usize].as_ref().is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            return;
         }
-    }
-
-    /// With another waker than before, which is cloned and the old one dropped without the lock.
-    #[cold]
-    fn poll_call_again(&self, id: u32, payload: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Ended> {
-        let waker = cx.waker().clone();
-        let mut state = self.lock();
         let mut wake = Wake::new();
-        let ended = state.outbound.collect(id, payload, &mut wake);
-        let replaced = if ended.is_none() { state.callers[id as usize].replace(waker) } else { None };
-        self.wake(state, wake);
-        drop(replaced);
-        ended.map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// The caller of this slot has gone.
-    pub(crate) fn cancel(&self, id: u32) {
-        let mut state = self.lock();
-        let mut wake = Wake::new();
-        state.outbound.cancel(id, &mut wake);
-        let caller = state.callers[id as usize].take();
+        state.cancel(id, &mut wake);
         let driver = state.rouse();
         self.wake(state, wake);
-        drop(caller);
         driver.inspect(Waker::wake_by_ref);
     }
 
@@ -507,7 +486,7 @@ impl Link {
         drop(waiting);
     }
 
-    fn wake(&self, mut guard: MutexGuard<'_, State>, mut wake: Wake) {
+    pub(crate) fn wake(&self, mut guard: MutexGuard<'_, State>, mut wake: Wake) {
         if wake.is_empty() {
             return;
         }

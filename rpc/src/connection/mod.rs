@@ -5,6 +5,7 @@
 //! `driver` is the task that moves the bytes.
 
 pub(crate) mod binds;
+pub(crate) mod cell;
 pub(crate) mod chunked;
 pub(crate) mod credit;
 pub(crate) mod driver;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use super::link::{Link, State};
-use super::outbound::Ended;
+use super::outbound::{Ended, Wake, Woken};
 use crate::frame::codec::{Frame, kind};
 use crate::frame::limits::FIRST_WINDOW;
 use crate::frame::violation::Violation;
@@ -477,27 +477,15 @@ impl Link {
         if streams.is_over() {
             return;
         }
-        let mut wakers = Vec::new();
+        let (mut wake, mut wakers) = (Wake::new(), Vec::new());
         streams.close(&mut state, &mut wakers);
         state.forget_streams(id);
-        drop(state);
+        state.cancel(id, &mut wake);
+        wakers.extend(state.rouse());
+        self.wake(state, wake);
         for waker in wakers {
             waker.wake();
         }
-        self.cancel(id);
-    }
-
-    /// The caller of a call that only uploads has gone.
-    pub(crate) fn cancel_upload(&self, streams: &Arc<Streams>, id: u32) {
-        let mut state = self.lock();
-        let mut wakers = Vec::new();
-        streams.close(&mut state, &mut wakers);
-        state.forget_streams(id);
-        drop(state);
-        for waker in wakers {
-            waker.wake();
-        }
-        self.cancel(id);
     }
 
     /// A call with streams of ours ends here and now, as by its deadline; the callee is told to stop.
@@ -507,7 +495,7 @@ impl Link {
             return;
         }
         state.outbound.abort(id, error);
-        let (mut wake, mut wakers) = (vec![super::outbound::Woken::Slot(id)], Vec::new());
+        let (mut wake, mut wakers) = (vec![Woken::Slot(id)], Vec::new());
         state.wakers(&mut wake, &mut wakers);
         wakers.extend(state.rouse());
         drop(state);

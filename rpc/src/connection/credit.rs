@@ -71,3 +71,35 @@ impl<W> Windows<W> {
         (self.growth, self.long, self.waiting.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_windows_grew_by_comes_back_when_they_close() {
+        let mut windows = Windows::<()>::new(MAX_WINDOW - FIRST_WINDOW, 0);
+        let mut window = FIRST_WINDOW;
+        while let more @ 1.. = windows.grow(window) {
+            window += more;
+        }
+        assert_eq!(window, MAX_WINDOW);
+        assert_eq!(windows.grow(FIRST_WINDOW), 0, "nothing is left");
+        windows.close(window);
+        assert_eq!(windows.left(), (MAX_WINDOW - FIRST_WINDOW, 0, 0));
+    }
+
+    #[test]
+    fn long_items_take_turns_and_who_leaves_is_passed_over() {
+        let mut windows = Windows::new(0, 100);
+        assert!(windows.take(|| 1, 80));
+        assert!(!windows.take(|| 2, 50));
+        assert!(!windows.take(|| 3, 10), "there is room, but it is not its turn");
+        assert!(windows.next().is_none());
+        windows.forget(|who| *who == 2);
+        assert_eq!(windows.next(), Some((3, 10)));
+        windows.give_back(80);
+        windows.give_back(10);
+        assert_eq!(windows.left(), (0, 100, 0));
+    }
+}

@@ -102,7 +102,6 @@ impl<T> Streaming<T> {
     /// assert_eq!(sum.await.unwrap()?, 6);
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn channel() -> (Sender<T>, Self) {
         let (sender, receiver) = upload::channel();
         (sender, Self { source: Source::Local(receiver), item: PhantomData })

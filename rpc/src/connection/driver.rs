@@ -210,9 +210,14 @@ impl Driver {
         }
         if state.closing == Closing::Drain && !self.leaving {
             self.leaving = true;
-            self.dispatcher.draining = self.side == Side::Accepting;
-            state.outbound.close(&mut scratch.wake);
-            state.wakers(&mut scratch.wake, &mut scratch.wakers);
+            // Handlers that still run may need the other end to end: a server goes on to call, a client to serve (protocol 6.4).
+            match self.side {
+                Side::Accepting => self.dispatcher.draining = true,
+                Side::Connecting => {
+                    state.outbound.close(&mut scratch.wake);
+                    state.wakers(&mut scratch.wake, &mut scratch.wakers);
+                }
+            }
             let calls = self.inbound.calls;
             state.outbound.frames(|out| Frame::new(out, kind::GO_AWAY).number(code::GOODBYE).number(calls).text("").end(0));
         }
@@ -488,7 +493,9 @@ impl Driver {
             }
             Event::Pong => {}
             Event::GoAway { code, accepted, message } => {
-                state.outbound.on_go_away(accepted, wake);
+                if self.side == Side::Connecting || code != code::GOODBYE {
+                    state.outbound.on_go_away(accepted, wake);
+                }
                 // It goes to the log and into errors.
                 let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
                 state.outbound.overloaded = (code == code::OVERLOADED).then(|| message.clone());

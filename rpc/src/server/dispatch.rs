@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::bound::{Bound, Served};
 use super::handler::{self, Polled, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
+use super::slow::Slow;
 use super::{Core, hook};
 use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
@@ -43,6 +44,9 @@ const NOTIFICATION: usize = 256;
 
 /// A handler that computes for less than this is done sooner where it stands.
 const WORTH_A_TASK: Duration = Duration::from_micros(20);
+
+/// Arguments above this are decoded in a task of their own: that takes longer than to begin one.
+const LARGE: usize = 256 << 10;
 
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
@@ -128,6 +132,7 @@ pub(crate) struct Dispatcher {
     limit: usize,
     /// Handlers of the last batch computed for too long.
     crowded: bool,
+    slow: Slow,
     in_batch: u32,
     batch_began: Option<Instant>,
     pub(crate) draining: bool,
@@ -156,6 +161,7 @@ impl Dispatcher {
             next_expiry: None,
             limit: BEFORE_HELLO.max_message,
             crowded: false,
+            slow: Slow::default(),
             in_batch: 0,
             batch_began: None,
             draining: false,
@@ -223,8 +229,13 @@ impl Dispatcher {
     }
 
     /// Handlers of this batch took long, and each of them long enough that a task of its own is the smaller cost.
-    fn computes(&self) -> bool {
-        let took = self.batch_began.map_or(Duration::ZERO, |began| began.elapsed());
+    fn computes(&mut self) -> bool {
+        let Some(began) = self.batch_began else { return false };
+        let now = Instant::now();
+        let took = now - began;
+        if took > IN_PLACE {
+            self.slow.watch(now);
+        }
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
     }
 
@@ -373,13 +384,14 @@ impl Dispatcher {
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
+        let large = assembled && sealed.bytes.len() > LARGE;
         if let Some(id) = id
             && method.streams()
         {
             sealed.streams = Some(self.streams_of(id, method, assembled)?);
         }
-        if gate.is_some() || method.spawn || sealed.streams.is_some() || (self.crowded && room) {
-            let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
+        if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place, now))) {
+            let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
             let handler = self.bound.handler(place);
             return self.spawn(Start { id, method, place, handler, request, gate, deadline, size });
         }
@@ -395,7 +407,13 @@ impl Dispatcher {
         let mut cx = TaskContext::from_waker(Waker::noop());
         // What runs on without its caller is not bound by its caller's deadline.
         let inherited = deadline.filter(|_| !method.detached);
-        match handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx) {
+        let began = self.slow.is_watching(now).then(Instant::now);
+        let polled = handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx);
+        if let Some(began) = began {
+            let now = Instant::now();
+            self.slow.took(place, now - began, now);
+        }
+        match polled {
             Polled::Ready(outcome) => {
                 self.ended_in_place(id, method, frame, payload, &outcome, inbound, out);
                 self.bound.keep(place, handler, self.peak.max(SPARE));

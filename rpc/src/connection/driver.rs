@@ -381,7 +381,8 @@ impl Driver {
     }
 
     fn can_dispatch(&self, scratch: &Scratch) -> bool {
-        self.blocked_since.is_none() && scratch.batch.len() <= BACKLOG && self.link.lock().outbound.backlog() <= BACKLOG
+        let blocked = self.blocked_since.is_some();
+        !blocked && !self.dispatcher.is_full(self.link.lock().outbound.backlog(), scratch.batch.len())
     }
 
     /// Acts on every complete frame; the number of bytes used.

@@ -78,6 +78,15 @@ pub(crate) enum Woken {
     Waiting(u64),
 }
 
+/// What waits to leave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlog {
+    /// Bytes of frames, which leave with the next write.
+    pub(crate) frames: usize,
+    /// Bytes of large messages, which leave as there is room for them; nothing else waits for that.
+    pub(crate) large: usize,
+}
+
 /// Calls, replies and bytes on their way out.
 pub(crate) struct Outbound {
     pub(crate) phase: Phase,
@@ -601,8 +610,8 @@ impl Outbound {
     }
 
     /// Bytes that wait to leave.
-    pub(crate) fn backlog(&self) -> usize {
-        self.out.len() + self.chunked.bytes()
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog { frames: self.out.len(), large: self.chunked.bytes() }
     }
 
     /// Nothing waits to leave.

@@ -19,7 +19,7 @@ use super::slow::Slow;
 use super::{Core, hook};
 use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
-use crate::connection::outbound::{deadline_exceeded, write_error};
+use crate::connection::outbound::{Backlog, deadline_exceeded, write_error};
 use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, HEADER, kind};
@@ -31,7 +31,7 @@ use crate::service::{Handler, Method};
 use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
-/// Bytes of replies that wait to leave; beyond it calls are read but not dispatched.
+/// Bytes of replies that wait to leave, but for large ones; beyond it calls are read but not dispatched.
 pub(crate) const BACKLOG: usize = 1 << 20;
 
 /// Handlers of a method, runners and tickets that are kept for the next call in any case. Under load as many are kept as
@@ -119,8 +119,8 @@ pub(crate) struct Dispatcher {
     ticket: Arc<Ticket>,
     /// Tickets of calls that ended in tasks of their own.
     tickets: Vec<Arc<Ticket>>,
-    /// Bytes that wait to leave: what the driver saw before this batch, and large replies since.
-    queued: usize,
+    /// What waits to leave: what the driver saw before this batch, and large replies since.
+    queued: Backlog,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     /// Of calls that stream and are not answered, by id.
@@ -147,7 +147,7 @@ impl Dispatcher {
             running: Vec::new(),
             notifications: Vec::new(),
             notified_bytes: 0,
-            queued: 0,
+            queued: Backlog::default(),
             live: 0,
             peak: 0,
             shrink_at: None,
@@ -215,8 +215,13 @@ impl Dispatcher {
 
     // ---- calls
 
-    /// The driver is about to hand over the calls of one read, while `queued` bytes wait to leave.
-    pub(crate) fn begin_batch(&mut self, now: Instant, queued: usize) {
+    /// Too much waits to leave for another call to be dispatched. One message of the largest size holds nobody up.
+    pub(crate) fn is_full(&self, queued: Backlog, batch: usize) -> bool {
+        queued.frames + batch > BACKLOG || queued.large > self.link.limits.max_message
+    }
+
+    /// The driver is about to hand over the calls of one read, while this waits to leave.
+    pub(crate) fn begin_batch(&mut self, now: Instant, queued: Backlog) {
         self.queued = queued;
         self.batch_began = Some(now);
         self.in_batch = 0;
@@ -242,7 +247,7 @@ impl Dispatcher {
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
-        if blocked || self.queued + out.len() > BACKLOG || !self.parked.is_empty() {
+        if blocked || self.is_full(self.queued, out.len()) || !self.parked.is_empty() {
             return self.park(call, now);
         }
         self.start(call, now, now, inbound, out);
@@ -280,7 +285,7 @@ impl Dispatcher {
 
     /// Serves parked calls while replies can leave.
     pub(crate) fn unpark(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        while self.queued + out.len() <= BACKLOG {
+        while !self.is_full(self.queued, out.len()) {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.size();
             if parked.cancelled {
@@ -449,7 +454,7 @@ impl Dispatcher {
             Some(id) => {
                 inbound.answered(id);
                 if let Some(large) = end_reply(out, frame, id, outcome, method) {
-                    self.queued += large.len();
+                    self.queued.large += large.len();
                     self.link.lock().outbound.large_reply(id, matches!(outcome, Outcome::Failed), large, payload);
                 }
             }

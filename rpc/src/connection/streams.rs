@@ -418,7 +418,7 @@ impl Link {
         self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(u8::from(aborted)).end(0));
     }
 
-    /// The reader has taken so many bytes. `keeps_up`: it waits for more. By how much its window grew.
+    /// The reader has taken so many bytes. `keeps_up`: it had to wait for some of them. By how much its window grew.
     pub(crate) fn return_credit(&self, streams: &Streams, id: u32, bytes: usize, extra: usize, keeps_up: bool) -> usize {
         let mut state = self.lock();
         if state.is_lost() || streams.is_over() {
@@ -426,7 +426,7 @@ impl Link {
         }
         let mut more = 0;
         if let Some(mut incoming) = streams.incoming() {
-            if keeps_up && incoming.bytes.is_empty() {
+            if keeps_up {
                 more = state.windows.grow(incoming.window);
                 incoming.window += more;
             }

@@ -90,6 +90,9 @@ pub struct Took {
 pub trait Feeds {
     async fn down(&self, id: u64, script: Script) -> Result<impl Stream<Item = Blob>, LabError>;
     async fn up(&self, id: u64, lengths: Lengths, taking: Taking, items: Streaming<Blob>) -> Result<Took, LabError>;
+    /// Takes all, whatever becomes of its caller: it sees how the items end.
+    #[rpc(detached)]
+    async fn keep(&self, id: u64, lengths: Lengths, items: Streaming<Blob>) -> Result<Took, LabError>;
     /// Sends back what it is sent; what ends it but a normal end is its last item.
     fn both(&self, id: u64, lengths: Lengths, items: Streaming<Blob>) -> impl Stream<Item = Result<Blob, LabError>>;
 }
@@ -242,6 +245,10 @@ impl Feeds for TestFeeds {
             Taking::Hold(_) => std::future::pending().await,
         }
         Ok(took)
+    }
+
+    async fn keep(&self, id: u64, lengths: Lengths, items: Streaming<Blob>) -> Result<Took, LabError> {
+        self.up(id, lengths, Taking::All, items).await
     }
 
     fn both(&self, id: u64, lengths: Lengths, items: Streaming<Blob>) -> impl Stream<Item = Result<Blob, LabError>> {

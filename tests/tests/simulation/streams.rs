@@ -212,11 +212,16 @@ async fn up(client: &FeedsClient, rng: &mut Rng, id: u64, patience: Patience) ->
         _ => Taking::All,
     };
     let made = Arc::new(AtomicU32::new(0));
-    let call = match rng.once_in(2) {
-        true => client.up(id, script.lengths, taking, feeds::items(id, script, made.clone())),
-        false => client.up(id, script.lengths, taking, sent(rng, id, script, &made)),
+    // A detached handler outlives its caller, and sees what becomes of the items.
+    let detached = taking == Taking::All && rng.once_in(2);
+    let call = match (rng.once_in(2), detached) {
+        (true, false) => client.up(id, script.lengths, taking, feeds::items(id, script, made.clone())),
+        (false, false) => client.up(id, script.lengths, taking, sent(rng, id, script, &made)),
+        (true, true) => client.keep(id, script.lengths, feeds::items(id, script, made.clone())),
+        (false, true) => client.keep(id, script.lengths, sent(rng, id, script, &made)),
     };
     let what = match taking {
+        Taking::All if detached => "up, detached",
         Taking::All => "up",
         Taking::First(_) => "up, answered early",
         Taking::Refuse(..) | Taking::Hold(_) => "up, not taken",

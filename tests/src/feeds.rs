@@ -263,3 +263,61 @@ impl Feeds for TestFeeds {
         })
     }
 }
+
+/// Waits until the count has stopped rising: nothing more can happen.
+pub async fn until_still(mut count: impl FnMut() -> u32) -> u32 {
+    let mut last = count();
+    loop {
+        // On another thread, or over a socket, the count may rise without us.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        crate::settle().await;
+        let now = count();
+        if now == last && now > 0 {
+            return now;
+        }
+        last = now;
+    }
+}
+
+/// What is under way to a reader that has kept up and has stopped, in bytes: more than this only if its window has grown to its
+/// full 256 KiB. Half of it, and what a sender gathers.
+pub const WHOLE_WINDOW: u32 = (128 + 32) << 10;
+
+/// Where the reader stops. Up to half a window has been taken and not been given back: the most of three places shows a whole one.
+const PLACES: [u32; 3] = [400_000, 440_000, 480_000];
+
+/// Measures what is under way up, with items of this length, on calls from `id` on.
+pub async fn under_way_up(client: &FeedsClient, feeds: &TestFeeds, id: u64, length: u32) -> u32 {
+    let mut most = 0;
+    for (id, place) in (id..).zip(PLACES.map(|bytes| bytes / length)) {
+        let made = Arc::new(AtomicU32::new(0));
+        let call = client.up(id, Lengths::Each(length), Taking::Hold(place), items(id, Script::endless(length), made.clone()));
+        let call = tokio::spawn(call.owned());
+        let sent = until_still(|| made.load(Ordering::Relaxed)).await;
+        let taken = feeds.seen(id).taken;
+        assert_eq!(taken, place, "an upload stands still");
+        most = most.max((sent - taken) * length);
+        call.abort();
+        // Its window comes back when its handler has gone.
+        while feeds.live() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        crate::settle().await;
+    }
+    most
+}
+
+/// Measures what is under way down, on a call with this id.
+pub async fn under_way_down(client: &FeedsClient, feeds: &TestFeeds, id: u64, length: u32) -> u32 {
+    let mut items = client.down(id, Script::endless(length)).await.unwrap();
+    let (mut read, mut most) = (0, 0);
+    for place in PLACES.map(|bytes| bytes / length) {
+        while read < place {
+            assert!(items.next().await.unwrap().unwrap() == item(id, read, Lengths::Each(length)));
+            read += 1;
+        }
+        let made = until_still(|| feeds.seen(id).made.load(Ordering::Relaxed)).await;
+        most = most.max((made - read) * length);
+    }
+    most
+}

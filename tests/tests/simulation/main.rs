@@ -197,7 +197,7 @@ async fn world(seed: u64) -> Sums {
             let faults = net.faults();
             net.calm();
             for (number, (client, mut rng)) in (1..).zip(clients) {
-                works_again(&client.clone().into(), &mut rng, number << 40, &feeds).await;
+                works_again(&client.clone().into(), &feeds, &mut rng, number << 40).await;
                 if rng.once_in(2) {
                     client.close().await;
                 }

@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rpc::{CallError, Error, Executed, Streaming};
-use rpc_tests::feeds::{self, Ending, Lengths, Script, Taking, Took};
+use rpc_tests::feeds::{self, Ending, Lengths, Script, Taking, Took, WHOLE_WINDOW};
 use rpc_tests::lab::LabError;
 use rpc_tests::rng::Rng;
 use rpc_tests::{Blob, FeedsClient, TestFeeds};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Sums;
-
-/// More than half a window of 256 KiB and what its sender gathers: no smaller one lets so much through.
-const WHOLE_WINDOW: u32 = (128 + 32) << 10;
 
 /// What is known of one call with streams.
 #[derive(Debug)]
@@ -299,7 +296,7 @@ async fn both(client: &FeedsClient, rng: &mut Rng, id: u64, patience: Patience) 
 }
 
 /// In calm weather everything works, and no credit has been lost: a window still grows to its full length, each way.
-pub(crate) async fn works_again(client: &FeedsClient, rng: &mut Rng, id: u64, feeds: &TestFeeds) {
+pub(crate) async fn works_again(client: &FeedsClient, feeds: &TestFeeds, rng: &mut Rng, id: u64) {
     let begun = Instant::now();
     let script = Script::of(8, Lengths::Long);
     // Connections that are broken are found out, and the server may be on its way back.
@@ -318,33 +315,9 @@ pub(crate) async fn works_again(client: &FeedsClient, rng: &mut Rng, id: u64, fe
     }
     assert!(items.next().await.is_none());
 
-    // Up to half a window has been taken and not been given back: the most of three places shows a whole one.
     let length = [900, 1_021, 4_000][rng.below(3) as usize];
-    let places = [400_000, 440_000, 480_000].map(|bytes| bytes / length);
-    let mut under_way = 0;
-    for (id, place) in (id + 1..).zip(places) {
-        let made = Arc::new(AtomicU32::new(0));
-        let call = client.up(id, Lengths::Each(length), Taking::Hold(place), feeds::items(id, Script::endless(length), made.clone()));
-        let call = tokio::spawn(call.owned());
-        sleep(Duration::from_secs(1)).await;
-        let taken = feeds.seen(id).taken;
-        assert_eq!(taken, place, "an upload stands still");
-        under_way = under_way.max((made.load(Ordering::Relaxed) - taken) * length);
-        call.abort();
-        sleep(Duration::from_secs(1)).await;
-    }
+    let under_way = feeds::under_way_up(client, feeds, id + 1, length).await;
     assert!(under_way > WHOLE_WINDOW, "{under_way} bytes are under way up");
-
-    let id = id + 10;
-    let mut items = client.down(id, Script::endless(length)).await.unwrap();
-    let (mut read, mut under_way) = (0, 0);
-    for place in places {
-        while read < place {
-            assert!(items.next().await.unwrap().unwrap() == feeds::item(id, read, Lengths::Each(length)));
-            read += 1;
-        }
-        sleep(Duration::from_secs(1)).await;
-        under_way = under_way.max((feeds.seen(id).made.load(Ordering::Relaxed) - read) * length);
-    }
+    let under_way = feeds::under_way_down(client, feeds, id + 10, length).await;
     assert!(under_way > WHOLE_WINDOW, "{under_way} bytes are under way down");
 }

@@ -414,8 +414,8 @@ impl Link {
     }
 
     /// The end of what a caller sends.
-    pub(crate) fn end_items(&self, streams: &Streams, id: u32, aborted: bool) {
-        self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(u8::from(aborted)).end(0));
+    pub(crate) fn end_items(&self, streams: &Streams, id: u32) {
+        self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(0).end(0));
     }
 
     /// The reader has taken so many bytes. `keeps_up`: it had to wait for some of them. By how much its window grew.
@@ -488,12 +488,14 @@ impl Link {
         }
     }
 
-    /// A call with streams of ours ends here and now, as by its deadline; the callee is told to stop.
-    pub(crate) fn fail_streams(&self, streams: &Streams, id: u32, error: &Error) {
+    /// What a caller sends has come to an end that is none: its call ends here and now, as by its deadline, and the callee is told
+    /// to stop. Both at once: the callee's answer to the one could come before the other.
+    pub(crate) fn abort_items(&self, streams: &Streams, id: u32, error: &Error) {
         let mut state = self.lock();
         if state.is_lost() || streams.is_over() {
             return;
         }
+        state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(1).end(0));
         state.outbound.abort(id, error);
         let (mut wake, mut wakers) = (vec![Woken::Slot(id)], Vec::new());
         state.wakers(&mut wake, &mut wakers);

@@ -218,6 +218,11 @@ impl Streams {
             return;
         }
         self.stop(wakers);
+        self.give_back(state);
+    }
+
+    /// Nothing that comes from here on is kept: what it held of the connection's sums is for others.
+    fn give_back(self: &Arc<Self>, state: &mut State) {
         if let Some(mut incoming) = self.incoming() {
             state.windows.close(incoming.window);
             state.windows.give_back(std::mem::take(&mut incoming.extra));
@@ -415,7 +420,14 @@ impl Link {
 
     /// The end of what a caller sends.
     pub(crate) fn end_items(&self, streams: &Streams, id: u32) {
-        self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(0).end(0));
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(0).end(0));
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
     }
 
     /// The reader has taken so many bytes. `keeps_up`: it had to wait for some of them. By how much its window grew.
@@ -465,10 +477,20 @@ impl Link {
     pub(crate) fn leave_stream(&self, streams: &Arc<Streams>, id: u32) {
         let open = streams.deafen();
         if streams.role == Role::Caller {
-            self.cancel_streams(streams, id);
-        } else if open {
-            self.tell(streams, |out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+            return self.cancel_streams(streams, id);
         }
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        // The call may go on for long.
+        streams.give_back(&mut state);
+        if open {
+            state.outbound.frames(|out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+        }
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
     }
 
     /// The caller of a call with streams has gone.
@@ -504,17 +526,5 @@ impl Link {
         for waker in wakers {
             waker.wake();
         }
-    }
-
-    /// A frame of a stream, unless its call is over.
-    fn tell(&self, streams: &Streams, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.lock();
-        if state.is_lost() || streams.is_over() {
-            return;
-        }
-        state.outbound.frames(write);
-        let driver = state.rouse();
-        drop(state);
-        driver.inspect(Waker::wake_by_ref);
     }
 }

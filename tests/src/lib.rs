@@ -3,6 +3,7 @@
 
 pub mod count;
 pub mod fault;
+pub mod feeds;
 pub mod flows;
 pub mod lab;
 pub mod mutate;
@@ -10,6 +11,7 @@ pub mod rig;
 pub mod rng;
 pub mod wire;
 
+pub use self::feeds::{Feeds, FeedsClient, FeedsServer, TestFeeds};
 pub use self::flows::{Flows, FlowsClient, FlowsServer};
 pub use self::lab::{Blob, Lab, LabClient, LabError, LabServer, Plan, TestLab};
 pub use self::rig::{Kind, Rig};

@@ -218,6 +218,11 @@ impl Streams {
             return;
         }
         self.stop(wakers);
+        self.give_back(state);
+    }
+
+    /// Nothing that comes from here on is kept: what it held of the connection's sums is for others.
+    fn give_back(self: &Arc<Self>, state: &mut State) {
         if let Some(mut incoming) = self.incoming() {
             state.windows.close(incoming.window);
             state.windows.give_back(std::mem::take(&mut incoming.extra));
@@ -414,11 +419,18 @@ impl Link {
     }
 
     /// The end of what a caller sends.
-    pub(crate) fn end_items(&self, streams: &Streams, id: u32, aborted: bool) {
-        self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(u8::from(aborted)).end(0));
+    pub(crate) fn end_items(&self, streams: &Streams, id: u32) {
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(0).end(0));
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
     }
 
-    /// The reader has taken so many bytes. `keeps_up`: it waits for more. By how much its window grew.
+    /// The reader has taken so many bytes. `keeps_up`: it had to wait for some of them. By how much its window grew.
     pub(crate) fn return_credit(&self, streams: &Streams, id: u32, bytes: usize, extra: usize, keeps_up: bool) -> usize {
         let mut state = self.lock();
         if state.is_lost() || streams.is_over() {
@@ -426,7 +438,7 @@ impl Link {
         }
         let mut more = 0;
         if let Some(mut incoming) = streams.incoming() {
-            if keeps_up && incoming.bytes.is_empty() {
+            if keeps_up {
                 more = state.windows.grow(incoming.window);
                 incoming.window += more;
             }
@@ -465,10 +477,20 @@ impl Link {
     pub(crate) fn leave_stream(&self, streams: &Arc<Streams>, id: u32) {
         let open = streams.deafen();
         if streams.role == Role::Caller {
-            self.cancel_streams(streams, id);
-        } else if open {
-            self.tell(streams, |out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+            return self.cancel_streams(streams, id);
         }
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        // The call may go on for long.
+        streams.give_back(&mut state);
+        if open {
+            state.outbound.frames(|out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+        }
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
     }
 
     /// The caller of a call with streams has gone.
@@ -488,12 +510,14 @@ impl Link {
         }
     }
 
-    /// A call with streams of ours ends here and now, as by its deadline; the callee is told to stop.
-    pub(crate) fn fail_streams(&self, streams: &Streams, id: u32, error: &Error) {
+    /// What a caller sends has come to an end that is none: its call ends here and now, as by its deadline, and the callee is told
+    /// to stop. Both at once: the callee's answer to the one could come before the other.
+    pub(crate) fn abort_items(&self, streams: &Streams, id: u32, error: &Error) {
         let mut state = self.lock();
         if state.is_lost() || streams.is_over() {
             return;
         }
+        state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(1).end(0));
         state.outbound.abort(id, error);
         let (mut wake, mut wakers) = (vec![Woken::Slot(id)], Vec::new());
         state.wakers(&mut wake, &mut wakers);
@@ -502,17 +526,5 @@ impl Link {
         for waker in wakers {
             waker.wake();
         }
-    }
-
-    /// A frame of a stream, unless its call is over.
-    fn tell(&self, streams: &Streams, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.lock();
-        if state.is_lost() || streams.is_over() {
-            return;
-        }
-        state.outbound.frames(write);
-        let driver = state.rouse();
-        drop(state);
-        driver.inspect(Waker::wake_by_ref);
     }
 }

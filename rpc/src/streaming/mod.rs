@@ -66,6 +66,8 @@ struct Remote {
     at: usize,
     /// Bytes of items that were taken since credit was last returned.
     consumed: usize,
+    /// Its reader has had to wait for more since then: a longer window may help it.
+    waited: bool,
     window: usize,
     budget: Budget,
     name: String,
@@ -76,7 +78,7 @@ impl<T> Streaming<T> {
         let limits = &outlet.link.limits;
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
         let window = crate::frame::limits::FIRST_WINDOW;
-        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, window, budget, name };
+        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, waited: false, window, budget, name };
         Self { source: Source::Remote(Box::new(remote)), item: PhantomData }
     }
 
@@ -174,7 +176,10 @@ impl Remote {
             match streams.poll_read(link, *id, &mut self.local, cx) {
                 Poll::Ready(Arrived::Items) => {}
                 Poll::Ready(Arrived::Last(last)) => return Poll::Ready(Next::Last(last)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.waited = true;
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -205,8 +210,8 @@ impl Remote {
         let extra = if size > self.window / 2 { streams.taken() } else { 0 };
         if self.consumed >= self.window / 2 {
             let returned = self.consumed.saturating_sub(extra);
-            self.window += link.return_credit(streams, *id, returned, extra, self.at == self.local.len());
-            self.consumed = 0;
+            self.window += link.return_credit(streams, *id, returned, extra, self.waited);
+            (self.consumed, self.waited) = (0, false);
         }
     }
 }

@@ -218,12 +218,9 @@ pub(crate) async fn upload(outlet: Outlet, Upload(mut items): Upload) {
     })
     .await;
     match pumped {
-        Ok(Pumped::All) => link.end_items(&streams, id, false),
+        Ok(Pumped::All) => link.end_items(&streams, id),
         Ok(Pumped::Unwanted) => {}
-        Err(error) => {
-            link.end_items(&streams, id, true);
-            link.fail_streams(&streams, id, &error);
-        }
+        Err(error) => link.abort_items(&streams, id, &error),
     }
     drop_quietly(items);
 }

@@ -44,7 +44,7 @@ async fn answers_to_the_whole_session(server: &Server) {
     speak::within(raw.opened()).await;
     let frames = speak::within(raw.frames()).await;
     let of = |kind: u8| frames.iter().filter(|frame| frame.kind == kind).map(|frame| &frame.body[..]).collect::<Vec<_>>();
-    assert_eq!(of(kind::BOUND), [&[0][..], &[8]]);
+    assert_eq!(of(kind::BOUND), [&[0][..], &[UNBOUND as u8]]);
     assert_eq!(of(kind::PONG), [b"12345678"]);
     let replies: BTreeMap<_, _> = of(kind::REPLY).into_iter().map(|body| (body[0], &body[1..])).collect();
     let echoed = [&[40][..], &[5; 40]].concat();

@@ -9,14 +9,18 @@ use crate::support::Server;
 use crate::wire::{self, Raw, kind};
 
 /// Numbers of the methods: their order by name (protocol 4.1).
-pub const ECHO: u64 = 1;
-pub const ECHO_TREE: u64 = 2;
-pub const ECHO_UNITS: u64 = 3;
-pub const EMPTY: u64 = 4;
-pub const FAIL: u64 = 5;
-pub const SLEEP: u64 = 7;
+pub const CHAT: u64 = 0;
+pub const DOWNLOAD: u64 = 2;
+pub const ECHO: u64 = 3;
+pub const ECHO_TREE: u64 = 4;
+pub const ECHO_UNITS: u64 = 5;
+pub const EMPTY: u64 = 6;
+pub const FAIL: u64 = 7;
+pub const PANIC_AFTER: u64 = 9;
+pub const SLEEP: u64 = 10;
+pub const UPLOAD: u64 = 11;
 /// The first number that no bind has given.
-pub const UNBOUND: u64 = 8;
+pub const UNBOUND: u64 = 12;
 
 /// What a message may be, and what large messages may be together: what the server says by default (protocol 2.2).
 pub const MAX_MESSAGE: usize = 4 << 20;
@@ -24,15 +28,19 @@ pub const MAX_ASSEMBLY: usize = 5 << 20;
 
 /// All methods, from number 0 on.
 pub fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 8] = [
+    let methods: [(&str, &[&str]); 12] = [
+        ("chat", &["lines", "Streaming<Vec<u8>>", "->", "impl Stream<Item=Vec<u8>>"]),
         ("count", &["->", "Count"]),
+        ("download", &["sizes", "Vec<u32>", "->", "Result<impl Stream<Item=Vec<u8>>,Failure>"]),
         ("echo", &["bytes", "Vec<u8>", "->", "Vec<u8>"]),
         ("echo_tree", &["tree", "Tree", "->", "Tree"]),
         ("echo_units", &["units", "Vec<()>", "->", "u64"]),
         ("empty", &["->", "()"]),
         ("fail", &["text", "String", "->", "Result<(),Failure>"]),
         ("panic", &["->", "()"]),
+        ("panic_after", &["items", "u32", "->", "impl Stream<Item=u32>"]),
         ("sleep", &["millis", "u64", "->", "()"]),
+        ("upload", &["items", "Streaming<Vec<u8>>", "->", "Result<Uploaded,Failure>"]),
     ];
     let methods = methods.map(|(name, texts)| {
         let texts: Vec<&[u8]> = ["Conformance", name].iter().chain(texts).map(|text| text.as_bytes()).collect();

@@ -79,6 +79,35 @@ pub fn in_chunks(id: u64, number: u64, options: &[u8], payload: &[u8], first: us
     bytes
 }
 
+/// What a stream may send before any credit has come (protocol 7.3).
+pub const FIRST_WINDOW: usize = 16_384;
+
+/// Items of a call, whole ones or parts of them.
+pub fn items(id: u64, bytes: &[u8]) -> Vec<u8> {
+    wire::frame(kind::CALL_ITEMS, 0, &[&wire::varint(id), bytes])
+}
+
+/// The end of a call's items: 0 after the last one, anything else when the caller has given up (protocol 7.4).
+pub fn end(id: u64, how: u8) -> Vec<u8> {
+    wire::frame(kind::CALL_END, 0, &[&wire::varint(id), &[how]])
+}
+
+/// So many bytes more of a reply's items are welcome.
+pub fn credit(id: u64, bytes: u64) -> Vec<u8> {
+    wire::frame(kind::REPLY_CREDIT, 0, &[&wire::varint(id), &wire::varint(bytes)])
+}
+
+/// One item of the methods whose items are `Vec<u8>`: behind its length, the value's own length and its bytes.
+pub fn item(bytes: &[u8]) -> Vec<u8> {
+    let value = [&wire::varint(bytes.len() as u64), bytes].concat();
+    [&wire::varint(value.len() as u64)[..], &value].concat()
+}
+
+/// The arguments of a download.
+pub fn sizes(sizes: &[u64]) -> Vec<u8> {
+    [wire::varint(sizes.len() as u64), sizes.iter().flat_map(|size| wire::varint(*size)).collect()].concat()
+}
+
 /// The next message, put together from its chunks: kind, id, and what is behind the id.
 ///
 /// Only where no other message comes in between.

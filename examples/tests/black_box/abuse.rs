@@ -174,6 +174,50 @@ async fn what_crosses_an_answer_is_ignored() {
     ends_well(server);
 }
 
+/// The same of streams: what comes after the last frame of a call, or before there is a call, is no part of the next one with
+/// that id (protocol 7.6).
+#[tokio::test]
+async fn frames_of_streams_that_are_not_open_are_ignored() {
+    let mut server = Server::start("conformance");
+    let mut raw = speak::open(&server).await;
+    // An id that has had a call, and one that has not; a whole item, the beginning of one, and what is none at all.
+    for id in [0, 500] {
+        for (what, late) in [
+            ("items", speak::items(id, &speak::item(&[7; 100]))),
+            ("half an item", speak::items(id, &speak::item(&[7; 100])[..50])),
+            ("more than any credit", speak::items(id, &[0xff; 60_000])),
+            ("an end", speak::end(id, 0)),
+            ("an abort", speak::end(id, 1)),
+            ("credit", speak::credit(id, u64::from(u32::MAX))),
+            ("a cancel", wire::frame(kind::CANCEL, 0, &[&wire::varint(id)])),
+        ] {
+            assert!(raw.send([&late[..], &wire::call(id, UPLOAD, &[]), &speak::items(id, &speak::item(&[0])), &speak::end(id, 0)].concat()).await);
+            // One item, one byte, and the right one.
+            assert_eq!(speak::message(&mut raw).await, (kind::REPLY, id, vec![1, 1, 1]), "{what} before the call {id}");
+            // The credit that came before the call was none: a download has its first window, and no more.
+            assert!(raw.send([&late[..], &wire::call(id, DOWNLOAD, &speak::sizes(&[60_000]))].concat()).await);
+            let mut items = 0;
+            while items < FIRST_WINDOW {
+                let frame = speak::within(raw.frame()).await.expect("items");
+                assert_eq!((frame.kind, frame.number().0), (kind::REPLY_ITEMS, id), "{what} before the call {id}");
+                items += frame.number().1.len();
+            }
+            assert!(raw.send(wire::call(9, ECHO, &[1, 7])).await);
+            assert_eq!(speak::message(&mut raw).await, (kind::REPLY, 9, vec![1, 7]), "{what} before the call {id}");
+            assert!(raw.send(speak::credit(id, 60_000)).await);
+            loop {
+                let frame = speak::within(raw.frame()).await.expect("items, and the end");
+                if frame.kind != kind::REPLY_ITEMS {
+                    break assert_eq!((frame.kind, frame.number()), (kind::REPLY, (id, &[][..])), "{what} before the call {id}");
+                }
+            }
+        }
+    }
+    drop(raw);
+    serves(&mut server);
+    ends_well(server);
+}
+
 /// Id, code and executed byte of the next frame.
 async fn error(raw: &mut wire::Raw<tokio::net::TcpStream>) -> (u64, u64, u8) {
     let frame: Frame = speak::within(raw.frame()).await.expect("an error");

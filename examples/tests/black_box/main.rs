@@ -5,6 +5,7 @@
 
 mod abuse;
 mod damage;
+mod floods;
 mod flow;
 mod memory;
 #[path = "../../../tests/src/mutate.rs"]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::speak::{self, CHAT, DOWNLOAD, FIRST_WINDOW, UPLOAD};
+use crate::speak::{self, CHAT, DOWNLOAD, FIRST_WINDOW, PANIC_AFTER, UPLOAD};
 use crate::support::{Server, example};
 use crate::wire::{self, kind};
 use crate::{call, ends_well, eventually, fails, running, serves};
@@ -182,6 +182,37 @@ async fn a_caller_that_goes_after_the_first_item_takes_the_handler_with_it() {
             assert!(gone.elapsed() < Duration::from_secs(1), "{what}: {:?}", gone.elapsed());
         }
     }
+    serves(&mut server);
+    ends_well(server);
+}
+
+/// Case 30, by hand: one last frame, which keeps the panic's text to the server, and the connection goes on.
+#[tokio::test]
+async fn two_hundred_panics_between_items_are_two_hundred_errors() {
+    let mut server = Server::start("conformance");
+    let mut raw = speak::open(&server).await;
+    for round in 0..200_u64 {
+        assert!(raw.send(wire::call(round % 3, PANIC_AFTER, &wire::varint(round))).await);
+        let mut items = 0;
+        let last = loop {
+            let frame = speak::within(raw.frame()).await.expect("a frame");
+            assert_eq!(frame.number().0, round % 3);
+            if frame.kind != kind::REPLY_ITEMS {
+                break frame;
+            }
+            items += frame.number().1.len();
+        };
+        // Numbers of one byte, and some of two, behind their lengths.
+        assert!(items <= 3 * round as usize, "{items} bytes of {round} items");
+        let (code, executed, _, message) = last.error();
+        assert_eq!((code, executed), (11, 2), "{message}");
+        assert!(!message.contains("as asked"), "{message}");
+        assert!(raw.send(wire::call(9, speak::ECHO, &[1, 9])).await);
+        assert_eq!(speak::message(&mut raw).await, (kind::REPLY, 9, vec![1, 9]));
+    }
+    drop(raw);
+    eventually("every handler has ended", || running(&server) == 0);
+    assert_eq!(count(&server, "begun"), 200);
     serves(&mut server);
     ends_well(server);
 }

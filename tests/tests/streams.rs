@@ -282,6 +282,9 @@ async fn large_arguments_come_before_the_items(kind: Kind) {
     let flows = flows(&rig);
     assert_eq!(flows.sum_after(&[0; 1_000_000], stream::iter(0..10_000)).await.unwrap(), 1_000_000 + 49_995_000);
     assert_eq!(flows.sum_after(&[], stream::iter(0..10)).await.unwrap(), 45);
+    // No items at all: their end needs no credit, and must not overtake the arguments.
+    let empty = flows.sum_after(&[0; 1_000_000], stream::empty()).timeout(Duration::from_secs(20)).await;
+    assert_eq!(empty.unwrap(), 1_000_000);
 }
 
 async fn witnessed(rig: &Rig, what: &str) {

@@ -45,6 +45,8 @@ struct Incoming {
     window: usize,
     /// Credit beyond the window, for an item that is longer.
     extra: usize,
+    /// There is no credit before the arguments are complete.
+    held: bool,
     /// Some has been asked for.
     asked: bool,
     /// The callee has begun to answer.
@@ -115,6 +117,8 @@ impl Scan {
 #[derive(Default)]
 struct Flow {
     credit: usize,
+    /// There is, or was, some: the arguments are there.
+    begun: bool,
     stopped: bool,
     sender: Option<Waker>,
 }
@@ -152,6 +156,22 @@ impl Streams {
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// The arguments are not complete, so no items may come yet (protocol 7.3).
+    pub(crate) fn hold(&self) {
+        if let Some(mut incoming) = self.incoming() {
+            (incoming.credit, incoming.held) = (0, true);
+        }
+    }
+
+    /// The arguments are complete; true if the other end is to be given its first window.
+    pub(crate) fn release(&self) -> bool {
+        let Some(mut incoming) = self.incoming() else { return false };
+        if incoming.held {
+            incoming.credit = FIRST_WINDOW;
+        }
+        std::mem::take(&mut incoming.held)
     }
 
     // ---- what the driver does, under the link's lock
@@ -200,6 +220,7 @@ impl Streams {
         let mut flow = self.flow().ok_or(Violation::Unexpected("credit"))?;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         flow.credit = flow.credit.saturating_add(bytes).min(u32::MAX as usize);
+        flow.begun = true;
         wakers.extend(flow.sender.take());
         Ok(())
     }
@@ -331,6 +352,7 @@ impl Streams {
     pub(crate) fn open(&self) {
         if let Some(mut flow) = self.flow() {
             flow.credit += FIRST_WINDOW;
+            flow.begun = true;
         }
     }
 
@@ -345,6 +367,20 @@ impl Streams {
             let taken = bytes.min(flow.credit);
             flow.credit -= taken;
             return Poll::Ready(Some(taken));
+        }
+        let replaced = flow.sender.replace(waker);
+        drop(flow);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Waits until the arguments have left, or nobody wants what this end sends. Chunks are overtaken by other frames: the end
+    /// of a stream without items would come before its call.
+    pub(crate) fn poll_begun(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let Some(mut flow) = self.flow() else { return Poll::Ready(()) };
+        if flow.begun || flow.stopped {
+            return Poll::Ready(());
         }
         let replaced = flow.sender.replace(waker);
         drop(flow);

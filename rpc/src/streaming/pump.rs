@@ -218,7 +218,10 @@ pub(crate) async fn upload(outlet: Outlet, Upload(mut items): Upload) {
     })
     .await;
     match pumped {
-        Ok(Pumped::All) => link.end_items(&streams, id),
+        Ok(Pumped::All) => {
+            poll_fn(|cx| streams.poll_begun(cx)).await;
+            link.end_items(&streams, id);
+        }
         Ok(Pumped::Unwanted) => {}
         Err(error) => link.abort_items(&streams, id, &error),
     }

@@ -392,7 +392,7 @@ pub use frame::limits::Limits;
 pub use server::by_name::Function;
 pub use server::hook::{CallInfo, Hook};
 pub use server::{Bound, Server};
-pub use streaming::{IntoStreaming, Sender, Streaming};
+pub use streaming::{IntoStreaming, Sender, SlowConsumer, Streaming};
 pub use transport::Address;
 
 pub use futures_core::Stream;

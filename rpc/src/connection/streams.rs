@@ -73,11 +73,13 @@ struct Scan {
     /// Of a length of which some bytes have come.
     length: usize,
     shift: u32,
+    /// A mark has come, and the number behind it has not.
+    marked: bool,
 }
 
 impl Scan {
     fn is_between(self) -> bool {
-        self.left == 0 && self.shift == 0
+        self.left == 0 && self.shift == 0 && !self.marked
     }
 
     /// Goes over these bytes; the place behind the last item that ends in them.
@@ -100,10 +102,15 @@ impl Scan {
                     }
                     continue;
                 }
+                // Protocol 7.8: a zero in two bytes is no length.
+                if byte == 0 && self.shift == 7 && self.length == 0 && !self.marked {
+                    *self = Self { marked: true, ..Self::default() };
+                    continue;
+                }
                 if (byte == 0 && self.shift > 0) || self.length > longest {
                     return Err(if self.length > longest { Violation::ItemTooLong(self.length) } else { Violation::BadFrame("items") });
                 }
-                *self = Self { left: self.length, length: 0, shift: 0 };
+                *self = Self { left: self.length, ..Self::default() };
             }
             if self.is_between() {
                 complete = Some(at);

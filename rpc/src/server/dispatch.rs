@@ -597,7 +597,8 @@ impl Dispatcher {
             let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
-        Ok(Outlet { streams, link: self.link.clone(), id })
+        let slow = method.slow_consumer.or(self.core.as_ref().map(|core| core.slow_consumers)).unwrap_or_default();
+        Ok(Outlet { streams, link: self.link.clone(), id, slow })
     }
 
     /// The call has been answered.

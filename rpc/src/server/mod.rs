@@ -28,7 +28,7 @@ use self::registry::Registry;
 use crate::connection::driver::{self, Side};
 use crate::service::Service;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
-use crate::{Error, ErrorKind, Limits};
+use crate::{Error, ErrorKind, Limits, SlowConsumer};
 
 /// Services and methods to be served on one address.
 ///
@@ -52,6 +52,7 @@ pub struct Server {
     hook: Option<Arc<dyn Hook>>,
     limits: Limits,
     json: bool,
+    slow_consumers: SlowConsumer,
 }
 
 /// What all connections of a server share.
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     pub(crate) hook: Option<Arc<dyn Hook>>,
     pub(crate) limits: Limits,
     pub(crate) json: bool,
+    pub(crate) slow_consumers: SlowConsumer,
     /// Handlers that run in tasks of their own.
     pub(crate) handlers: AtomicUsize,
     /// Told when a handler or a connection ends.
@@ -82,7 +84,7 @@ impl Default for Server {
 impl Server {
     /// A server of nothing, with default [`Limits`].
     pub fn new() -> Self {
-        Self { services: Vec::new(), hook: None, limits: Limits::default(), json: true }
+        Self { services: Vec::new(), hook: None, limits: Limits::default(), json: true, slow_consumers: SlowConsumer::Wait }
     }
 
     /// Serves this service too. Several share one address; their wire names must differ.
@@ -119,6 +121,12 @@ impl Server {
     /// What the server accepts, and for how long it waits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What becomes of streams whose consumer does not keep up, where the method does not say: they wait, unless told otherwise.
+    pub fn slow_consumers(mut self, slow: SlowConsumer) -> Self {
+        self.slow_consumers = slow;
         self
     }
 
@@ -173,8 +181,8 @@ impl Server {
         for service in self.services {
             registry.add(service)?;
         }
-        let Self { hook, limits, json, .. } = self;
-        Ok(Arc::new(Core { registry, hook, limits, json, handlers: AtomicUsize::new(0), ended: Notify::new() }))
+        let Self { hook, limits, json, slow_consumers, .. } = self;
+        Ok(Arc::new(Core { registry, hook, limits, json, slow_consumers, handlers: AtomicUsize::new(0), ended: Notify::new() }))
     }
 }
 

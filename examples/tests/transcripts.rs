@@ -108,6 +108,26 @@ ann leaves
 }
 
 #[test]
+fn callback() {
+    prints(
+        "callback",
+        "ann cleans /tmp
+  ann is asked about notes.txt: no
+  ann is asked about cache.bin: yes
+  ann is asked about log.old: yes
+  bob hears that /tmp was cleaned
+2 files are gone
+bob cleans /var
+  bob is asked about notes.txt: no
+  bob is asked about cache.bin: yes
+  bob is asked about log.old: yes
+  bob hears that /var was cleaned
+2 files are gone
+",
+    );
+}
+
+#[test]
 fn upload() {
     prints(
         "upload",

@@ -28,6 +28,12 @@ pub mod kind {
     pub const PING: u8 = 13;
     pub const PONG: u8 = 14;
     pub const GO_AWAY: u8 = 15;
+    pub const CALL_ITEMS: u8 = 16;
+    pub const REPLY_ITEMS: u8 = 17;
+    pub const CALL_END: u8 = 18;
+    pub const CALL_CREDIT: u8 = 19;
+    pub const REPLY_CREDIT: u8 = 20;
+    pub const CALL_STOP: u8 = 21;
 }
 
 /// Protocol 3.2.
@@ -130,6 +136,30 @@ pub fn json_call(id: u64, number: u64, payload: &str) -> Vec<u8> {
 #[must_use]
 pub fn large_call(id: u64, number: u64, total: u64, chunk: &[u8]) -> Vec<u8> {
     frame(kind::CALL, flag::MORE, &[&varint(id), &varint(number), &varint(total), chunk])
+}
+
+/// Bytes of items, of a call or of a reply.
+#[must_use]
+pub fn items(kind: u8, id: u64, bytes: &[u8]) -> Vec<u8> {
+    frame(kind, 0, &[&varint(id), bytes])
+}
+
+/// The end of a call's items: 0 after the last one.
+#[must_use]
+pub fn end(id: u64, how: u8) -> Vec<u8> {
+    frame(kind::CALL_END, 0, &[&varint(id), &[how]])
+}
+
+/// Credit for items, of a call or of a reply.
+#[must_use]
+pub fn credit(kind: u8, id: u64, bytes: u64) -> Vec<u8> {
+    frame(kind, 0, &[&varint(id), &varint(bytes)])
+}
+
+/// A cancel.
+#[must_use]
+pub fn cancel(id: u64) -> Vec<u8> {
+    frame(kind::CANCEL, 0, &[&varint(id)])
 }
 
 /// A frame that was read.

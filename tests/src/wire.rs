@@ -138,6 +138,30 @@ pub fn large_call(id: u64, number: u64, total: u64, chunk: &[u8]) -> Vec<u8> {
     frame(kind::CALL, flag::MORE, &[&varint(id), &varint(number), &varint(total), chunk])
 }
 
+/// Bytes of items, of a call or of a reply.
+#[must_use]
+pub fn items(kind: u8, id: u64, bytes: &[u8]) -> Vec<u8> {
+    frame(kind, 0, &[&varint(id), bytes])
+}
+
+/// The end of a call's items: 0 after the last one.
+#[must_use]
+pub fn end(id: u64, how: u8) -> Vec<u8> {
+    frame(kind::CALL_END, 0, &[&varint(id), &[how]])
+}
+
+/// Credit for items, of a call or of a reply.
+#[must_use]
+pub fn credit(kind: u8, id: u64, bytes: u64) -> Vec<u8> {
+    frame(kind, 0, &[&varint(id), &varint(bytes)])
+}
+
+/// A cancel.
+#[must_use]
+pub fn cancel(id: u64) -> Vec<u8> {
+    frame(kind::CANCEL, 0, &[&varint(id)])
+}
+
 /// A frame that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {

@@ -97,6 +97,7 @@ async fn block(raw: &mut Raw) {
     settle().await;
 }
 
+/// Conformance 43: control flood
 #[test]
 fn pings_that_are_never_read_are_bounded() {
     let peak = peak(async {
@@ -106,6 +107,7 @@ fn pings_that_are_never_read_are_bounded() {
     assert!(peak < 6 * MIB, "{peak} bytes");
 }
 
+/// Conformance 43: control flood
 #[test]
 fn refusals_of_too_large_calls_that_are_never_read_are_bounded() {
     let peak = peak(async {
@@ -115,6 +117,7 @@ fn refusals_of_too_large_calls_that_are_never_read_are_bounded() {
     assert!(peak < 6 * MIB, "{peak} bytes");
 }
 
+/// Conformance 43: control flood
 #[test]
 fn a_thousand_large_replies_that_nobody_reads_are_bounded() {
     let peak = peak(async {
@@ -126,6 +129,7 @@ fn a_thousand_large_replies_that_nobody_reads_are_bounded() {
     assert!(peak < 16 * MIB, "{peak} bytes");
 }
 
+/// Conformance 43: control flood
 #[test]
 fn replies_of_the_largest_length_that_nobody_reads_are_bounded() {
     let peak = peak(async {
@@ -138,6 +142,7 @@ fn replies_of_the_largest_length_that_nobody_reads_are_bounded() {
     assert!(peak < 32 * MIB, "{peak} bytes");
 }
 
+/// Conformance 43: control flood
 #[test]
 fn notifications_that_wait_for_replies_to_leave_are_bounded_with_their_metadata() {
     for value in [0, 100, 8000] {

@@ -16,7 +16,10 @@ use rpc_tests::{FeedsClient, FeedsServer, Kind, Rig, TestFeeds, settle, virtual_
 use tokio::time::timeout;
 
 /// Longer than a window at first: its reader has to ask for more.
-const LONG: u32 = 60_000;
+const LONG: u32 = 20_000;
+
+/// Of these a window has many.
+const SHORT: u32 = 1_000;
 
 /// Streams at the same time.
 const AT_ONCE: usize = 48;
@@ -64,9 +67,9 @@ async fn dropped(client: &FeedsClient, id: u64, way: u64, mut rng: Rng) -> Met {
     let endless = |length| feeds::items(id, Script::endless(length), made.clone());
     match way {
         // Down: before it is answered, unread, after the first item, within an item.
-        0 => drop(a_while(client.down(id, Script::endless(100)), polls).await),
+        0 => drop(a_while(client.down(id, Script::endless(SHORT)), polls).await),
         1..=4 => {
-            let length = if way == 4 { LONG } else { 100 };
+            let length = if way == 4 { LONG } else { SHORT };
             let mut items = match client.down(id, Script::endless(length)).await {
                 Ok(items) => items,
                 Err(error) => return overloaded(error.into_service().unwrap_err()),
@@ -77,13 +80,13 @@ async fn dropped(client: &FeedsClient, id: u64, way: u64, mut rng: Rng) -> Met {
         }
         // Up: the call is dropped, at whatever point.
         5 | 6 => {
-            let length = if way == 5 { 100 } else { LONG };
+            let length = if way == 5 { SHORT } else { LONG };
             let call = client.up(id, Lengths::Each(length), Taking::All, endless(length));
             assert!(a_while(call, polls).await.is_none_or(|ended| overloaded(ended.unwrap_err().into_service().unwrap_err()) == Met::Overloaded));
         }
         // Answered early; not taken; not taken, within an item that was waited for.
         7..=9 => {
-            let (length, taking) = [(100, Taking::First(1)), (100, Taking::Refuse(0, 0)), (LONG, Taking::Refuse(0, 1))][way as usize - 7];
+            let (length, taking) = [(SHORT, Taking::First(1)), (SHORT, Taking::Refuse(0, 0)), (LONG, Taking::Refuse(0, 1))][way as usize - 7];
             match client.up(id, Lengths::Each(length), taking, endless(length)).await {
                 Ok(took) => assert!(!took.ended),
                 Err(error) => return overloaded(error.into_service().unwrap_err()),
@@ -113,7 +116,7 @@ async fn dropped(client: &FeedsClient, id: u64, way: u64, mut rng: Rng) -> Met {
         }
         // A window that has grown.
         _ => {
-            let mut items = match client.down(id, Script::endless(1_000)).await {
+            let mut items = match client.down(id, Script::endless(SHORT)).await {
                 Ok(items) => items,
                 Err(error) => return overloaded(error.into_service().unwrap_err()),
             };
@@ -194,7 +197,7 @@ async fn drops(kind: Kind, count: u64) {
 
 /// Only against hanging: what waits for credit that is lost waits for ever.
 async fn in_time(test: impl Future<Output = ()>) {
-    timeout(Duration::from_secs(120), test).await.expect("nobody waits for credit that is lost");
+    timeout(Duration::from_secs(60), test).await.expect("nobody waits for credit that is lost");
 }
 
 /// A handler that takes no more holds nothing any more, however long its call goes on.

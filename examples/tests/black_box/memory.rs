@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::speak::{self, ECHO, ECHO_TREE, ECHO_UNITS, MAX_MESSAGE};
+use crate::speak::{self, DOWNLOAD, ECHO, ECHO_TREE, ECHO_UNITS, FIRST_WINDOW, MAX_MESSAGE, UPLOAD};
 use crate::support::Server;
 use crate::wire::{self, Frame, MAX_FRAME, kind};
 use crate::{ends_well, eventually, serves};
@@ -15,6 +15,7 @@ const AS_IT_CAME: u64 = 2 * MAX_MESSAGE as u64;
 /// What the allocator keeps for itself, and pages of the program that were not touched before.
 const MARGIN: u64 = 16 << 20;
 
+const OVERLOADED: u64 = 3;
 const MALFORMED: u64 = 5;
 const TOO_LARGE: u64 = 6;
 
@@ -102,4 +103,57 @@ async fn a_gibibyte_of_addresses_outlives_what_is_only_declared() {
     eventually("what they held is given back", || server.files() <= files);
     serves(&mut server);
     ends_well(server);
+}
+
+/// Calls with streams that wait because their caller does not read its answers hold no more items than such calls may hold
+/// at all: `Limits::max_streams` windows.
+#[tokio::test]
+async fn streams_that_wait_for_their_turn_hold_no_more_than_those_that_run() {
+    const STREAMS: u64 = 128;
+    let mut server = Server::start("conformance");
+    serves(&mut server);
+    let mut other = speak::open(&server).await;
+    // A caller whose system takes little, so that the server's answers soon have no way out.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut raw = wire::Raw::over(socket.connect(server.address.parse().unwrap()).await.unwrap());
+    assert!(raw.send([speak::opening(), speak::bind()].concat()).await);
+    speak::within(raw.opened()).await;
+    // Each answer is one window, until they stand still.
+    for id in 0..300 {
+        assert!(raw.send(wire::call(id, DOWNLOAD, &speak::sizes(&[16_000]))).await);
+        rounds(&mut other, 5).await;
+    }
+    rounds(&mut other, 1_000).await;
+    let before = server.resident();
+    for id in 300..1_000 {
+        let item = [&wire::varint(60_000)[..], &[7; 16_000]].concat();
+        assert!(raw.send([wire::call(id, UPLOAD, &[]), speak::items(id, &item)].concat()).await);
+        rounds(&mut other, 5).await;
+    }
+    rounds(&mut other, 1_000).await;
+    let held = server.resident().saturating_sub(before);
+    // Twice as much, as buffers grow; and what is not the streams' own.
+    assert!(held <= 2 * STREAMS * FIRST_WINDOW as u64 + (2 << 20), "{held} bytes");
+    // Those that are too many are told so, once they can be: none of them has run.
+    let mut refused = 0;
+    while refused < 700 - STREAMS {
+        let frame = speak::within(raw.frame()).await.expect("an answer");
+        if frame.kind == kind::ERROR {
+            let (code, executed, _, message) = frame.error();
+            assert_eq!((code, executed), (OVERLOADED, 0), "{message}");
+            refused += u64::from(frame.number().0 >= 300);
+        }
+    }
+    drop(raw);
+    eventually("handlers are dropped", || crate::running(&server) == 0);
+    serves(&mut server);
+    ends_well(server);
+}
+
+async fn rounds(raw: &mut wire::Raw<tokio::net::TcpStream>, count: usize) {
+    for _ in 0..count {
+        assert!(raw.send(wire::call(0, speak::EMPTY, &[])).await);
+        assert_eq!(speak::message(raw).await, (kind::REPLY, 0, vec![]));
+    }
 }

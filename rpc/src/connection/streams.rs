@@ -342,7 +342,7 @@ impl Streams {
     }
 
     /// What has come and was not taken is not wanted. True if more could come.
-    fn deafen(&self) -> bool {
+    pub(crate) fn deafen(&self) -> bool {
         let Some(mut incoming) = self.incoming() else { return false };
         incoming.deaf = true;
         incoming.complete = 0;
@@ -351,6 +351,11 @@ impl Streams {
         drop(incoming);
         drop((bytes, reader));
         open
+    }
+
+    /// What comes is not kept.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.incoming().is_some_and(|incoming| incoming.deaf)
     }
 
     // ---- the sender

@@ -270,8 +270,11 @@ impl Dispatcher {
             && let Ok(Served { method, .. }) = self.bound.resolve(number)
             && method.streams()
         {
-            // Its items may come before its turn.
-            self.streams_of(id, method, assembled);
+            // Its items may come before its turn. Those of more calls than may stream at all are not kept.
+            let streams = self.streams_of(id, method, assembled);
+            if self.streaming > self.link.limits.max_streams {
+                streams.deafen();
+            }
         }
         let parked = Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false };
         self.parked_bytes += parked.size();
@@ -593,7 +596,7 @@ impl Dispatcher {
     fn outlet(&mut self, id: u32, method: &Method, assembled: bool) -> Result<Outlet, Error> {
         let streams = self.streams_of(id, method, assembled);
         let most = self.link.limits.max_streams;
-        if self.streaming > most {
+        if self.streaming > most || streams.is_deaf() {
             let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }

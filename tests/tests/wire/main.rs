@@ -6,5 +6,6 @@ mod clients;
 mod golden;
 mod payloads;
 mod service;
+mod streams;
 mod time;
 mod versions;

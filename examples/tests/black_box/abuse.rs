@@ -65,7 +65,7 @@ fn violations_of_streams() -> Vec<(&'static str, Vec<u8>, u64)> {
         (MORE_THAN_CREDIT, [wire::large_call(3, UPLOAD, 10, &[0]), speak::items(3, &whole)].concat(), 2),
         ("item of 4194305 bytes exceeds the limit (Limits::max_message)", after(speak::items(3, &wire::varint(MAX_MESSAGE as u64 + 1))), 2),
         ("malformed items frame", after(speak::items(3, &[0xff; 5])), 2),
-        ("malformed items frame", after(speak::items(3, &[0x80, 0x00])), 2),
+        ("malformed items frame", after(speak::items(3, &[0x81, 0x00])), 2),
         // An end within an item, and within a length.
         ("malformed items frame", after([speak::items(3, &whole[..50]), speak::end(3, 0)].concat()), 2),
         ("malformed items frame", after([speak::items(3, &[0x80]), speak::end(3, 0)].concat()), 2),

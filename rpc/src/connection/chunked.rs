@@ -4,6 +4,9 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
+use super::batch::Batch;
 use super::pace::Pace;
 use crate::frame::codec::{self, Frame, flag, kind};
 use crate::frame::limits::MAX_FRAME;
@@ -26,6 +29,8 @@ pub(crate) struct Chunked {
     /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
     replies: usize,
     pace: Pace,
+    /// The transport takes chunks from where they are; else they are copied between the other frames.
+    pub(super) vectored: bool,
 }
 
 struct Message {
@@ -37,7 +42,7 @@ struct Message {
     /// What stands before the payload in the first frame.
     head: Vec<u8>,
     /// The message is the end of this buffer.
-    payload: Vec<u8>,
+    payload: Bytes,
     length: usize,
     /// What has left ends here.
     at: usize,
@@ -66,7 +71,7 @@ impl Chunked {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { vectored: self.vectored, ..Self::default() };
     }
 
     /// How much of them is under way.
@@ -78,7 +83,7 @@ impl Chunked {
     pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
         let length = payload.len();
         self.bytes += length;
-        self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload, length, at: 0, begun: false });
+        self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload: payload.into(), length, at: 0, begun: false });
     }
 
     /// A reply: the end of this buffer, from `start` on.
@@ -89,7 +94,7 @@ impl Chunked {
         codec::write_varint(&mut head, length as u64);
         let kind = if failed { kind::FAIL } else { kind::REPLY };
         self.bytes += length;
-        self.queue.push_back(Message { id, call: false, kind, flags: flag::MORE, head, payload, length, at: start, begun: false });
+        self.queue.push_back(Message { id, call: false, kind, flags: flag::MORE, head, payload: payload.into(), length, at: start, begun: false });
     }
 
     /// Takes a call off the queue, if it is on it: what has not left never will.
@@ -110,7 +115,7 @@ impl Chunked {
     }
 
     /// Moves chunks to the end of `batch`, until that is large enough. Told of each call as it begins.
-    pub(crate) fn take(&mut self, batch: &mut Vec<u8>, allowance: usize, mut begins: impl FnMut(u32)) {
+    pub(crate) fn take(&mut self, batch: &mut Batch, allowance: usize, mut begins: impl FnMut(u32)) {
         while batch.len() < BATCH && !self.queue.is_empty() && self.pace.has_room() {
             if !self.take_round(batch, allowance, &mut begins) {
                 return;
@@ -119,7 +124,7 @@ impl Chunked {
     }
 
     /// One chunk of each message; false if none can go.
-    fn take_round(&mut self, batch: &mut Vec<u8>, allowance: usize, begins: &mut impl FnMut(u32)) -> bool {
+    fn take_round(&mut self, batch: &mut Batch, allowance: usize, begins: &mut impl FnMut(u32)) -> bool {
         let (mut any, mut held) = (false, false);
         for _ in 0..self.queue.len() {
             let Some(mut message) = self.queue.pop_front() else { break };
@@ -141,14 +146,15 @@ impl Chunked {
         any
     }
 
-    fn take_chunk(&mut self, message: &mut Message, batch: &mut Vec<u8>, begins: &mut impl FnMut(u32)) {
+    fn take_chunk(&mut self, message: &mut Message, batch: &mut Batch, begins: &mut impl FnMut(u32)) {
         let room = if message.begun { CHUNK } else { CHUNK - message.head.len() }.min(self.pace.chunk());
-        let chunk = &message.payload[message.at..message.payload.len().min(message.at + room)];
+        let end = message.payload.len().min(message.at + room);
+        let length = end - message.at;
         if message.begun {
             let kind = if message.call { kind::CALL_CHUNK } else { kind::REPLY_CHUNK };
-            Frame::new(batch, kind).number(u64::from(message.id)).rest(chunk).end(0);
+            Frame::new(&mut batch.frames, kind).number(u64::from(message.id)).end_before(0, length);
         } else {
-            Frame::new(batch, message.kind).rest(&message.head).rest(chunk).end(message.flags);
+            Frame::new(&mut batch.frames, message.kind).rest(&message.head).end_before(message.flags, length);
             if message.call {
                 begins(message.id);
             } else {
@@ -156,13 +162,17 @@ impl Chunked {
             }
             message.begun = true;
         }
-        let length = chunk.len();
+        if self.vectored {
+            batch.part(message.payload.slice(message.at..end));
+        } else {
+            batch.frames.extend_from_slice(&message.payload[message.at..end]);
+        }
         self.bytes -= length;
         message.at += length;
         // Short ones are soon over: only what goes on waits for others.
         if message.at < message.payload.len() || message.length > PROBED {
             let number = self.pace.sent(length);
-            Frame::new(batch, kind::PING).rest(&number.to_le_bytes()).end(0);
+            Frame::new(&mut batch.frames, kind::PING).rest(&number.to_le_bytes()).end(0);
         }
     }
 }

@@ -7,13 +7,14 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
 use super::inbound::{Event, Inbound};
 use super::keepalive::Keepalive;
@@ -29,6 +30,9 @@ use crate::transport::Transport;
 /// Bytes asked of the transport at once.
 const READ: usize = 128 << 10;
 
+/// The same while chunks of a large message come.
+const READ_BETWEEN: usize = 16 << 10;
+
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
 
@@ -42,7 +46,7 @@ pub(crate) enum Side {
 /// Buffers of a thread, lent to whichever driver runs on it: an idle connection has none.
 struct Scratch {
     read: Vec<u8>,
-    batch: Vec<u8>,
+    batch: Batch,
     wake: Wake,
     wakers: Vec<Waker>,
 }
@@ -54,14 +58,14 @@ impl Scratch {
         SCRATCH.take().unwrap_or_else(|| {
             // An incomplete frame stands before what is read.
             let read = vec![0; codec::PREFACE + codec::HEADER + MAX_FRAME + READ];
-            Box::new(Self { read, batch: Vec::with_capacity(READ), wake: Wake::new(), wakers: Vec::new() })
+            Box::new(Self { read, batch: Batch::with_capacity(READ), wake: Wake::new(), wakers: Vec::new() })
         })
     }
 
     fn give_back(mut self: Box<Self>) {
         debug_assert!(self.batch.is_empty(), "a batch is written or kept by the writer before its turn ends");
         if self.batch.capacity() > 4 * READ {
-            self.batch = Vec::with_capacity(READ);
+            self.batch = Batch::with_capacity(READ);
         }
         SCRATCH.set(Some(self));
     }
@@ -323,7 +327,7 @@ impl Driver {
             let now = Instant::now();
             let queued = self.link.lock().outbound.backlog();
             self.dispatcher.begin_batch(now, queued);
-            self.dispatcher.unpark(now, &mut self.inbound, &mut scratch.batch);
+            self.dispatcher.unpark(now, &mut self.inbound, &mut scratch.batch.frames);
             self.dispatcher.end_batch();
             return Ok(true);
         }
@@ -333,25 +337,32 @@ impl Driver {
             return Ok(false);
         }
         let begun = self.rest.len();
-        scratch.read[..begun].copy_from_slice(&self.rest);
-        let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + READ]);
-        match Pin::new(&mut self.read).poll_read(cx, &mut buffer) {
-            Poll::Pending if self.broken.is_some() => return self.broken.take().map_or(Ok(false), |error| Err(End::Io(error))),
-            Poll::Pending if self.keepalive.is_overdue() => {
-                return Err(End::Timeout("the peer is not there any more: it answers nothing (Limits::keepalive_timeout)"));
+        let Self { inbound, read, .. } = self;
+        let came = match inbound.direct() {
+            // The rest of a long chunk goes straight to where its message is put together.
+            Some(mut place) if begun == 0 => match pin!(read.read_buf(&mut place)).poll(cx) {
+                Poll::Pending => return self.nothing_came(),
+                Poll::Ready(Err(error)) => return Err(End::Io(error)),
+                Poll::Ready(Ok(0)) => return Err(self.closed()),
+                Poll::Ready(Ok(count)) => {
+                    inbound.took(count).map_err(End::Violation)?;
+                    0
+                }
+            },
+            _ => {
+                // Of a message that is put together little is to be read here, so that much can be read there.
+                let most = if inbound.is_assembling() { READ_BETWEEN } else { READ };
+                scratch.read[..begun].copy_from_slice(&self.rest);
+                let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + most]);
+                match Pin::new(read).poll_read(cx, &mut buffer) {
+                    Poll::Pending => return self.nothing_came(),
+                    Poll::Ready(Err(error)) => return Err(End::Io(error)),
+                    Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(self.closed()),
+                    Poll::Ready(Ok(())) => buffer.filled().len(),
+                }
             }
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Err(error)) => return Err(End::Io(error)),
-            Poll::Ready(Ok(())) => {}
-        }
-        let end = begun + buffer.filled().len();
-        if end == begun {
-            return Err(match self.told.take() {
-                Some((code, message)) if code != code::GOODBYE => End::Told { code, message },
-                Some(_) => End::Goodbye,
-                None => End::Closed,
-            });
-        }
+        };
+        let end = begun + came;
         let now = Instant::now();
         self.keepalive.heard(now);
         if self.dispatcher.has_tasks() {
@@ -378,6 +389,27 @@ impl Driver {
             self.partial_since = Some((now, frames));
         }
         Ok(true)
+    }
+
+    /// False, unless that is the end.
+    fn nothing_came(&mut self) -> Result<bool, End> {
+        match self.broken.take() {
+            Some(error) => Err(End::Io(error)),
+            None if self.keepalive.is_overdue() => {
+                Err(End::Timeout("the peer is not there any more: it answers nothing (Limits::keepalive_timeout)"))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// The peer has closed the connection.
+    #[cold]
+    fn closed(&mut self) -> End {
+        match self.told.take() {
+            Some((code, message)) if code != code::GOODBYE => End::Told { code, message },
+            Some(_) => End::Goodbye,
+            None => End::Closed,
+        }
     }
 
     fn can_dispatch(&self, scratch: &Scratch) -> bool {
@@ -407,16 +439,16 @@ impl Driver {
                         let queued = link.lock().outbound.backlog();
                         self.dispatcher.begin_batch(now, queued);
                     }
-                    self.dispatcher.call(call, now, &mut self.inbound, batch, blocked);
+                    self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
                 }
                 // These may wake handlers or look services up: not under the lock.
                 Event::Bind(bind) => {
                     guard = None;
-                    self.dispatcher.bind(&bind, batch).map_err(End::Violation)?;
+                    self.dispatcher.bind(&bind, &mut batch.frames).map_err(End::Violation)?;
                 }
                 Event::Cancel(id) => {
                     guard = None;
-                    self.dispatcher.cancel(id, &mut self.inbound, batch);
+                    self.dispatcher.cancel(id, &mut self.inbound, &mut batch.frames);
                 }
                 Event::Items { of_call: true, id, bytes } => {
                     self.dispatcher.items(id, bytes, wakers).map_err(End::Violation)?;
@@ -434,7 +466,7 @@ impl Driver {
                 Event::TooLarge { id, number, length } => {
                     guard = None;
                     let error = self.dispatcher.too_large(number, length);
-                    self.dispatcher.refuse(Some(id), &error, &mut self.inbound, batch);
+                    self.dispatcher.refuse(Some(id), &error, &mut self.inbound, &mut batch.frames);
                 }
                 event => {
                     let state = guard.get_or_insert_with(|| link.lock());
@@ -449,7 +481,7 @@ impl Driver {
         }
         drop(guard);
         if let Some((echo, length)) = self.pong.take() {
-            Frame::new(batch, kind::PONG).rest(&echo[..length]).end(0);
+            Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..length]).end(0);
         }
         if calls {
             self.dispatcher.end_batch();
@@ -462,7 +494,7 @@ impl Driver {
         &mut self,
         event: Event<'_>,
         state: &mut State,
-        out: &mut Vec<u8>,
+        batch: &mut Batch,
         wake: &mut Wake,
         wakers: &mut Vec<Waker>,
     ) -> Result<Option<End>, End> {
@@ -474,7 +506,7 @@ impl Driver {
                 if self.side == Side::Accepting {
                     // Ours stands first on the wire, before any answer.
                     state.outbound.only_hello = false;
-                    self.has_more = state.outbound.take_batch(out);
+                    self.has_more = state.outbound.take_batch(batch);
                 }
             }
             // It has dispatched nothing (protocol 2.4).
@@ -636,7 +668,7 @@ impl Driver {
     // ---- the end
 
     /// What the scratch holds at the end of a turn belongs to this connection.
-    fn keep_batch(&mut self, batch: &mut Vec<u8>) {
+    fn keep_batch(&mut self, batch: &mut Batch) {
         if !batch.is_empty() {
             self.link.writer().append(batch);
         }

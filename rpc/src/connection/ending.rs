@@ -120,7 +120,7 @@ pub(crate) fn last_words(end: &End, side: Side, inbound: &Inbound, leaving: bool
 
 /// Writes the last words and closes, as far as the peer takes it without much waiting.
 pub(crate) async fn farewell(link: &Link, mut read: Box<dyn AsyncRead + Send + Unpin>, last: &[u8]) {
-    link.writer().append(&mut last.to_vec());
+    link.writer().batch().frames.extend_from_slice(last);
     let closes = async {
         let closed = poll_fn(|cx| {
             let mut writer = link.writer();

@@ -3,6 +3,9 @@
 //! It checks all that can be checked without knowing services or calls of ours: order of frames, ids, numbers,
 //! allowances. Owned by `driver.rs`, which acts on the events. Its counterpart is `outbound.rs`.
 
+use bytes::BufMut;
+use bytes::buf::Limit;
+
 use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME};
 use crate::frame::violation::Violation;
@@ -170,6 +173,9 @@ enum Stage {
     Open,
 }
 
+/// The rest of a chunk that is longer than this is worth a read of its own: then it is not copied.
+const DIRECT: usize = 16 << 10;
+
 /// A `refused` is two numbers; one of a later version may say more.
 const MAX_REFUSED: usize = 1024;
 
@@ -194,6 +200,8 @@ pub(crate) struct Inbound {
     reply_bytes: usize,
     /// Of a chunk that is taken as it comes: the message, if it is still wanted, and the bytes to come.
     partial: Option<(Option<usize>, usize)>,
+    /// A message whose last bytes were read where it was put together.
+    completed: Option<usize>,
 }
 
 impl Inbound {
@@ -212,6 +220,7 @@ impl Inbound {
             assemblies: Vec::new(),
             reply_bytes: 0,
             partial: None,
+            completed: None,
         }
     }
 
@@ -223,6 +232,9 @@ impl Inbound {
     /// The next event in `bytes` from `at` on, which moves past what was used. `None`: the rest is an incomplete frame,
     /// to be shown again with more behind it.
     pub(crate) fn next<'b>(&mut self, bytes: &'b [u8], at: &mut usize) -> Result<Option<Event<'b>>, Violation> {
+        if let Some(message) = self.completed.take() {
+            return Ok(self.complete(message));
+        }
         loop {
             let rest = &bytes[*at..];
             if self.stage == Stage::Preface {
@@ -457,6 +469,34 @@ impl Inbound {
         Ok(Some(used))
     }
 
+    /// Where the rest of a long chunk belongs, with room for no more than that: it may be read right there.
+    pub(crate) fn direct(&mut self) -> Option<Limit<&mut Vec<u8>>> {
+        let (Some(message), left) = self.partial? else { return None };
+        let assembly = &mut self.assemblies[message];
+        let room = left.min(assembly.total - assembly.bytes.len());
+        if room < DIRECT {
+            return None;
+        }
+        assembly.reserve(room);
+        Some((&mut assembly.bytes).limit(room))
+    }
+
+    /// So many bytes were read there. What they complete comes with [`next`](Self::next).
+    pub(crate) fn took(&mut self, count: usize) -> Result<(), Violation> {
+        let Some((Some(message), left)) = self.partial else { return Ok(()) };
+        self.partial = (count < left).then_some((Some(message), left - count));
+        self.frames += u64::from(self.partial.is_none());
+        let assembly = &self.assemblies[message];
+        if assembly.bytes.len() < assembly.total {
+            return Ok(());
+        }
+        if self.partial.is_some() {
+            return Err(Violation::BadFrame("chunk"));
+        }
+        self.completed = Some(message);
+        Ok(())
+    }
+
     fn take<'b>(&mut self, message: Option<usize>, chunk: &[u8]) -> Result<Option<Event<'b>>, Violation> {
         let Some(message) = message else { return Ok(None) };
         self.assemblies[message].take(chunk)?;
@@ -537,18 +577,21 @@ impl Inbound {
 }
 
 impl Assembly {
-    /// Reserves no more than what has come justifies: at most twice the bytes at hand (protocol 5.3).
     fn take(&mut self, chunk: &[u8]) -> Result<(), Violation> {
         if chunk.is_empty() || self.bytes.len() + chunk.len() > self.total {
             return Err(Violation::BadFrame("chunk"));
         }
-        let room = self.bytes.capacity() - self.bytes.len();
-        if room < chunk.len() {
-            let wanted = (2 * (self.bytes.len() + chunk.len())).min(self.total);
-            self.bytes.reserve_exact(wanted - self.bytes.len());
-        }
+        self.reserve(chunk.len());
         self.bytes.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// Reserves no more than what has come, or what its frame still brings, justifies: at most twice that (protocol 5.3).
+    fn reserve(&mut self, more: usize) {
+        if self.bytes.capacity() - self.bytes.len() < more {
+            let wanted = (2 * (self.bytes.len() + more)).min(self.total);
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
     }
 }
 
@@ -677,6 +720,30 @@ mod tests {
             }
             assert_eq!(message, b"abcdefghij", "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn the_rest_of_a_long_chunk_is_read_where_it_belongs() {
+        let payload: Vec<u8> = (0..100_000_u32).map(|place| place as u8).collect();
+        let mut inbound = opened();
+        let mut begins = Vec::new();
+        Frame::new(&mut begins, kind::CALL).number(1).number(0).number(100_000).rest(&payload[..40_000]).end(flag::MORE);
+        Frame::new(&mut begins, kind::CALL_CHUNK).number(1).rest(&payload[40_000..]).end(0);
+        let (mut at, seen) = (0, begins.len() - 50_000);
+        assert!(inbound.direct().is_none(), "no chunk has begun");
+        assert!(matches!(inbound.next(&begins[..seen], &mut at), Ok(Some(Event::CallBegins { .. }))));
+        assert!(matches!(inbound.next(&begins[..seen], &mut at), Ok(None)));
+        assert_eq!(at, seen);
+        for (from, to) in [(50_000, 50_001), (50_001, 100_000)] {
+            let mut place = inbound.direct().unwrap();
+            assert_eq!(place.remaining_mut(), 100_000 - from, "no more than the chunk");
+            place.put_slice(&payload[from..to]);
+            inbound.took(to - from).unwrap();
+        }
+        assert!(inbound.direct().is_none());
+        let Ok(Some(Event::Call(call))) = inbound.next(&[], &mut 0) else { panic!("it is complete") };
+        assert!(call.payload.bytes() == payload);
+        assert!(matches!(inbound.next(&[], &mut 0), Ok(None)));
     }
 
     #[test]

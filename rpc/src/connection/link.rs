@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::batch::Writer;
 use super::cell::Cell;
 use super::credit::Windows;
 use super::outbound::{Begin, Outbound, Phase, Wake, Woken};
@@ -222,83 +223,10 @@ impl State {
     }
 }
 
-/// Under the second lock. Whoever holds it may move bytes from `Outbound` to the transport, so their order is kept.
-pub(crate) struct Writer {
-    io: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Taken from `Outbound`, not yet taken by the transport.
-    rest: Vec<u8>,
-    at: usize,
-    /// Written but perhaps not flushed.
-    dirty: bool,
-}
-
-impl Writer {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.at == self.rest.len() && !self.dirty
-    }
-
-    /// Adds bytes behind those that wait; the transport's share of the buffer is given back first.
-    pub(crate) fn append(&mut self, batch: &mut Vec<u8>) {
-        if self.rest.is_empty() {
-            std::mem::swap(&mut self.rest, batch);
-            return;
-        }
-        if self.at > 0 && !batch.is_empty() {
-            self.rest.drain(..self.at);
-            self.at = 0;
-        }
-        self.rest.append(batch);
-    }
-
-    /// Gives the buffer of a batch that was written whole back to the thread it is from.
-    pub(crate) fn give_back(&mut self, batch: &mut Vec<u8>) {
-        if self.rest.is_empty() && batch.is_empty() {
-            std::mem::swap(&mut self.rest, batch);
-        }
-    }
-
-    /// The transport is gone: nothing is written any more, and its socket is closed.
-    pub(crate) fn close(&mut self) {
-        *self = Self { io: Box::new(tokio::io::sink()), rest: Vec::new(), at: 0, dirty: false };
-    }
-
-    /// Hands all it can to the transport. Ready when nothing is left; `progress` is set when some bytes went.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, progress: &mut bool) -> Poll<std::io::Result<()>> {
-        while self.at < self.rest.len() {
-            match std::pin::Pin::new(&mut self.io).poll_write(cx, &self.rest[self.at..]) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => {
-                    self.at += written;
-                    self.dirty = true;
-                    *progress = true;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        self.rest.clear();
-        self.at = 0;
-        if self.rest.capacity() > 256 << 10 {
-            self.rest = Vec::new();
-        }
-        if self.dirty {
-            match std::pin::Pin::new(&mut self.io).poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.dirty = false,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 impl Link {
     pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: String, limits: Limits) -> Arc<Self> {
         let mut outbound = Outbound::new();
+        outbound.set_vectored(io.is_write_vectored());
         outbound.open(&limits.allowance());
         let state = State {
             outbound,
@@ -314,8 +242,7 @@ impl Link {
             closing: Closing::No,
             finished: Vec::new(),
         };
-        let writer = Writer { io, rest: Vec::new(), at: 0, dirty: false };
-        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(writer), peer: Arc::new(Peer { address: peer }), limits })
+        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(Writer::new(io)), peer: Arc::new(Peer { address: peer }), limits })
     }
 
     #[inline]
@@ -458,7 +385,7 @@ impl Link {
         if !writer.is_empty() {
             return false;
         }
-        self.lock().outbound.take_batch(&mut writer.rest);
+        self.lock().outbound.take_batch(writer.batch());
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
         matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::batch::Batch;
 use super::binds::Binds;
 use super::chunked::{Chunked, Withdrawn};
 use super::inbound::CallFailed;
@@ -142,6 +143,11 @@ impl Outbound {
             greeted: false,
             only_hello: false,
         }
+    }
+
+    /// The transport takes bytes from several places at once: large messages need not be copied.
+    pub(crate) fn set_vectored(&mut self, vectored: bool) {
+        self.chunked.vectored = vectored;
     }
 
     /// Preface and hello, held back for the first call.
@@ -625,7 +631,7 @@ impl Outbound {
     }
 
     /// Moves what can leave now to the end of `batch`; true if large messages wait behind it.
-    pub(crate) fn take_batch(&mut self, batch: &mut Vec<u8>) -> bool {
+    pub(crate) fn take_batch(&mut self, batch: &mut Batch) -> bool {
         if self.only_hello && self.chunked.is_empty() {
             return false;
         }
@@ -633,9 +639,9 @@ impl Outbound {
         self.only_hello = false;
         // A swap would leave this connection with a buffer as large as the thread's; small batches are copied.
         if batch.is_empty() && self.out.len() > SMALL_BATCH {
-            std::mem::swap(batch, &mut self.out);
+            std::mem::swap(&mut batch.frames, &mut self.out);
         } else {
-            batch.append(&mut self.out);
+            batch.frames.append(&mut self.out);
         }
         let (calls, slots) = (&mut self.calls, &mut self.slots);
         self.chunked.take(batch, self.peer.assembly, |id| {
@@ -739,7 +745,7 @@ mod tests {
         let first = call(&mut outbound, number, 600_000, None);
         let second = ticket(outbound.reserve(600_000, 0));
         call(&mut outbound, number, 1, None);
-        outbound.take_batch(&mut Vec::new());
+        outbound.take_batch(&mut Batch::default());
         assert!(reply(&mut outbound, first).contains(&Woken::Waiting(second)));
     }
 
@@ -766,7 +772,7 @@ mod tests {
     #[test]
     fn a_large_call_of_which_nothing_has_left_is_taken_back_and_was_not_executed() {
         let (mut outbound, number) = outbound(PEER);
-        outbound.take_batch(&mut Vec::new());
+        outbound.take_batch(&mut Batch::default());
         let now = Instant::now();
         let id = call(&mut outbound, number, 200_000, Some(now));
         outbound.expire(now, &mut Wake::new());
@@ -774,19 +780,19 @@ mod tests {
         assert!(outbound.is_idle(), "the peer never hears of it");
 
         let id = call(&mut outbound, number, 500_000, Some(now));
-        outbound.take_batch(&mut Vec::new());
+        outbound.take_batch(&mut Batch::default());
         outbound.expire(now, &mut Wake::new());
         assert_eq!(executed(&mut outbound, id), Executed::Maybe);
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         outbound.take_batch(&mut batch);
-        assert_eq!(batch, [kind::CANCEL, 1, 0, 0, id as u8], "the rest of its chunks stays here");
+        assert_eq!(batch.frames, [kind::CANCEL, 1, 0, 0, id as u8], "the rest of its chunks stays here");
     }
 
     #[test]
     fn calls_after_the_count_of_a_go_away_were_not_executed() {
         let (mut outbound, number) = outbound(PEER);
         let (first, second) = (call(&mut outbound, number, 1, None), call(&mut outbound, number, 1, None));
-        outbound.take_batch(&mut Vec::new());
+        outbound.take_batch(&mut Batch::default());
         outbound.on_go_away(1, &mut Wake::new());
         assert!(matches!(outbound.reserve(1, 0), Begin::Refused(_)), "no new ones");
         outbound.lost(&Error::new(ErrorKind::Unavailable, "gone"), &mut Wake::new());
@@ -797,7 +803,7 @@ mod tests {
     fn what_had_not_left_when_the_connection_was_lost_was_not_executed() {
         let (mut outbound, number) = outbound(PEER);
         let first = call(&mut outbound, number, 1, None);
-        outbound.take_batch(&mut Vec::new());
+        outbound.take_batch(&mut Batch::default());
         let second = call(&mut outbound, number, 1, None);
         outbound.lost(&Error::new(ErrorKind::Unavailable, "gone"), &mut Wake::new());
         assert_eq!((executed(&mut outbound, first), executed(&mut outbound, second)), (Executed::Maybe, Executed::No));
@@ -806,20 +812,20 @@ mod tests {
     #[test]
     fn a_large_reply_that_does_not_fit_yet_is_not_overtaken() {
         let (mut outbound, _) = outbound(PEER);
-        outbound.take_batch(&mut Vec::new());
-        let mut batch = Vec::new();
+        outbound.take_batch(&mut Batch::default());
+        let mut batch = Batch::default();
         for (id, length) in [(0, 600_000), (1, 1_000_000), (2, 300_000)] {
             outbound.large_reply(id, false, vec![0; length], 0);
             outbound.take_batch(&mut batch);
         }
         while !outbound.is_idle() {
-            let mut more = Vec::new();
+            let mut more = Batch::default();
             outbound.take_batch(&mut more);
             // All that was asked so far has been read.
             outbound.on_pong(&u64::MAX.to_le_bytes(), Instant::now);
             batch.append(&mut more);
         }
-        let (mut rest, mut begun) = (&batch[..], Vec::new());
+        let (mut rest, mut begun) = (&batch.frames[..], Vec::new());
         while let Ok(Some(header)) = codec::read_header(rest) {
             if header.kind == kind::REPLY {
                 begun.push(rest[codec::HEADER]);

@@ -220,7 +220,12 @@ impl<'o> Frame<'o> {
     }
 
     pub(crate) fn end(self, flags: u8) {
-        let header = header(self.kind, flags, self.out.len() - self.start - HEADER);
+        self.end_before(flags, 0);
+    }
+
+    /// The end of what stands here of it: so many bytes more follow from elsewhere.
+    pub(crate) fn end_before(self, flags: u8, more: usize) {
+        let header = header(self.kind, flags, self.out.len() - self.start - HEADER + more);
         self.out[self.start..self.start + HEADER].copy_from_slice(&header);
     }
 }

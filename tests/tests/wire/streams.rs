@@ -162,7 +162,10 @@ async fn abuse_of_streams_closes_the_connection() {
         // Within an item, and within its length.
         ("malformed items frame", hold(vec![up(0, &[2, 1]), end(0, 0)])),
         ("malformed items frame", hold(vec![up(0, &[0x80]), end(0, 0)])),
-        ("malformed items frame", hold(vec![up(0, &[0x80, 0])])),
+        ("malformed items frame", hold(vec![up(0, &[0x81, 0])])),
+        // A mark (7.8) has a number behind it, and no other mark.
+        ("malformed items frame", hold(vec![up(0, &[0x80, 0]), end(0, 0)])),
+        ("malformed items frame", hold(vec![up(0, &[0x80, 0, 0x80, 0])])),
         ("malformed items frame", hold(vec![up(0, &[0xff; 5])])),
         ("item of 4194305 bytes exceeds the limit (Limits::max_message)", hold(vec![up(0, &wire::varint((4 << 20) + 1))])),
         ("item of 4294967295 bytes exceeds the limit (Limits::max_message)", hold(vec![up(0, &wire::varint(u32::MAX.into()))])),
@@ -267,7 +270,7 @@ async fn a_server_that_abuses_streams_loses_its_client() {
         ("reply to a call that is not open", [bound(), down(1, &[])].concat()),
         ("reply to a call that is not open", [bound(), reply(), down(0, &[1, 1])].concat()),
         ("reply before its bind was answered", [wire::opening(&[]), down(0, &[1, 1])].concat()),
-        ("malformed items frame", [bound(), down(0, &[0x80, 0])].concat()),
+        ("malformed items frame", [bound(), down(0, &[0x81, 0])].concat()),
         ("item of 4194305 bytes exceeds the limit (Limits::max_message)", [bound(), down(0, &wire::varint((4 << 20) + 1))].concat()),
     ];
     for (expected, bytes) in cases {

@@ -575,10 +575,9 @@ mod tests {
 
     impl Bench {
         fn new(random: &mut Random) -> Self {
-            let mut limits = Limits::default();
             // Little room, so that streams meet its end.
-            limits.max_stream_bytes = [0, 20_000, 100_000, 2 << 20][random.below(4)];
-            limits.max_assembly = 65_536;
+            let max_stream_bytes = [0, 20_000, 100_000, 2 << 20][random.below(4)];
+            let limits = Limits { max_stream_bytes, max_message: 65_536, max_assembly: 65_536, ..Limits::default() };
             let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), limits);
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));

@@ -251,6 +251,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
         Self { io }
     }
 
+    /// The stream itself.
+    pub fn into_io(self) -> T {
+        self.io
+    }
+
     /// Sends these bytes; a peer that has closed does not mind.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.io.write_all(bytes.as_ref()).await.is_ok()

@@ -13,7 +13,7 @@ use rpc::transport::{Listen, Transport};
 use rpc::{Address, Client, Server, Stream, Streaming};
 use rpc_tests::wire::{self, Raw, cancel, credit, flag, items, kind};
 use rpc_tests::{rig, virtual_time};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 const MIB: u64 = 1 << 20;
@@ -340,4 +340,51 @@ async fn frames_that_change_nothing_harm_nobody_over_unix() {
     for (name, frame) in floods() {
         control("unix", name, frame, 1 << 20, true).await;
     }
+}
+
+/// Calls that are refused or taken back before they are complete, whose ids are free at once: a peer need not wait for anything.
+async fn taken_back(over: &'static str, bytes: u64) {
+    let began = Instant::now();
+    let clerk = Arc::<Clerk>::default();
+    let (good, peer) = desk(over, &clerk).await;
+    let (mut read, mut write) = tokio::io::split(peer.into_io());
+    let payload = [wire::varint(100_000), vec![0; 10]].concat();
+    let packet = [wire::large_call(0, NEVER, 100_003, &payload), cancel(0), wire::large_call(0, NEVER, 1 << 40, &[0])].concat().repeat(500);
+    let done = Arc::new(AtomicU64::new(0));
+    let counts = done.clone();
+    let flood = async move {
+        let drain = tokio::spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
+        while counts.load(Ordering::Relaxed) < bytes {
+            write.write_all(&packet).await.unwrap();
+            counts.fetch_add(packet.len() as u64, Ordering::Relaxed);
+        }
+        write.shutdown().await.unwrap();
+        drain.await.unwrap().unwrap();
+    };
+    let (answers, most) = meanwhile(&good, &done, flood).await;
+    rpc_tests::report!(
+        "{{\"suite\":\"rapid_reset\",\"over\":\"{over}\",\"bytes\":{bytes},\"answers_meanwhile\":{answers},\"most_bytes_between\":{most},\"seconds\":{:.1}}}",
+        began.elapsed().as_secs_f64()
+    );
+    assert_eq!(clerk.begun.load(Ordering::Relaxed), 0, "no handler has begun");
+    assert!(answers > 0 && most <= 8 * MIB, "{most} bytes between two answers to a good client");
+}
+
+/// Conformance 42: rapid_reset
+#[test]
+fn calls_that_are_taken_back_harm_nobody() {
+    let peak = peak(taken_back("memory", 16 * MIB));
+    assert!(peak < 4 * MIB, "{peak} bytes");
+}
+
+/// Conformance 42: rapid_reset
+#[tokio::test]
+async fn calls_that_are_taken_back_harm_nobody_over_tcp() {
+    taken_back("tcp", 8 * MIB).await;
+}
+
+/// Conformance 42: rapid_reset
+#[tokio::test]
+async fn calls_that_are_taken_back_harm_nobody_over_unix() {
+    taken_back("unix", 8 * MIB).await;
 }

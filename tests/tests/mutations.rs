@@ -4,10 +4,11 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use rpc::transport::Transport;
-use rpc::{Client, Server};
+use rpc::{Client, Server, Stream, Streaming};
 use rpc_tests::mutate::mutations;
-use rpc_tests::wire::{Raw, Recorder, Writes};
+use rpc_tests::wire::{self, Raw, Recorder, Writes, kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[rpc::service]
@@ -18,6 +19,9 @@ trait Shop {
     async fn later(&self, millis: u16) -> u16;
     #[rpc(oneway)]
     async fn note(&self, text: String);
+    fn texts(&self, count: u16, length: u16) -> impl Stream<Item = String>;
+    async fn sum(&self, numbers: Streaming<u32>) -> u32;
+    fn doubles(&self, numbers: Streaming<u32>) -> impl Stream<Item = u32>;
 }
 
 struct My;
@@ -37,6 +41,19 @@ impl Shop for My {
         millis
     }
     async fn note(&self, _text: String) {}
+    fn texts(&self, count: u16, length: u16) -> impl Stream<Item = String> {
+        stream::repeat_with(move || "a".repeat(length.into())).take(count.into())
+    }
+    async fn sum(&self, mut numbers: Streaming<u32>) -> u32 {
+        let mut sum = 0_u32;
+        while let Some(Ok(number)) = numbers.next().await {
+            sum = sum.wrapping_add(number);
+        }
+        sum
+    }
+    fn doubles(&self, numbers: Streaming<u32>) -> impl Stream<Item = u32> {
+        numbers.map(|number| number.unwrap_or_default().wrapping_mul(2))
+    }
 }
 
 fn server() -> Server {
@@ -58,8 +75,28 @@ async fn recorded() -> Vec<u8> {
     shop.later(9).timeout(Duration::from_millis(1)).await.unwrap_err();
     assert_eq!(shop.later(3).await.unwrap(), 3);
     assert_eq!(shop.echo(vec![7; 300]).await.unwrap().len(), 300);
+    // Down, far enough for credit to go back, and dropped before its end; up; both ways; and given up.
+    let mut texts = shop.texts(3, 9_000).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(texts.next().await.unwrap().unwrap().len(), 9_000);
+    }
+    drop(texts);
+    assert_eq!(shop.sum(stream::iter([1, 2, 300])).await.unwrap(), 303);
+    let (say, numbers) = Streaming::channel();
+    let mut doubles = shop.doubles(numbers).await.unwrap();
+    for number in [1, 200] {
+        say.send(number).await.unwrap();
+        assert_eq!(doubles.next().await.unwrap().unwrap(), 2 * number);
+    }
+    drop(say);
+    while doubles.next().await.is_some_and(|last| last.is_ok()) {}
     Client::close(&shop).await;
-    writes.bytes()
+    let session = writes.bytes();
+    let kinds: std::collections::BTreeSet<u8> = wire::frames(&session[wire::PREFACE.len()..]).iter().map(|frame| frame.kind).collect();
+    for kind in [kind::CALL, kind::NOTIFY, kind::CANCEL, kind::CALL_ITEMS, kind::CALL_END, kind::REPLY_CREDIT, kind::GO_AWAY] {
+        assert!(kinds.contains(&kind), "no frame of kind {kind} is on record");
+    }
+    session
 }
 
 /// Pages of memory that this process has, in bytes.

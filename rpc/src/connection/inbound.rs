@@ -790,6 +790,14 @@ mod tests {
         frame(&|out| Frame::new(out, kind::CANCEL).number(1).end(0));
         frame(&|out| Frame::new(out, kind::PING).rest(b"12345678").end(0));
         frame(&|out| Frame::new(out, kind::GO_AWAY).number(0).number(1).text("bye").end(0));
+        frame(&|out| Frame::new(out, kind::CALL_ITEMS).number(1).rest(&[2, 1, 2, 0, 3, 1]).end(0));
+        frame(&|out| Frame::new(out, kind::CALL_ITEMS).number(1).end(0));
+        frame(&|out| Frame::new(out, kind::REPLY_ITEMS).number(0).rest(&[0x80, 1, 7, 7]).end(0));
+        frame(&|out| Frame::new(out, kind::CALL_END).number(1).byte(0).end(0));
+        frame(&|out| Frame::new(out, kind::CALL_END).number(1).byte(1).end(0));
+        frame(&|out| Frame::new(out, kind::CALL_CREDIT).number(0).number(16_384).end(0));
+        frame(&|out| Frame::new(out, kind::REPLY_CREDIT).number(1).number(1 << 40).end(0));
+        frame(&|out| Frame::new(out, kind::CALL_STOP).number(0).end(0));
         frames
     }
 
@@ -799,7 +807,7 @@ mod tests {
         let (session, mut random) = (session(), Random(0x5eed));
         let (mut inputs, mut violations) = (0u32, 0u32);
         let allowed = Limits::default().allowance().assembly * 2;
-        while inputs < 400_000 {
+        while inputs < 1_500_000 {
             let mut bytes: Vec<u8> = match random.below(8) {
                 0 => (0..random.below(64)).map(|_| random.below(256) as u8).collect(),
                 1 => opening().into_iter().chain((0..random.below(64)).map(|_| random.below(256) as u8)).collect(),
@@ -842,7 +850,8 @@ mod tests {
             violations += u32::from(failed);
             inputs += 1;
         }
-        println!("{inputs} inputs, {violations} of them refused");
+        let report = format!("{{\"suite\":\"inbound\",\"inputs\":{inputs},\"refused\":{violations}}}\n");
+        std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
         assert!(violations > inputs / 10 && violations < inputs, "some of both, or the inputs are no good");
     }
 }

@@ -576,3 +576,245 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
+mod tests {
+    use std::pin::Pin;
+
+    use futures_core::Stream;
+
+    use super::*;
+    use crate::frame::codec::{self, Fields};
+    use crate::frame::limits::Limits;
+    use crate::streaming::{Outlet, Streaming};
+
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % bound as u64) as usize
+        }
+    }
+
+    const ID: u32 = 3;
+    const LONGEST: usize = 100_000;
+
+    /// One stream that is read here, and what its sender and its reader have done.
+    struct Bench {
+        link: Arc<Link>,
+        streams: Arc<Streams>,
+        reader: Option<Streaming<String>>,
+        left: (usize, usize, usize),
+        /// All items as bytes, and how many of them have arrived.
+        sent: Vec<u8>,
+        arrived: usize,
+        items: Vec<String>,
+        /// Where items end in `sent`.
+        ends: Vec<usize>,
+        read: usize,
+        granted: usize,
+        /// Bytes arrive that are no items.
+        wild: bool,
+    }
+
+    impl Bench {
+        fn new(random: &mut Random) -> Self {
+            // Little room, so that streams meet its end.
+            let max_stream_bytes = [0, 20_000, 100_000, 2 << 20][random.below(4)];
+            let limits = Limits { max_stream_bytes, max_message: 65_536, max_assembly: 65_536, ..Limits::default() };
+            let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), limits);
+            let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
+            let streams = Streams::new(role, true, Some(random.below(20_000)));
+            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID };
+            let mut state = link.lock();
+            state.outbound.frames(|_| {});
+            state.outbound.take_batch(&mut Vec::new());
+            let left = state.windows.left();
+            drop(state);
+            let (mut sent, mut items, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..random.below(12) {
+                let long = [10, 200, 2_000, 40_000][random.below(4)];
+                let item = ["a", "b", "c"][random.below(3)].repeat(random.below(long));
+                let mut bytes = Vec::new();
+                codec::write_varint(&mut bytes, item.len() as u64);
+                codec::write_varint(&mut sent, (bytes.len() + item.len()) as u64);
+                sent.extend_from_slice(&bytes);
+                sent.extend_from_slice(item.as_bytes());
+                items.push(item);
+                ends.push(sent.len());
+            }
+            let reader = Some(Streaming::over(outlet, "test".to_owned()));
+            let wild = random.below(8) == 0;
+            Self { link, streams, reader, left, sent, arrived: 0, items, ends, read: 0, granted: 0, wild }
+        }
+
+        /// Bytes arrive: the next ones, as far as there is credit; rarely more, or anything.
+        fn arrive(&mut self, random: &mut Random) -> Result<(), Violation> {
+            let credit = FIRST_WINDOW + self.granted - self.arrived;
+            // What is no items has no end.
+            let rest = self.sent.get(self.arrived..).unwrap_or_default();
+            let mut length = (1 + random.below(20_000)).min(credit).min(rest.len());
+            let mut bytes = rest[..length].to_vec();
+            if self.wild && random.below(4) == 0 {
+                bytes = (0..random.below(40)).map(|_| [0, 1, 0x7f, 0x80, 0xff, random.below(256)][random.below(6)] as u8).collect();
+            } else if random.below(200) == 0 {
+                bytes.resize(credit + 1, 0);
+            }
+            length = bytes.len();
+            let result = self.streams.arrive(&bytes, LONGEST, &mut Vec::new());
+            assert!(length <= credit || result.is_err(), "{length} bytes came, {credit} were allowed");
+            let ended = self.streams.incoming().unwrap().end.is_some();
+            assert!(self.wild || length > credit || result.is_ok() || ended, "{result:?}");
+            if result.is_ok() {
+                self.arrived += length;
+            }
+            result
+        }
+
+        /// The items end. Those of a reply with their call.
+        fn end(&mut self, last: Last) -> Result<(), Violation> {
+            let mut wakers = Vec::new();
+            if self.streams.role == Role::Callee {
+                return self.streams.end(last, &mut wakers);
+            }
+            self.streams.close(&mut self.link.lock(), &mut wakers);
+            let ended = match last {
+                Last::Error(error) => Ended::Error(error),
+                _ => Ended::Returned,
+            };
+            self.streams.ended(ended, Vec::new(), &mut wakers);
+            Ok(())
+        }
+
+        /// The reader takes some items.
+        fn take(&mut self, random: &mut Random) {
+            let Some(reader) = &mut self.reader else { return };
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..=random.below(6) {
+                match Pin::new(&mut *reader).poll_next(&mut cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Some(Ok(item))) if !self.wild => {
+                        assert!(item == self.items[self.read], "item {} is another", self.read);
+                        self.read += 1;
+                    }
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => break,
+                }
+            }
+        }
+
+        /// What has been given to the sender, as it is told.
+        fn collect(&mut self) {
+            let mut batch = Vec::new();
+            let mut state = self.link.lock();
+            state.outbound.take_batch(&mut batch);
+            drop(state);
+            let mut rest = &batch[..];
+            while let Some(header) = codec::read_header(rest).unwrap() {
+                let (body, after) = rest[codec::HEADER..].split_at(header.length);
+                if header.kind == self.streams.credit_kind() {
+                    let mut fields = Fields::new(body, "credit");
+                    assert_eq!(fields.small().unwrap(), ID);
+                    self.granted += fields.number().unwrap() as usize;
+                }
+                rest = after;
+            }
+        }
+
+        fn check(&self) {
+            let (held, credit, allowed, ended) = {
+                let incoming = self.streams.incoming().unwrap();
+                (incoming.bytes.len(), incoming.credit, incoming.window + incoming.extra, incoming.end.is_some())
+            };
+            assert_eq!(credit, FIRST_WINDOW + self.granted - self.arrived, "both ends count alike");
+            assert!(held <= FIRST_WINDOW + self.granted);
+            let taken = self.ends.get(self.read.wrapping_sub(1)).copied().unwrap_or(0);
+            if !self.wild {
+                assert!(held <= self.arrived - taken, "nothing is held twice");
+                assert!(ended || self.reader.is_none() || FIRST_WINDOW + self.granted - taken <= allowed, "no more than the window is under way");
+            }
+        }
+    }
+
+    /// Conformance 17, 40, 41: frames of a stream in any order and of any content, beside a reader that takes, waits or leaves:
+    /// never a panic, no more than there was credit for, every item as it was sent, and in the end nothing is missing.
+    #[test]
+    fn no_frames_make_a_stream_panic_or_hold_more_than_its_credit() {
+        let mut random = Random(0x5eed);
+        let (mut frames, mut refused, mut items, mut whole) = (0u32, 0u32, 0usize, 0u32);
+        while frames < 2_000_000 {
+            let mut bench = Bench::new(&mut random);
+            let (mut ended, mut over) = (false, false);
+            let mut wakers = Vec::new();
+            for _ in 0..10 + random.below(60) {
+                frames += 1;
+                let result = match random.below(40) {
+                    0 if random.below(4) == 0 => {
+                        over = bench.streams.role == Role::Caller;
+                        bench.end(Last::Error(Error::new(ErrorKind::Cancelled, "")))
+                    }
+                    // Where it may, and sometimes where it may not.
+                    1 if bench.arrived == bench.sent.len() || random.below(40) == 0 => {
+                        let between = bench.ends.contains(&bench.arrived) || bench.arrived == 0;
+                        let result = bench.end(Last::Finished);
+                        over = bench.streams.role == Role::Caller;
+                        assert!(bench.wild || result.is_err() || between || over, "an end within an item");
+                        ended |= result.is_ok() && between;
+                        result
+                    }
+                    2 => bench.streams.credit([0, 1, 1 << 20, u64::MAX][random.below(4)], &mut wakers),
+                    3 if random.below(20) == 0 => {
+                        bench.streams.stop(&mut wakers);
+                        Ok(())
+                    }
+                    4 if random.below(20) == 0 && bench.streams.role == Role::Callee => {
+                        bench.reader = None;
+                        Ok(())
+                    }
+                    5 if random.below(20) == 0 => {
+                        over = true;
+                        Ok(())
+                    }
+                    6..20 => bench.arrive(&mut random),
+                    20 => {
+                        let polled = bench.streams.poll_credit(1 + random.below(70_000), &Context::from_waker(Waker::noop()));
+                        assert!(!matches!(polled, Poll::Ready(Some(0))));
+                        Ok(())
+                    }
+                    _ => {
+                        bench.take(&mut random);
+                        Ok(())
+                    }
+                };
+                if result.is_err() || over {
+                    refused += u32::from(result.is_err());
+                    break;
+                }
+                bench.collect();
+                bench.check();
+            }
+            if ended && !bench.wild && bench.reader.is_some() {
+                // All of what came before the end can be read, and then the end.
+                for _ in 0..100 {
+                    bench.take(&mut random);
+                }
+                assert_eq!(bench.ends.get(bench.read.wrapping_sub(1)).copied().unwrap_or(0), bench.arrived);
+                whole += 1;
+            }
+            items += bench.read;
+            bench.streams.close(&mut bench.link.lock(), &mut wakers);
+            assert_eq!(bench.link.lock().windows.left(), bench.left, "credit is missing");
+            // The reader may live on.
+            bench.take(&mut random);
+            drop(bench.reader.take());
+            assert_eq!(bench.link.lock().windows.left(), bench.left);
+        }
+        let report = format!("{{\"suite\":\"streams\",\"frames\":{frames},\"refused\":{refused},\"items\":{items},\"read_to_the_end\":{whole}}}\n");
+        std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
+        assert!(refused > 100 && items > 10_000 && whole > 100, "some of each, or the inputs are no good");
+    }
+}

@@ -261,7 +261,7 @@ mod tests {
                 writer.advance(written);
                 writer.append(&mut whole());
                 assert!(writer.poll_write(&mut cx, &mut false).is_ready());
-                assert!(writer.is_empty() && writer.rest.len() == 0);
+                assert!(writer.is_empty() && writer.rest.is_empty());
             }
             assert_eq!(String::from_utf8(taken.lock().unwrap().clone()).unwrap(), text.repeat(4), "{size} at once");
         }

@@ -26,6 +26,8 @@ use crate::frame::payload::{self, Encoding};
 use crate::server::Core;
 use crate::service::{Contract, Service};
 use crate::streaming::Upload;
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
 use crate::transport::{Dial, Target, Transport, memory};
 use crate::{Error, Limits, Server};
 
@@ -51,7 +53,12 @@ impl Client {
 
     /// Limits and timeout to connect with.
     pub fn options() -> ClientOptions {
-        ClientOptions { limits: Limits::default(), timeout: Some(DEFAULT_TIMEOUT) }
+        ClientOptions {
+            limits: Limits::default(),
+            timeout: Some(DEFAULT_TIMEOUT),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// A service in this process: no socket, but every byte as over one. For unit tests, fakes and monoliths.
@@ -112,11 +119,13 @@ impl fmt::Debug for Client {
 }
 
 /// How a [`Client`] connects and what it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "options do nothing until `connect`"]
 pub struct ClientOptions {
     limits: Limits,
     timeout: Option<Duration>,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
 }
 
 impl ClientOptions {
@@ -132,6 +141,13 @@ impl ClientOptions {
         self
     }
 
+    /// Speaks nothing but TLS, whatever it connects by.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Connects to `host:port` or `unix:PATH`.
     ///
     /// # Errors
@@ -139,7 +155,7 @@ impl ClientOptions {
     pub async fn connect(self, address: impl AsRef<str>) -> Result<Client, Error> {
         let address = address.as_ref();
         let target = Target::parse(address)?;
-        let client = self.dial(target).await;
+        let client = self.start(Arc::new(target), Some(address)).await;
         client.map_err(|error| Error::with(error.kind(), error.executed(), format!("{address}: {}", error.message())))
     }
 
@@ -148,7 +164,18 @@ impl ClientOptions {
     /// # Errors
     /// `Unavailable` when it fails.
     pub async fn dial(self, dial: impl Dial) -> Result<Client, Error> {
-        let inner = Inner::new(Some(Arc::new(dial)), self.limits, self.timeout);
+        self.start(Arc::new(dial), None).await
+    }
+
+    async fn start(self, dial: Arc<dyn Dial>, address: Option<&str>) -> Result<Client, Error> {
+        #[cfg(feature = "tls")]
+        let dial = match self.tls {
+            Some(tls) => Arc::new(tls.dialer(dial, address)?),
+            None => dial,
+        };
+        #[cfg(not(feature = "tls"))]
+        let _ = address;
+        let inner = Inner::new(Some(dial), self.limits, self.timeout);
         if let Lease::Dialing(attempt) = inner.lease()? {
             poll_fn(|cx| attempt.poll(cx)).await?;
         }
@@ -161,6 +188,13 @@ impl ClientOptions {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn over(self, transport: Transport) -> Client {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.tls {
+            let inner = Inner::new(Some(Arc::new(tls.over(transport))), self.limits, self.timeout);
+            // The peer waits for the handshake. How it went is for the first call to hear, from the dialer.
+            let _ = inner.lease();
+            return Client { inner };
+        }
         Client { inner: Inner::over(transport, self.limits, self.timeout) }
     }
 }

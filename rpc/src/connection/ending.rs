@@ -148,12 +148,13 @@ impl Lost {
     pub(crate) fn lost(&self, end: &End) {
         let kind = match end {
             End::Violation(Violation::Version { .. }) => ErrorKind::Incompatible,
+            End::Io(_) if self.is_refused_certificate(end) => ErrorKind::Unauthenticated,
             End::Violation(_) | End::Told { code: code::VIOLATION, .. } => ErrorKind::Protocol,
             End::Told { code: code::OVERLOADED, .. } => ErrorKind::Overloaded,
             End::Goodbye if self.0.lock().outbound.phase == Phase::Leaving => ErrorKind::Draining,
             _ => ErrorKind::Unavailable,
         };
-        if matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
+        if matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) || self.is_refused_certificate(end) {
             // Whatever it is, it has run no method of ours.
             self.0.lock().outbound.on_go_away(0, &mut Wake::new());
         }
@@ -162,6 +163,17 @@ impl Lost {
             error = error.caused_by(io::Error::from(source.kind()));
         }
         self.0.lost(&error);
+    }
+
+    /// The server has ended the handshake of TLS after this client was done with it, so its first calls had left.
+    #[cfg(feature = "tls")]
+    fn is_refused_certificate(&self, end: &End) -> bool {
+        matches!(end, End::Io(error) if crate::tls::is_refused_certificate(error)) && !self.0.lock().outbound.has_hello()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn is_refused_certificate(&self, _: &End) -> bool {
+        false
     }
 }
 

@@ -297,7 +297,7 @@ impl Writer {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: String, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Limits) -> Arc<Self> {
         let mut outbound = Outbound::new();
         outbound.open(&limits.allowance());
         let state = State {
@@ -315,7 +315,7 @@ impl Link {
             finished: Vec::new(),
         };
         let writer = Writer { io, rest: Vec::new(), at: 0, dirty: false };
-        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(writer), peer: Arc::new(Peer { address: peer }), limits })
+        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(writer), peer: Arc::new(peer), limits })
     }
 
     #[inline]

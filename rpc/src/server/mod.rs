@@ -26,6 +26,8 @@ use self::hook::Hook;
 use self::registry::Registry;
 use crate::connection::driver::{self, Side};
 use crate::service::Service;
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
 use crate::{Error, ErrorKind, Limits};
 
@@ -51,6 +53,8 @@ pub struct Server {
     hook: Option<Arc<dyn Hook>>,
     limits: Limits,
     json: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
 }
 
 /// What all connections of a server share.
@@ -59,6 +63,8 @@ pub(crate) struct Core {
     pub(crate) hook: Option<Arc<dyn Hook>>,
     pub(crate) limits: Limits,
     pub(crate) json: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<ServerTls>,
     /// Handlers that run in tasks of their own.
     pub(crate) handlers: AtomicUsize,
     /// Told when a handler or a connection ends.
@@ -81,7 +87,14 @@ impl Default for Server {
 impl Server {
     /// A server of nothing, with default [`Limits`].
     pub fn new() -> Self {
-        Self { services: Vec::new(), hook: None, limits: Limits::default(), json: true }
+        Self {
+            services: Vec::new(),
+            hook: None,
+            limits: Limits::default(),
+            json: true,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// Serves this service too. Several share one address; their wire names must differ.
@@ -121,6 +134,13 @@ impl Server {
         self
     }
 
+    /// Takes nothing but TLS, on whatever it listens.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Whether methods can be called by name with JSON; they can unless told otherwise.
     #[cfg(feature = "json")]
     pub fn json(mut self, on: bool) -> Self {
@@ -152,7 +172,8 @@ impl Server {
         Ok(Bound { core: self.core()?, listener: Box::new(listener) })
     }
 
-    /// Serves one connection over any transport, until it ends.
+    /// Serves one connection over any transport, until it ends. A peer that does not make it through the handshake of TLS leaves
+    /// a line in the log.
     ///
     /// # Errors
     /// `InvalidInput` when two services or methods have one name.
@@ -161,7 +182,7 @@ impl Server {
     /// Dropping the future drops the connection; handlers are cancelled unless they are detached.
     pub async fn serve_connection(self, transport: Transport) -> Result<(), Error> {
         let core = self.core()?;
-        let limits = core.limits;
+        let Some((transport, limits)) = accept::secure(&core, transport).await else { return Ok(()) };
         let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
         driver.await;
         Ok(())
@@ -173,7 +194,16 @@ impl Server {
             registry.add(service)?;
         }
         let Self { hook, limits, json, .. } = self;
-        Ok(Arc::new(Core { registry, hook, limits, json, handlers: AtomicUsize::new(0), ended: Notify::new() }))
+        Ok(Arc::new(Core {
+            registry,
+            hook,
+            limits,
+            json,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+            handlers: AtomicUsize::new(0),
+            ended: Notify::new(),
+        }))
     }
 }
 

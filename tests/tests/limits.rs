@@ -66,7 +66,7 @@ fn the_largest_limits_are_none() {
         let limits = all(usize::MAX, Duration::MAX);
         let options = Client::options().limits(limits).timeout(Duration::MAX);
         for kind in [Kind::Memory, Kind::Over] {
-            let mut rig = Rig::with(kind, |server| server.limits(limits), options).await;
+            let mut rig = Rig::with(kind, |server| server.limits(limits), options.clone()).await;
             assert_eq!(rig.client.add(1, 2).await.unwrap(), 3);
             let large = rpc_tests::lab::pattern(1, 20 << 20);
             assert_eq!(rig.client.resize(1, &large, 6 << 20).await.unwrap().0, rpc_tests::lab::pattern(2, 6 << 20));

@@ -157,6 +157,8 @@ pub(super) fn is_about_certificates(alert: AlertDescription) -> bool {
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied
             | AlertDescription::CertificateRequired
+            // Its signature is not its authority's.
+            | AlertDescription::DecryptError
     )
 }
 

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::Client;
+use crate::connection::link::Link;
 use crate::frame::codec;
 
 /// The call a handler serves. Take it as the first argument after `&self`: `async fn pay(&self, cx: &Context, ..)`.
@@ -23,7 +25,7 @@ use crate::frame::codec;
 pub struct Context {
     pub(crate) deadline: Option<Instant>,
     pub(crate) metadata: Option<Arc<Metadata>>,
-    pub(crate) peer: Arc<Peer>,
+    pub(crate) link: Arc<Link>,
     pub(crate) ticket: Arc<Ticket>,
 }
 
@@ -49,7 +51,17 @@ impl Context {
     /// Who is calling.
     #[must_use]
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        &self.link.peer
+    }
+
+    /// The caller, to be called in its turn: what it [serves](crate::ClientOptions::serve), over the same connection.
+    ///
+    /// `ViewerClient::from(cx.caller())` calls it by its trait. A call made inside the handler has no more time than the handler.
+    /// The client may be kept for longer than the call, to tell the caller of something later: once the connection is gone its
+    /// calls fail as `Unavailable`. It keeps no connection open, and closing it closes none.
+    #[must_use]
+    pub fn caller(&self) -> Client {
+        Client::lent(self.link.clone())
     }
 
     /// The caller is gone, has given up, or its deadline has passed. Only a detached handler lives to see it.
@@ -75,7 +87,7 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Values of metadata may be secrets.
-        f.debug_struct("Context").field("deadline", &self.deadline).field("metadata", &self.metadata).field("peer", &self.peer).finish()
+        f.debug_struct("Context").field("deadline", &self.deadline).field("metadata", &self.metadata).field("peer", self.peer()).finish()
     }
 }
 

@@ -30,10 +30,12 @@ pub enum Cut {
     ReadError,
     /// Nothing more is taken, and nobody is told.
     Stall,
+    /// What is written from now on vanishes, both ways, and nobody is told.
+    BlackHole,
 }
 
 impl Cut {
-    pub const ALL: [Self; 6] = [Self::Fin, Self::Reset, Self::HalfClose, Self::WriteError, Self::ReadError, Self::Stall];
+    pub const ALL: [Self; 7] = [Self::Fin, Self::Reset, Self::HalfClose, Self::WriteError, Self::ReadError, Self::Stall, Self::BlackHole];
 }
 
 /// How one direction behaves.
@@ -80,6 +82,8 @@ struct Direction {
     /// Writes give this.
     write_error: Option<io::ErrorKind>,
     swallows: bool,
+    /// Swallows its end, too.
+    hole: bool,
     stalled: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -98,6 +102,7 @@ impl Direction {
             read_error: None,
             write_error: None,
             swallows: false,
+            hole: false,
             stalled: false,
             reader: None,
             writer: None,
@@ -110,6 +115,9 @@ impl Direction {
     }
 
     fn end(&mut self) {
+        if self.hole {
+            return;
+        }
         self.ended = true;
         self.write_error.get_or_insert(io::ErrorKind::BrokenPipe);
         self.wake();
@@ -148,6 +156,7 @@ impl Shared {
                 direction.wake();
             }
             Cut::Stall => self.directions[direction].stalled = true,
+            Cut::BlackHole => self.directions.iter_mut().for_each(|direction| (direction.swallows, direction.hole) = (true, true)),
         }
     }
 }
@@ -251,8 +260,10 @@ impl Drop for ReadEnd {
     fn drop(&mut self) {
         let mut shared = self.wire.lock();
         let direction = &mut shared.directions[self.direction];
-        direction.write_error.get_or_insert(io::ErrorKind::BrokenPipe);
-        direction.wake();
+        if !direction.hole {
+            direction.write_error.get_or_insert(io::ErrorKind::BrokenPipe);
+            direction.wake();
+        }
     }
 }
 

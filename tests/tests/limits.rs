@@ -53,6 +53,8 @@ fn all(size: usize, time: Duration) -> Limits {
         &mut limits.handshake_timeout,
         &mut limits.progress_timeout,
         &mut limits.write_timeout,
+        &mut limits.keepalive_interval,
+        &mut limits.keepalive_timeout,
         &mut limits.connect_timeout,
         &mut limits.drain_grace,
     ];

@@ -224,7 +224,7 @@ async fn world(seed: u64) -> Sums {
         async move {
             let options = Client::options().limits(limits);
             let client: LabClient = loop {
-                match options.dial(Dialer(net.clone())).await {
+                match options.clone().dial(Dialer(net.clone())).await {
                     Ok(client) => break client.into(),
                     Err(error) => assert_eq!(error.executed(), Executed::No),
                 }

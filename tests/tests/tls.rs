@@ -638,7 +638,7 @@ fn changed_files_are_used_and_broken_ones_are_not() {
         let pki = Pki::new();
         let (door, lab) = serve(pki.server_tls(), Limits::default());
         let old = connect(&door, pki.client_tls()).await.unwrap();
-        let call = tokio::spawn(old.wait(1).owned());
+        let call = tokio::spawn(old.wait(1).timeout(Duration::from_secs(3600)).owned());
         lab.until_live(1).await;
         assert_eq!(shown(&door, &pki).await, pki.server.der);
 
@@ -767,7 +767,6 @@ fn a_file_that_cannot_be_used_is_named_and_its_content_is_not() {
         (&key[..key.len() / 2], "does not end"),
         (&key.replace(&secret[..8], "????????"), "not base64"),
         (&key.replace(&secret[..8], "AAAAAAAA"), "private key"),
-        (&key.replace('\n', "\r"), "server.key"),
         (&pki.client.key, "it is not the key of"),
         ("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", "private key"),
     ];

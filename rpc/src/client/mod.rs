@@ -20,7 +20,7 @@ pub use self::call::{Call, Returned};
 pub(crate) use self::redial::Inner;
 use self::redial::Lease;
 use crate::connection::driver::{self, Side};
-use crate::connection::link::{Callee, Closing};
+use crate::connection::link::{Callee, Closing, Link};
 use crate::frame::limits::DEFAULT_TIMEOUT;
 use crate::frame::payload::{self, Encoding};
 use crate::server::Core;
@@ -56,6 +56,7 @@ impl Client {
         ClientOptions {
             limits: Limits::default(),
             timeout: Some(DEFAULT_TIMEOUT),
+            serves: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -66,11 +67,12 @@ impl Client {
     /// Calls must be made inside a tokio runtime, as all calls.
     #[must_use]
     pub fn local(service: impl Service) -> Self {
-        let server = Server::new().add(service);
-        let limits = Limits::default();
-        // One service cannot clash with itself.
-        let core = server.core().expect("the macro lets no two methods have one name");
-        Self { inner: Inner::new(Some(Arc::new(Local { core })), limits, Some(DEFAULT_TIMEOUT)) }
+        Self::options().local(service)
+    }
+
+    /// See [`Context::caller`](crate::Context::caller).
+    pub(crate) fn lent(link: Arc<Link>) -> Self {
+        Self { inner: Inner::lent(link) }
     }
 
     /// Says goodbye: takes no new calls on any clone, lets calls in flight end (for at most `Limits::drain_grace`), tells the
@@ -119,11 +121,12 @@ impl fmt::Debug for Client {
 }
 
 /// How a [`Client`] connects and what it accepts.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "options do nothing until `connect`"]
 pub struct ClientOptions {
     limits: Limits,
     timeout: Option<Duration>,
+    serves: Option<Arc<Core>>,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
 }
@@ -141,11 +144,67 @@ impl ClientOptions {
         self
     }
 
-    /// Speaks nothing but TLS, whatever it connects by.
+    /// Speaks nothing but TLS, whatever it connects by. What is [`local`](Self::local) stays in this process, and is not encrypted.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ClientTls) -> Self {
         self.tls = Some(tls);
         self
+    }
+
+    /// Lets the server call back: its handlers reach these services over the same connection, by
+    /// [`Context::caller`](crate::Context::caller).
+    ///
+    /// Services, methods and hook are taken from the `Server`, and its `max_handlers`; all else is as this client's limits say.
+    /// They are served for as long as the connection lives, whatever the client itself does; a connection that is lost is made
+    /// again by the next call.
+    ///
+    /// # Errors
+    /// `InvalidInput` when two services or methods have one name.
+    ///
+    /// ```
+    /// use rpc::{Client, Context, Server};
+    ///
+    /// #[rpc::service]
+    /// trait Shop {
+    ///     async fn buy(&self, cx: &Context, item: &str) -> bool;
+    /// }
+    ///
+    /// /// What the shop asks of who buys.
+    /// #[rpc::service]
+    /// trait Buyer {
+    ///     async fn confirm(&self, question: &str) -> bool;
+    /// }
+    ///
+    /// struct Stall;
+    ///
+    /// impl Shop for Stall {
+    ///     async fn buy(&self, cx: &Context, item: &str) -> bool {
+    ///         let buyer = BuyerClient::from(cx.caller());
+    ///         buyer.confirm(&format!("{item} for 4.50?")).await.unwrap_or(false)
+    ///     }
+    /// }
+    ///
+    /// struct Eager;
+    ///
+    /// impl Buyer for Eager {
+    ///     async fn confirm(&self, _: &str) -> bool {
+    ///         true
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = Server::new().add(ShopServer::new(Stall)).bind("127.0.0.1:0").await?;
+    /// # let address = server.local_addr();
+    /// # tokio::spawn(server.serve());
+    /// let client = Client::options().serve(Server::new().add(BuyerServer::new(Eager)))?.connect(address).await?;
+    /// let shop = ShopClient::from(client);
+    /// assert!(shop.buy("tea").await?);
+    /// # Ok(()) }
+    /// ```
+    pub fn serve(mut self, server: Server) -> Result<Self, Error> {
+        self.serves = Some(server.core()?);
+        Ok(self)
     }
 
     /// Connects to `host:port` or `unix:PATH`.
@@ -167,15 +226,14 @@ impl ClientOptions {
         self.start(Arc::new(dial), None).await
     }
 
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS has to know whom it dials"))]
     async fn start(self, dial: Arc<dyn Dial>, address: Option<&str>) -> Result<Client, Error> {
         #[cfg(feature = "tls")]
-        let dial = match self.tls {
+        let dial = match &self.tls {
             Some(tls) => Arc::new(tls.dialer(dial, address)?),
             None => dial,
         };
-        #[cfg(not(feature = "tls"))]
-        let _ = address;
-        let inner = Inner::new(Some(dial), self.limits, self.timeout);
+        let inner = Inner::new(Some(dial), self);
         if let Lease::Dialing(attempt) = inner.lease()? {
             poll_fn(|cx| attempt.poll(cx)).await?;
         }
@@ -189,13 +247,27 @@ impl ClientOptions {
     #[must_use]
     pub fn over(self, transport: Transport) -> Client {
         #[cfg(feature = "tls")]
-        if let Some(tls) = self.tls {
-            let inner = Inner::new(Some(Arc::new(tls.over(transport))), self.limits, self.timeout);
+        if let Some(tls) = &self.tls {
+            let inner = Inner::new(Some(Arc::new(tls.over(transport))), self);
             // The peer waits for the handshake. How it went is for the first call to hear, from the dialer.
             let _ = inner.lease();
             return Client { inner };
         }
-        Client { inner: Inner::over(transport, self.limits, self.timeout) }
+        Client { inner: Inner::over(transport, self) }
+    }
+
+    /// A service in this process: see [`Client::local`].
+    #[must_use]
+    pub fn local(self, service: impl Service) -> Client {
+        // One service cannot clash with itself.
+        let core = Server::new().add(service).core().expect("the macro lets no two methods have one name");
+        Client { inner: Inner::new(Some(Arc::new(Local { core })), self) }
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions").field("limits", &self.limits).field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }
 

@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::ClientOptions;
 use crate::connection::driver::{self, Side};
 use crate::connection::link::{Closing, Link};
+use crate::frame::limits::DEFAULT_TIMEOUT;
+use crate::server::Core;
 use crate::transport::{Dial, Transport};
 use crate::{Error, ErrorKind, Executed, Limits};
 
@@ -63,6 +66,10 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     /// The deadline of calls that have none of their own.
     pub(crate) timeout: Option<Duration>,
+    /// What the other end may call.
+    serves: Option<Arc<Core>>,
+    /// The connection is another's, and does not end with this client.
+    lent: bool,
 }
 
 #[derive(Default)]
@@ -125,15 +132,36 @@ impl Attempt {
 }
 
 impl Inner {
-    pub(crate) fn new(dial: Option<Arc<dyn Dial>>, limits: Limits, timeout: Option<Duration>) -> Arc<Self> {
-        Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits, timeout })
+    pub(crate) fn new(dial: Option<Arc<dyn Dial>>, options: ClientOptions) -> Arc<Self> {
+        let ClientOptions { limits, timeout, serves, .. } = options;
+        Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits, timeout, serves, lent: false })
     }
 
     /// A client of one connection, which cannot be made again.
-    pub(crate) fn over(transport: Transport, limits: Limits, timeout: Option<Duration>) -> Arc<Self> {
-        let inner = Self::new(None, limits, timeout);
-        inner.current().link = Some(connect(transport, limits));
+    pub(crate) fn over(transport: Transport, options: ClientOptions) -> Arc<Self> {
+        let inner = Self::new(None, options);
+        inner.current().link = Some(inner.connect(transport));
         inner
+    }
+
+    /// A client of the other end of a connection that serves: it may come and go while the connection stays.
+    pub(crate) fn lent(link: Arc<Link>) -> Arc<Self> {
+        let current = Current { link: Some(link.clone()), ..Current::default() };
+        Arc::new(Self {
+            dial: None,
+            current: Mutex::new(current),
+            lanes: Default::default(),
+            limits: link.limits,
+            timeout: Some(DEFAULT_TIMEOUT),
+            serves: None,
+            lent: true,
+        })
+    }
+
+    fn connect(&self, transport: Transport) -> Arc<Link> {
+        let (link, driver) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits);
+        tokio::spawn(driver);
+        link
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -197,6 +225,7 @@ impl Inner {
         let link = current.link.take();
         self.empty_lanes();
         drop(current);
+        let link = link.filter(|_| !self.lent);
         if let Some(link) = &link {
             link.close(Closing::Drain);
         }
@@ -229,17 +258,11 @@ async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>,
     let result = match dialled {
         Ok(_) if current.closed => Err(Error::new(ErrorKind::Unavailable, "the client is closed")),
         Ok(transport) => {
-            current.link = Some(connect(transport, limits));
+            current.link = Some(client.connect(transport));
             Ok(())
         }
         Err(error) => Err(Error::new(ErrorKind::Unavailable, "no connection could be made").caused_by(error)),
     };
     drop(current);
     ends.0.end(result);
-}
-
-fn connect(transport: Transport, limits: Limits) -> Arc<Link> {
-    let (link, driver) = driver::start(transport, Side::Connecting, None, limits);
-    tokio::spawn(driver);
-    link
 }

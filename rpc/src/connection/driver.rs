@@ -16,8 +16,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::ending::{End, Lost, code, farewell, last_words};
 use super::inbound::{Event, Inbound};
+use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
+use crate::ErrorKind;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
@@ -79,6 +81,7 @@ struct Driver {
     /// The hello leaves alone at this time.
     hello_at: Option<Instant>,
     handshake_by: Option<Instant>,
+    keepalive: Keepalive,
     /// A message has been incomplete since, with so many frames read.
     partial_since: Option<(Instant, u64)>,
     /// The transport has taken nothing since.
@@ -118,6 +121,7 @@ pub(crate) fn start(
         armed: None,
         hello_at: (side == Side::Connecting).then(|| now + HELLO_DELAY),
         handshake_by: now.checked_add(limits.handshake_timeout),
+        keepalive: Keepalive::new(now),
         partial_since: None,
         blocked_since: None,
         owed: 0,
@@ -207,9 +211,14 @@ impl Driver {
         }
         if state.closing == Closing::Drain && !self.leaving {
             self.leaving = true;
-            self.dispatcher.draining = self.side == Side::Accepting;
-            state.outbound.close(&mut scratch.wake);
-            state.wakers(&mut scratch.wake, &mut scratch.wakers);
+            // Handlers that still run may need the other end to end: a server goes on to call, a client to serve (protocol 6.4).
+            match self.side {
+                Side::Accepting => self.dispatcher.draining = true,
+                Side::Connecting => {
+                    state.outbound.close(&mut scratch.wake);
+                    state.wakers(&mut scratch.wake, &mut scratch.wakers);
+                }
+            }
             let calls = self.inbound.calls;
             state.outbound.frames(|out| Frame::new(out, kind::GO_AWAY).number(code::GOODBYE).number(calls).text("").end(0));
         }
@@ -323,7 +332,11 @@ impl Driver {
         scratch.read[..begun].copy_from_slice(&self.rest);
         let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + READ]);
         match Pin::new(&mut self.read).poll_read(cx, &mut buffer) {
-            Poll::Pending => return self.broken.take().map_or(Ok(false), |error| Err(End::Io(error))),
+            Poll::Pending if self.broken.is_some() => return self.broken.take().map_or(Ok(false), |error| Err(End::Io(error))),
+            Poll::Pending if self.keepalive.is_overdue() => {
+                return Err(End::Timeout("the peer is not there any more: it answers nothing (Limits::keepalive_timeout)"));
+            }
+            Poll::Pending => return Ok(false),
             Poll::Ready(Err(error)) => return Err(End::Io(error)),
             Poll::Ready(Ok(())) => {}
         }
@@ -336,6 +349,7 @@ impl Driver {
             });
         }
         let now = Instant::now();
+        self.keepalive.heard(now);
         if self.dispatcher.has_tasks() {
             // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
             let link = self.link.clone();
@@ -480,10 +494,12 @@ impl Driver {
             }
             Event::Pong => {}
             Event::GoAway { code, accepted, message } => {
-                state.outbound.on_go_away(accepted, wake);
+                if self.side == Side::Connecting || code != code::GOODBYE {
+                    state.outbound.on_go_away(accepted, wake);
+                }
                 // It goes to the log and into errors.
                 let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
-                state.outbound.overloaded = (code == code::OVERLOADED).then(|| message.clone());
+                state.outbound.unwelcome = (code == code::OVERLOADED).then(|| (ErrorKind::Overloaded, message.clone()));
                 self.told = Some((code, message));
             }
             // Acted on where they are read.
@@ -504,10 +520,16 @@ impl Driver {
             state.outbound.next_deadline,
             self.dispatcher.next_expiry(),
             self.dispatcher.shrink_at(),
+            self.keepalive_at(),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
+    fn keepalive_at(&self) -> Option<Instant> {
+        (self.handshake_by.is_none() && self.owed <= BACKLOG).then(|| self.keepalive.next(&self.link.limits)).flatten()
     }
 
     /// Sets the timer, if this comes before what it is set to. A later time is found when it fires.
@@ -549,6 +571,9 @@ impl Driver {
             state.outbound.expire(now, &mut scratch.wake);
             let state = &mut *state;
             state.wakers(&mut scratch.wake, &mut scratch.wakers);
+        }
+        if due(self.keepalive_at()) && self.keepalive.due(now) {
+            state.outbound.frames(|out| Frame::new(out, kind::PING).end(0));
         }
         if self.blocked_since.is_none() {
             self.has_more = state.outbound.take_batch(&mut scratch.batch);

@@ -11,6 +11,7 @@ pub(crate) mod credit;
 pub(crate) mod driver;
 pub(crate) mod ending;
 pub(crate) mod inbound;
+pub(crate) mod keepalive;
 pub(crate) mod link;
 pub(crate) mod outbound;
 pub(crate) mod streams;

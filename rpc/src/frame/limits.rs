@@ -88,6 +88,11 @@ pub struct Limits {
     pub progress_timeout: Duration,
     /// Until the peer takes bytes that are ready to leave. 30 s.
     pub write_timeout: Duration,
+    /// Without a byte from the peer, until it is asked whether it is still there; `Duration::MAX` never asks. 20 s: what
+    /// mobile carriers and NATs keep a quiet connection for is longer.
+    pub keepalive_interval: Duration,
+    /// Until a peer that was asked has sent anything. 10 s: with the above, a dead one is found within 30 s.
+    pub keepalive_timeout: Duration,
     /// Until a connection is made. 10 s.
     pub connect_timeout: Duration,
     /// How long a draining server, or a client that closes, waits for calls in flight. 30 s: the default deadline of a call.
@@ -112,6 +117,8 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             drain_grace: Duration::from_secs(30),
         }

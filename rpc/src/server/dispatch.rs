@@ -361,7 +361,7 @@ impl Dispatcher {
             Payload::Owned(bytes) => bytes,
         };
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
-        let context = method.context.then(|| Context { deadline, metadata, peer: self.link.peer.clone(), ticket: self.ticket.clone() });
+        let context = method.context.then(|| Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
         let size = bytes.len() + metadata_size + NOTIFICATION;
         Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { bytes, encoding, budget, context, streams: None }, size })
     }

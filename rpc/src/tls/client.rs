@@ -69,17 +69,17 @@ impl ClientTls {
     }
 
     /// The dialer, with TLS over what it dials. The certificate must be for the host of the address, unless a name was given.
-    pub(crate) fn dialer(self, dial: Arc<dyn Dial>, address: Option<&str>) -> Result<Dialer, Error> {
-        let name = match self.name {
-            Some(name) => name,
+    pub(crate) fn dialer(&self, dial: Arc<dyn Dial>, address: Option<&str>) -> Result<Dialer, Error> {
+        let name = match &self.name {
+            Some(name) => name.clone(),
             None => name_in(address)?,
         };
-        Ok(Dialer { dial, handshake: Handshake { source: self.source, name } })
+        Ok(Dialer { dial, handshake: Handshake { source: self.source.clone(), name } })
     }
 
     /// TLS over one connection.
-    pub(crate) fn over(self, transport: Transport) -> Over {
-        let handshake = self.name.map(|name| Handshake { source: self.source, name });
+    pub(crate) fn over(&self, transport: Transport) -> Over {
+        let handshake = self.name.clone().map(|name| Handshake { source: self.source.clone(), name });
         let state = handshake.map(|handshake| (transport, handshake)).ok_or_else(|| NO_NAME.to_owned());
         Over(Mutex::new(state))
     }

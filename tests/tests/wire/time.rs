@@ -88,14 +88,37 @@ async fn a_flood_of_pings_without_reading_is_bounded() {
     }
 }
 
-/// Conformance 33: idle connections are nobody's fault; they may stay.
+/// Conformance 33: idle connections are nobody's fault; they may stay as long as they answer.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_connection_stays_open() {
     let mut raw = wire::opened(server()).await;
-    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let began = Instant::now();
+    for asked in 1..=180 {
+        let ping = raw.frame().await.unwrap();
+        assert_eq!((ping.kind, ping.body.len()), (kind::PING, 0));
+        assert_eq!(began.elapsed().as_secs(), 20 * asked);
+        raw.send(wire::frame(kind::PONG, 0, &[])).await;
+    }
     raw.send([service::bind(), wire::call(0, ADD, &[1, 2])].concat()).await;
     raw.frame().await.unwrap();
     assert_eq!(raw.frame().await.unwrap().body, [0, 3]);
+}
+
+/// Conformance 48: who is asked and says nothing is gone.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_no_ping_is_let_go() {
+    let mut raw = wire::opened(server()).await;
+    let began = Instant::now();
+    assert_eq!(raw.frame().await.unwrap().kind, kind::PING);
+    tokio::time::sleep(Duration::from_millis(9_900)).await;
+    raw.send(wire::frame(kind::PONG, 0, &[])).await;
+    assert_eq!(raw.frame().await.unwrap().kind, kind::PING, "asked again, after as long a time");
+    assert_eq!(began.elapsed().as_millis(), 20_000 + 9_900 + 20_000);
+    let (code, _, message) = raw.frame().await.unwrap().go_away();
+    assert_eq!(code, 3);
+    assert!(message.contains("keepalive_timeout"), "{message}");
+    assert_eq!(began.elapsed().as_millis(), 20_000 + 9_900 + 30_000);
+    assert!(raw.frame().await.is_none());
 }
 
 /// Conformance 55: one connection too many is told so, and its calls were not executed.

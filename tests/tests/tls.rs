@@ -704,6 +704,31 @@ fn files_are_read_again_on_request() {
     });
 }
 
+/// Two changes may come within one tick of the file system's clock, and look the same but for what is in the file
+#[test]
+fn a_change_that_leaves_no_trace_but_itself_is_found() {
+    virtual_time(async {
+        let pki = Pki::new();
+        let moment = std::time::SystemTime::now() + Duration::from_secs(1);
+        let place = |file: &str, text: &str| {
+            let path = pki.path(file);
+            std::fs::write(&path, text).unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(moment).unwrap();
+        };
+        place("server.pem", &pki.server.certificate);
+        place("server.key", &pki.server.key);
+        let tls = pki.server_tls();
+        // Signatures differ in length.
+        let renewed = std::iter::repeat_with(|| pki.servers.server(&HOSTS)).find(|new| new.certificate.len() == pki.server.certificate.len());
+        let renewed = renewed.unwrap();
+        place("server.pem", &renewed.certificate);
+        place("server.key", &renewed.key);
+        assert!(tls.reload().unwrap());
+        let (door, _lab) = serve(tls, Limits::default());
+        assert_eq!(shown(&door, &pki).await, renewed.der);
+    });
+}
+
 /// Each connection has a server of its own, which can be ended.
 struct Fresh {
     tls: ServerTls,

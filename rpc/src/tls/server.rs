@@ -58,7 +58,7 @@ impl ServerTls {
         Self { source: Arc::new(Source::own(config)) }
     }
 
-    /// Looks at once whether the files have changed; a running server does so every two seconds. True: new connections go by new
+    /// Looks at once whether the files have changed; a server that listens does so every two seconds. True: new connections go by new
     /// files. Reads files, so it may block.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl AsyncRead for Raw {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.transport.read).poll_read(cx, buffer);
         if self.shown < PREFACE {
-            let (shown, new) = (self.shown, &buffer.filled()[before..]);
+            let (shown, new) = (self.shown, buffer.filled().get(before..).unwrap_or_default());
             let new = &new[..new.len().min(PREFACE - shown)];
             self.first[shown..shown + new.len()].copy_from_slice(new);
             self.shown += new.len();

@@ -50,11 +50,15 @@ pub struct Plan {
     pub delay: Duration,
     /// Bytes under way.
     pub capacity: usize,
+    /// Bytes a second; 0 for as many as there are.
+    pub rate: u64,
+    /// What each piece takes beside that.
+    pub latency: Duration,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { cut: None, piece: usize::MAX, ragged: false, delay: Duration::ZERO, capacity: 64 << 10 }
+        Self { cut: None, piece: usize::MAX, ragged: false, delay: Duration::ZERO, capacity: 64 << 10, rate: 0, latency: Duration::ZERO }
     }
 }
 
@@ -75,6 +79,8 @@ struct Direction {
     bytes: usize,
     taken: u64,
     last: Option<Instant>,
+    /// When the way is free for the next piece.
+    free: Option<Instant>,
     /// No byte will follow.
     ended: bool,
     /// The reader gets this in the end.
@@ -98,6 +104,7 @@ impl Direction {
             bytes: 0,
             taken: 0,
             last: None,
+            free: None,
             ended: false,
             read_error: None,
             write_error: None,
@@ -304,7 +311,13 @@ impl AsyncWrite for WriteEnd {
         let delay = Duration::from_micros(direction.rng.below(direction.plan.delay.as_micros() as u64 + 1));
         // Bytes stay in order.
         let now = Instant::now();
-        let at = direction.last.map_or(now + delay, |last| last.max(now + delay));
+        let mut left = now + delay;
+        if direction.plan.rate > 0 {
+            left = direction.free.map_or(now, |free| free.max(now)) + Duration::from_secs_f64(count as f64 / direction.plan.rate as f64);
+            direction.free = Some(left);
+        }
+        let arrives = left + direction.plan.latency;
+        let at = direction.last.map_or(arrives, |last| last.max(arrives));
         direction.last = Some(at);
         direction.under_way.push_back((at, bytes[..count].iter().copied().collect()));
         direction.bytes += count;

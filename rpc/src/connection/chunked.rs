@@ -4,11 +4,15 @@
 
 use std::collections::VecDeque;
 
+use super::pace::Pace;
 use crate::frame::codec::{self, Frame, flag, kind};
 use crate::frame::limits::MAX_FRAME;
 
 /// Bytes handed to the transport at once when large messages are waiting.
-const BATCH: usize = 256 << 10;
+const BATCH: usize = 128 << 10;
+
+/// The last chunk of a shorter message is not asked after.
+const PROBED: usize = 128 << 10;
 
 /// Payload bytes of one chunk: with its header and id it fills a frame.
 const CHUNK: usize = MAX_FRAME - 16;
@@ -21,6 +25,7 @@ pub(crate) struct Chunked {
     bytes: usize,
     /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
     replies: usize,
+    pace: Pace,
 }
 
 struct Message {
@@ -64,6 +69,11 @@ impl Chunked {
         *self = Self::default();
     }
 
+    /// How much of them is under way.
+    pub(crate) fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
     /// A call, with its head as it stands in the first frame.
     pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
         let length = payload.len();
@@ -92,7 +102,7 @@ impl Chunked {
 
     /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
     pub(crate) fn can_go(&self, allowance: usize) -> bool {
-        self.queue.iter().any(|message| self.may_go(message, allowance))
+        self.pace.has_room() && self.queue.iter().any(|message| self.may_go(message, allowance))
     }
 
     fn may_go(&self, message: &Message, allowance: usize) -> bool {
@@ -101,7 +111,7 @@ impl Chunked {
 
     /// Moves chunks to the end of `batch`, until that is large enough. Told of each call as it begins.
     pub(crate) fn take(&mut self, batch: &mut Vec<u8>, allowance: usize, mut begins: impl FnMut(u32)) {
-        while batch.len() < BATCH && !self.queue.is_empty() {
+        while batch.len() < BATCH && !self.queue.is_empty() && self.pace.has_room() {
             if !self.take_round(batch, allowance, &mut begins) {
                 return;
             }
@@ -116,7 +126,7 @@ impl Chunked {
             // A reply that has to wait is not overtaken by later ones, or it could wait for ever.
             held |= !self.may_go(&message, allowance);
             let waits = held && !message.begun && !message.call;
-            if waits || batch.len() >= BATCH {
+            if waits || batch.len() >= BATCH || !self.pace.has_room() {
                 self.queue.push_back(message);
                 continue;
             }
@@ -132,7 +142,7 @@ impl Chunked {
     }
 
     fn take_chunk(&mut self, message: &mut Message, batch: &mut Vec<u8>, begins: &mut impl FnMut(u32)) {
-        let room = if message.begun { CHUNK } else { CHUNK - message.head.len() };
+        let room = if message.begun { CHUNK } else { CHUNK - message.head.len() }.min(self.pace.chunk());
         let chunk = &message.payload[message.at..message.payload.len().min(message.at + room)];
         if message.begun {
             let kind = if message.call { kind::CALL_CHUNK } else { kind::REPLY_CHUNK };
@@ -146,7 +156,13 @@ impl Chunked {
             }
             message.begun = true;
         }
-        self.bytes -= chunk.len();
-        message.at += chunk.len();
+        let length = chunk.len();
+        self.bytes -= length;
+        message.at += length;
+        // Short ones are soon over: only what goes on waits for others.
+        if message.at < message.payload.len() || message.length > PROBED {
+            let number = self.pace.sent(length);
+            Frame::new(batch, kind::PING).rest(&number.to_le_bytes()).end(0);
+        }
     }
 }

@@ -82,6 +82,8 @@ struct Driver {
     hello_at: Option<Instant>,
     handshake_by: Option<Instant>,
     keepalive: Keepalive,
+    /// What the last ping of this read said, to be said again.
+    pong: Option<([u8; 8], usize)>,
     /// A message has been incomplete since, with so many frames read.
     partial_since: Option<(Instant, u64)>,
     /// The transport has taken nothing since.
@@ -122,6 +124,7 @@ pub(crate) fn start(
         hello_at: (side == Side::Connecting).then(|| now + HELLO_DELAY),
         handshake_by: now.checked_add(limits.handshake_timeout),
         keepalive: Keepalive::new(now),
+        pong: None,
         partial_since: None,
         blocked_since: None,
         owed: 0,
@@ -224,6 +227,7 @@ impl Driver {
         }
         if self.blocked_since.is_none() {
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
+            state.outbound.stamp(Instant::now);
             state.take_room(&mut scratch.wakers);
         }
         let next = self.next_timeout(&state);
@@ -306,6 +310,7 @@ impl Driver {
                 return Ok(());
             }
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
+            state.outbound.stamp(Instant::now);
             drop(state);
             if scratch.batch.is_empty() {
                 return Ok(());
@@ -377,7 +382,8 @@ impl Driver {
     }
 
     fn can_dispatch(&self, scratch: &Scratch) -> bool {
-        self.blocked_since.is_none() && scratch.batch.len() <= BACKLOG && self.link.lock().outbound.backlog() <= BACKLOG
+        let blocked = self.blocked_since.is_some();
+        !blocked && !self.dispatcher.is_full(self.link.lock().outbound.backlog(), scratch.batch.len())
     }
 
     /// Acts on every complete frame; the number of bytes used.
@@ -442,6 +448,9 @@ impl Driver {
             guard.get_or_insert_with(|| link.lock()).wakers(wake, wakers);
         }
         drop(guard);
+        if let Some((echo, length)) = self.pong.take() {
+            Frame::new(batch, kind::PONG).rest(&echo[..length]).end(0);
+        }
         if calls {
             self.dispatcher.end_batch();
         }
@@ -486,13 +495,13 @@ impl Driver {
                     streams.stop(wakers);
                 }
             }
+            // Protocol 6.5: one answer stands for all that came together.
             Event::Ping(echo) => {
-                // Protocol 6.5: one answer may stand for several pings that came together.
-                if out.len() < BACKLOG {
-                    Frame::new(out, kind::PONG).rest(echo).end(0);
-                }
+                let mut bytes = [0; 8];
+                bytes[..echo.len()].copy_from_slice(echo);
+                self.pong = Some((bytes, echo.len()));
             }
-            Event::Pong => {}
+            Event::Pong(echo) => state.outbound.on_pong(echo, Instant::now),
             Event::GoAway { code, accepted, message } => {
                 if self.side == Side::Connecting || code != code::GOODBYE {
                     state.outbound.on_go_away(accepted, wake);
@@ -573,10 +582,11 @@ impl Driver {
             state.wakers(&mut scratch.wake, &mut scratch.wakers);
         }
         if due(self.keepalive_at()) && self.keepalive.due(now) {
-            state.outbound.frames(|out| Frame::new(out, kind::PING).end(0));
+            state.outbound.ping();
         }
         if self.blocked_since.is_none() {
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
+            state.outbound.stamp(Instant::now);
         }
         drop(state);
         if due(self.dispatcher.next_expiry()) {

@@ -58,7 +58,7 @@ pub(crate) enum Event<'b> {
     /// The callee takes no more of the stream of this call.
     Stop(u32),
     Ping(&'b [u8]),
-    Pong,
+    Pong(&'b [u8]),
     GoAway {
         code: u64,
         accepted: u64,
@@ -337,7 +337,7 @@ impl Inbound {
             }
             kind::PING if body.len() <= 8 => Ok(Some(Event::Ping(body))),
             kind::PING => Err(Violation::BadFrame("ping")),
-            kind::PONG => Ok(Some(Event::Pong)),
+            kind::PONG => Ok(Some(Event::Pong(body))),
             kind::GO_AWAY => go_away(body).map(Some),
             kind::HELLO => Err(Violation::Unexpected("hello")),
             kind::REFUSED => Err(Violation::Unexpected("refused")),

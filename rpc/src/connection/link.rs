@@ -175,7 +175,7 @@ impl State {
 
     /// Notifications and items may be added to what waits to leave.
     pub(crate) fn has_room(&self) -> bool {
-        self.outbound.backlog() <= ROOM
+        self.outbound.backlog().frames <= ROOM
     }
 
     pub(crate) fn wait_for_room(&mut self, waker: Waker) {

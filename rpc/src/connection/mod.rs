@@ -14,4 +14,5 @@ pub(crate) mod inbound;
 pub(crate) mod keepalive;
 pub(crate) mod link;
 pub(crate) mod outbound;
+pub(crate) mod pace;
 pub(crate) mod streams;

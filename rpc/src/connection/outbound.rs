@@ -78,6 +78,15 @@ pub(crate) enum Woken {
     Waiting(u64),
 }
 
+/// What waits to leave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlog {
+    /// Bytes of frames, which leave with the next write.
+    pub(crate) frames: usize,
+    /// Bytes of large messages, which leave as there is room for them; nothing else waits for that.
+    pub(crate) large: usize,
+}
+
 /// Calls, replies and bytes on their way out.
 pub(crate) struct Outbound {
     pub(crate) phase: Phase,
@@ -497,6 +506,26 @@ impl Outbound {
         self.binds.on_bound(first, statuses)
     }
 
+    /// The answer to a ping: of ours, if it has a number of eight bytes.
+    pub(crate) fn on_pong(&mut self, echo: &[u8], now: impl FnOnce() -> Instant) {
+        if let Ok(number) = echo.try_into() {
+            self.chunked.pace().answered(u64::from_le_bytes(number), now());
+        }
+    }
+
+    /// Asks whether the peer is there. Numbered as the pings of large messages are: one answer may stand for both.
+    pub(crate) fn ping(&mut self) {
+        let number = self.chunked.pace().last();
+        self.frames(|out| Frame::new(out, kind::PING).rest(&number.to_le_bytes()).end(0));
+    }
+
+    /// When what was taken last has left.
+    pub(crate) fn stamp(&mut self, now: impl FnOnce() -> Instant) {
+        if self.chunked.pace().wants_stamp() {
+            self.chunked.pace().stamp(now());
+        }
+    }
+
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
     pub(crate) fn on_go_away(&mut self, accepted: u64, wake: &mut Wake) {
         self.accepted = self.accepted.min(accepted);
@@ -581,8 +610,8 @@ impl Outbound {
     }
 
     /// Bytes that wait to leave.
-    pub(crate) fn backlog(&self) -> usize {
-        self.out.len() + self.chunked.bytes()
+    pub(crate) fn backlog(&self) -> Backlog {
+        Backlog { frames: self.out.len(), large: self.chunked.bytes() }
     }
 
     /// Nothing waits to leave.
@@ -786,6 +815,8 @@ mod tests {
         while !outbound.is_idle() {
             let mut more = Vec::new();
             outbound.take_batch(&mut more);
+            // All that was asked so far has been read.
+            outbound.on_pong(&u64::MAX.to_le_bytes(), Instant::now);
             batch.append(&mut more);
         }
         let (mut rest, mut begun) = (&batch[..], Vec::new());

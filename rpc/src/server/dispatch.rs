@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use super::bound::{Bound, Served};
 use super::handler::{self, Polled, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
+use super::slow::Slow;
 use super::{Core, hook};
 use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
 use crate::connection::link::Link;
-use crate::connection::outbound::{deadline_exceeded, write_error};
+use crate::connection::outbound::{Backlog, deadline_exceeded, write_error};
 use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, HEADER, kind};
@@ -30,7 +31,7 @@ use crate::service::{Handler, Method};
 use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
-/// Bytes of replies that wait to leave; beyond it calls are read but not dispatched.
+/// Bytes of replies that wait to leave, but for large ones; beyond it calls are read but not dispatched.
 pub(crate) const BACKLOG: usize = 1 << 20;
 
 /// Handlers of a method, runners and tickets that are kept for the next call in any case. Under load as many are kept as
@@ -43,6 +44,9 @@ const NOTIFICATION: usize = 256;
 
 /// A handler that computes for less than this is done sooner where it stands.
 const WORTH_A_TASK: Duration = Duration::from_micros(20);
+
+/// Arguments above this are decoded in a task of their own: that takes longer than to begin one.
+const LARGE: usize = 256 << 10;
 
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
@@ -115,8 +119,8 @@ pub(crate) struct Dispatcher {
     ticket: Arc<Ticket>,
     /// Tickets of calls that ended in tasks of their own.
     tickets: Vec<Arc<Ticket>>,
-    /// Bytes that wait to leave: what the driver saw before this batch, and large replies since.
-    queued: usize,
+    /// What waits to leave: what the driver saw before this batch, and large replies since.
+    queued: Backlog,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     /// Of calls that stream and are not answered, by id.
@@ -128,6 +132,7 @@ pub(crate) struct Dispatcher {
     limit: usize,
     /// Handlers of the last batch computed for too long.
     crowded: bool,
+    slow: Slow,
     in_batch: u32,
     batch_began: Option<Instant>,
     pub(crate) draining: bool,
@@ -142,7 +147,7 @@ impl Dispatcher {
             running: Vec::new(),
             notifications: Vec::new(),
             notified_bytes: 0,
-            queued: 0,
+            queued: Backlog::default(),
             live: 0,
             peak: 0,
             shrink_at: None,
@@ -156,6 +161,7 @@ impl Dispatcher {
             next_expiry: None,
             limit: BEFORE_HELLO.max_message,
             crowded: false,
+            slow: Slow::default(),
             in_batch: 0,
             batch_began: None,
             draining: false,
@@ -209,8 +215,13 @@ impl Dispatcher {
 
     // ---- calls
 
-    /// The driver is about to hand over the calls of one read, while `queued` bytes wait to leave.
-    pub(crate) fn begin_batch(&mut self, now: Instant, queued: usize) {
+    /// Too much waits to leave for another call to be dispatched. One message of the largest size holds nobody up.
+    pub(crate) fn is_full(&self, queued: Backlog, batch: usize) -> bool {
+        queued.frames + batch > BACKLOG || queued.large > self.link.limits.max_message
+    }
+
+    /// The driver is about to hand over the calls of one read, while this waits to leave.
+    pub(crate) fn begin_batch(&mut self, now: Instant, queued: Backlog) {
         self.queued = queued;
         self.batch_began = Some(now);
         self.in_batch = 0;
@@ -223,15 +234,20 @@ impl Dispatcher {
     }
 
     /// Handlers of this batch took long, and each of them long enough that a task of its own is the smaller cost.
-    fn computes(&self) -> bool {
-        let took = self.batch_began.map_or(Duration::ZERO, |began| began.elapsed());
+    fn computes(&mut self) -> bool {
+        let Some(began) = self.batch_began else { return false };
+        let now = Instant::now();
+        let took = now - began;
+        if took > IN_PLACE {
+            self.slow.watch(now);
+        }
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
     }
 
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
-        if blocked || self.queued + out.len() > BACKLOG || !self.parked.is_empty() {
+        if blocked || self.is_full(self.queued, out.len()) || !self.parked.is_empty() {
             return self.park(call, now);
         }
         self.start(call, now, now, inbound, out);
@@ -269,7 +285,7 @@ impl Dispatcher {
 
     /// Serves parked calls while replies can leave.
     pub(crate) fn unpark(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        while self.queued + out.len() <= BACKLOG {
+        while !self.is_full(self.queued, out.len()) {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.size();
             if parked.cancelled {
@@ -373,13 +389,14 @@ impl Dispatcher {
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
+        let large = assembled && sealed.bytes.len() > LARGE;
         if let Some(id) = id
             && method.streams()
         {
             sealed.streams = Some(self.streams_of(id, method, assembled)?);
         }
-        if gate.is_some() || method.spawn || sealed.streams.is_some() || (self.crowded && room) {
-            let request = if gate.is_some() { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
+        if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place, now))) {
+            let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
             let handler = self.bound.handler(place);
             return self.spawn(Start { id, method, place, handler, request, gate, deadline, size });
         }
@@ -395,7 +412,13 @@ impl Dispatcher {
         let mut cx = TaskContext::from_waker(Waker::noop());
         // What runs on without its caller is not bound by its caller's deadline.
         let inherited = deadline.filter(|_| !method.detached);
-        match handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx) {
+        let began = self.slow.is_watching(now).then(Instant::now);
+        let polled = handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx);
+        if let Some(began) = began {
+            let now = Instant::now();
+            self.slow.took(place, now - began, now);
+        }
+        match polled {
             Polled::Ready(outcome) => {
                 self.ended_in_place(id, method, frame, payload, &outcome, inbound, out);
                 self.bound.keep(place, handler, self.peak.max(SPARE));
@@ -431,7 +454,7 @@ impl Dispatcher {
             Some(id) => {
                 inbound.answered(id);
                 if let Some(large) = end_reply(out, frame, id, outcome, method) {
-                    self.queued += large.len();
+                    self.queued.large += large.len();
                     self.link.lock().outbound.large_reply(id, matches!(outcome, Outcome::Failed), large, payload);
                 }
             }

@@ -12,6 +12,7 @@ pub(crate) mod handler;
 pub(crate) mod hook;
 pub(crate) mod registry;
 pub(crate) mod runner;
+pub(crate) mod slow;
 
 use std::fmt;
 use std::future::Future;

@@ -25,7 +25,7 @@ use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
 /// Where a handler goes back to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) service: u32,
     pub(crate) method: u32,

@@ -52,7 +52,7 @@ impl Net {
         let delay = Duration::from_micros([0, 10, 500, 30_000][rng.below(4) as usize]);
         // Many small pieces, each delayed, would outlast every deadline.
         let delay = if piece < 5_000 { delay.min(Duration::from_micros(500)) } else { delay };
-        Plan { cut, piece, ragged: rng.once_in(2), delay, capacity: [100, 4_000, 64 << 10][rng.below(3) as usize] }
+        Plan { cut, piece, ragged: rng.once_in(2), delay, capacity: [100, 4_000, 64 << 10][rng.below(3) as usize], ..Plan::default() }
     }
 }
 

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use rpc::Client;
+use rpc::transport::Transport;
 use rpc_tests::count::{Counts, counted};
-use rpc_tests::{LabClient, TestLab, rig};
+use rpc_tests::{FlowsClient, LabClient, TestLab, rig};
 
 async fn world() -> (LabClient, Arc<Counts>, Arc<Counts>) {
     let (near, far) = tokio::io::duplex(256 << 10);
@@ -79,4 +80,47 @@ async fn a_lone_call_is_one_write_each_way() {
     let (client, near, far) = world().await;
     let writes = writes_of(1, 200, &client, [&near, &far]).await;
     assert_eq!(writes, [1.0, 1.0]);
+}
+
+/// Calls that are issued together leave together, without a word from the user: the first finds itself alone and leaves at
+/// once, the others with one write.
+#[tokio::test]
+async fn calls_issued_together_leave_together() {
+    let (client, near, far) = world().await;
+    for count in [2, 10, 64, 500] {
+        let before = [&near, &far].map(|end| end.now());
+        let sums = futures_util::future::try_join_all((0..count).map(|n| client.add(n, 1))).await.unwrap();
+        assert!(sums.into_iter().eq(1..=count));
+        let (client_end, server_end) = (near.now() - before[0], far.now() - before[1]);
+        rpc_tests::report!(
+            "{{\"suite\":\"wire costs\",\"together\":{count},\"writes\":{},\"reply_writes\":{}}}",
+            client_end.writes,
+            server_end.writes
+        );
+        assert!(client_end.writes <= 2, "{count} calls took {} writes", client_end.writes);
+        assert!(server_end.writes <= 2, "{count} replies took {} writes", server_end.writes);
+    }
+}
+
+/// The same for the items of a stream: many to a frame, and a frame to a write.
+#[tokio::test]
+async fn small_items_share_their_writes() {
+    let (near, far) = tokio::io::duplex(256 << 10);
+    let (read, write) = tokio::io::split(far);
+    let (far, counts) = counted(read, write, "far");
+    tokio::spawn(rig::server(&TestLab::new()).serve_connection(far));
+    let flows: FlowsClient = Client::options().over(Transport::over(near, "near")).into();
+    let before = counts.now();
+    let mut items = flows.count(0, 100_000).await.unwrap();
+    let mut next = 0;
+    while let Some(item) = items.next().await {
+        assert_eq!(item.unwrap(), next);
+        next += 1;
+    }
+    assert_eq!(next, 100_000);
+    let moved = counts.now() - before;
+    rpc_tests::report!("{{\"suite\":\"wire costs\",\"items\":{next},\"writes\":{},\"bytes\":{}}}", moved.writes, moved.written_bytes);
+    assert!(moved.writes <= 100, "{} writes for 100,000 items", moved.writes);
+    // A length and three bytes each, but for the first few.
+    assert!(moved.written_bytes < 400_000 + 1_000, "{} bytes for 100,000 items", moved.written_bytes);
 }

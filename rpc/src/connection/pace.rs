@@ -128,7 +128,9 @@ impl Pace {
     /// The answer to this ping, which may stand for those before it.
     pub(crate) fn answered(&mut self, number: u64, now: Instant) {
         let mut sent = None;
-        while let Some(probe) = self.probes.pop_front_if(|probe| probe.number <= number) {
+        while self.probes.front().is_some_and(|probe| probe.number <= number)
+            && let Some(probe) = self.probes.pop_front()
+        {
             self.under_way -= probe.bytes;
             self.read += probe.bytes as u64;
             sent = probe.sent;

@@ -1,6 +1,6 @@
 //! What the larger examples share: how a server process is told to stop, where it logs, how a command line is read.
 //!
-//! The small examples (`hello`, `by_name`, `unix_socket`, `in_process`) need none of it.
+//! The small examples, one file each, need none of it.
 
 use std::future::Future;
 use std::io;

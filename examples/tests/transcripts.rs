@@ -62,6 +62,71 @@ fn in_process() {
 }
 
 #[test]
+fn streams() {
+    prints(
+        "streams",
+        "Monday: 12 degrees
+Tuesday: 13 degrees
+Wednesday: 14 degrees
+Oslo now: 11
+Oslo now: 12
+Oslo now: 13
+Oslo now: 14
+Oslo now: 11
+refused: there is no station in Atlantis
+on average: 13.5
+",
+    );
+}
+
+#[test]
+fn chat() {
+    prints(
+        "chat",
+        "ann joins
+bob joins
+    ann sees bob join
+cleo joins
+    ann sees cleo join
+    bob sees cleo join
+ann: who has the keys?
+    bob hears ann: who has the keys?
+    cleo hears ann: who has the keys?
+bob: cleo has
+    ann hears bob: cleo has
+    cleo hears bob: cleo has
+cleo vanishes
+    ann sees cleo leave
+    bob sees cleo leave
+bob leaves
+    bob hears no more
+    ann sees bob leave
+ann leaves
+    ann hears no more
+",
+    );
+}
+
+#[test]
+fn upload() {
+    prints(
+        "upload",
+        "whole.bin: 25 %
+whole.bin: 50 %
+whole.bin: 75 %
+whole.bin: 100 %
+whole.bin: 1048576 bytes stored, the checksum matches
+half.bin: 25 %
+half.bin: 50 %
+half.bin: given up
+the server: half.bin: Cancelled after 524288 bytes, nothing is kept
+the client: Cancelled, executed: maybe
+files: [\"whole.bin\"]
+",
+    );
+}
+
+#[test]
 fn checkout_in_one_command() {
     let ran = run("checkout", &[]);
     let transcript = format!(

@@ -12,7 +12,7 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 use crate::errors::Errors;
 
 const OF_SERVICE: &str = "`name = \"..\"` and `crate = \"..\"`";
-const OF_METHOD: &str = "`name = \"..\"`, `timeout = \"5s\"`, `idempotent`, `oneway`, `detached`, `spawn` and `blocking`";
+const OF_METHOD: &str = "`name = \"..\"`, `timeout = \"5s\"`, `idempotent`, `oneway`, `detached`, `spawn`, `blocking` and `slow_consumer = \"..\"`";
 
 /// What stands in `#[service(..)]`.
 #[derive(Default)]
@@ -33,6 +33,14 @@ pub(crate) struct MethodArguments {
     pub(crate) detached: Option<Ident>,
     pub(crate) spawn: Option<Ident>,
     pub(crate) blocking: Option<Ident>,
+    pub(crate) slow_consumer: Option<SlowConsumer>,
+}
+
+/// What becomes of a stream whose consumer does not keep up.
+pub(crate) struct SlowConsumer {
+    pub(crate) written: LitStr,
+    /// The name of the variant.
+    pub(crate) variant: &'static str,
 }
 
 /// A deadline as written and as meant.
@@ -66,7 +74,7 @@ impl MethodArguments {
     /// Several `#[rpc(..)]` on one method count as one.
     pub(crate) fn parse<'a>(attributes: impl Iterator<Item = &'a Attribute>, errors: &mut Errors) -> Self {
         let mut arguments = Self::default();
-        let mut timeout = None;
+        let (mut timeout, mut slow_consumer) = (None, None);
         for attribute in attributes {
             let Meta::List(list) = &attribute.meta else {
                 errors.at(attribute, format!("write `#[rpc(..)]` with options: a method has {OF_METHOD}"));
@@ -76,6 +84,7 @@ impl MethodArguments {
                 match option.name.to_string().as_str() {
                     "name" => option.text(&mut arguments.name, errors),
                     "timeout" => option.text(&mut timeout, errors),
+                    "slow_consumer" => option.text(&mut slow_consumer, errors),
                     "idempotent" => option.flag(&mut arguments.idempotent, errors),
                     "oneway" => option.flag(&mut arguments.oneway, errors),
                     "detached" => option.flag(&mut arguments.detached, errors),
@@ -85,6 +94,18 @@ impl MethodArguments {
                 }
             }
         }
+        arguments.slow_consumer = slow_consumer.and_then(|written| {
+            let variant = match written.value().as_str() {
+                "wait" => "Wait",
+                "drop_oldest" => "DropOldest",
+                "close" => "Close",
+                other => {
+                    errors.at(&written, format!("unknown choice `{other}`: write `wait`, `drop_oldest` or `close`"));
+                    return None;
+                }
+            };
+            Some(SlowConsumer { written, variant })
+        });
         arguments.timeout = timeout.and_then(|text| match milliseconds(&text.value()) {
             Ok(milliseconds) => Some(Timeout { milliseconds }),
             Err(message) => {

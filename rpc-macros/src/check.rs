@@ -291,6 +291,9 @@ fn options(method: &Method, errors: &mut Errors) {
     if let (true, Some(idempotent)) = (streams, &options.idempotent) {
         errors.at(idempotent, "a call with streams is never sent again, for its items are gone: remove `idempotent`");
     }
+    if let (None, Some(slow)) = (method.download(), &options.slow_consumer) {
+        errors.at(&slow.written, "`slow_consumer` is for methods that return a stream: remove it");
+    }
     if let (Some(_), Some(spawn)) = (&options.blocking, &options.spawn) {
         errors.at(spawn, "a blocking method runs on a thread of its own already: remove `spawn`");
     }

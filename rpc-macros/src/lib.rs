@@ -32,7 +32,9 @@ use proc_macro::TokenStream;
 /// - `oneway`: there is no reply;
 /// - `detached`: runs to its end whatever becomes of its caller;
 /// - `spawn`: always runs in a task of its own, for methods that compute;
-/// - `blocking`: a plain `fn` that may block its thread.
+/// - `blocking`: a plain `fn` that may block its thread;
+/// - `slow_consumer = "drop_oldest"`, of a method that returns a stream: what becomes of it when its consumer does not keep up
+///   (`wait`, `drop_oldest` or `close`).
 #[proc_macro_attribute]
 pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
     expand::service(arguments.into(), item.into()).into()

@@ -5,7 +5,7 @@ pub use crate::frame::payload::{Bytes, CowStr};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};
 pub use crate::streaming::Upload;
-pub use crate::{Call, Client, IntoStreaming, Streaming};
+pub use crate::{Call, Client, IntoStreaming, SlowConsumer, Streaming};
 pub use std::borrow::Cow;
 pub use std::boxed::Box;
 pub use std::sync::{Arc, OnceLock};

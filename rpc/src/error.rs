@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Protocol,
     /// An address or an option that makes no sense.
     InvalidInput,
+    /// Items of a stream were left out, for its consumer was too slow; see [`Error::missed`]. The stream goes on.
+    Missed,
 }
 
 impl ErrorKind {
@@ -62,6 +64,7 @@ impl ErrorKind {
             Self::Service => "the method's own error",
             Self::Protocol => "protocol error",
             Self::InvalidInput => "invalid input",
+            Self::Missed => "items were left out",
         }
     }
 }
@@ -106,6 +109,7 @@ struct Inner {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// The method's own error as its JSON, of calls by name.
     detail: Vec<u8>,
+    missed: u64,
 }
 
 impl Error {
@@ -122,7 +126,7 @@ impl Error {
     }
 
     pub(crate) fn with(kind: ErrorKind, executed: Executed, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, executed, message: message.into(), retry_after: None, source: None, detail: Vec::new() }))
+        Self(Box::new(Inner { kind, executed, message: message.into(), retry_after: None, source: None, detail: Vec::new(), missed: 0 }))
     }
 
     pub(crate) fn after(mut self, retry_after: Option<Duration>) -> Self {
@@ -137,6 +141,11 @@ impl Error {
 
     pub(crate) fn detail(mut self, detail: Vec<u8>) -> Self {
         self.0.detail = detail;
+        self
+    }
+
+    pub(crate) fn with_missed(mut self, count: u64) -> Self {
+        self.0.missed = count;
         self
     }
 
@@ -184,6 +193,12 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Of an error of kind [`Missed`](ErrorKind::Missed), which stands in a stream for items that were left out: how many.
+    #[must_use]
+    pub fn missed(&self) -> Option<u64> {
+        (self.0.kind == ErrorKind::Missed).then_some(self.0.missed)
     }
 
     /// The message alone, without the source.

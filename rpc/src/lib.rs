@@ -126,6 +126,152 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Streams
+//!
+//! Items can travel during a call: from the server, from the client, or both ways. They are any serde types, and go many to a
+//! frame. A method that returns an `impl Stream` gives its caller a [`Streaming`]: each item is a `Result`, since the
+//! connection may be lost between any two of them. The stream may borrow from `self` and the arguments.
+//!
+//! ```
+//! use futures_util::stream;
+//! use rpc::Stream;
+//!
+//! #[rpc::service]
+//! trait Shop {
+//!     fn prices(&self, skus: Vec<String>) -> impl Stream<Item = (String, u64)>;
+//! }
+//!
+//! struct Stall;
+//!
+//! impl Shop for Stall {
+//!     fn prices(&self, skus: Vec<String>) -> impl Stream<Item = (String, u64)> {
+//!         stream::iter(skus.into_iter().zip([450, 1200]))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), rpc::Error> {
+//! let shop = ShopClient::local(Stall);
+//! let mut prices = shop.prices(vec!["tea".to_owned(), "pot".to_owned()]).await?;
+//! while let Some(price) = prices.next().await {
+//!     let (sku, cents) = price?;
+//!     println!("{sku}: {cents}");
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! An `async fn` may refuse before there is a stream; its caller then has the method's own error and no `Streaming`. Errors that
+//! come between items are an item type: `impl Stream<Item = Result<T, E>>`.
+//!
+//! ```
+//! # use futures_util::stream;
+//! # use rpc::{CallError, Stream};
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! enum WatchError {
+//!     UnknownSku,
+//! }
+//!
+//! #[rpc::service]
+//! trait Shop {
+//!     async fn watch(&self, sku: &str) -> Result<impl Stream<Item = u64>, WatchError>;
+//! }
+//!
+//! # struct Stall;
+//! impl Shop for Stall {
+//!     async fn watch(&self, sku: &str) -> Result<impl Stream<Item = u64>, WatchError> {
+//!         if sku != "tea" {
+//!             return Err(WatchError::UnknownSku);
+//!         }
+//!         Ok(stream::iter([450, 460, 440]))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let shop = ShopClient::local(Stall);
+//! match shop.watch("coffee").await {
+//!     Ok(_) => println!("there is coffee"),
+//!     Err(CallError::Service(WatchError::UnknownSku)) => println!("there is no coffee"),
+//!     Err(CallError::Rpc(error)) => println!("{error}"),
+//! }
+//! # assert!(matches!(shop.watch("coffee").await, Err(CallError::Service(WatchError::UnknownSku))));
+//! # assert_eq!(shop.watch("tea").await.ok().unwrap().next().await.unwrap()?, 450);
+//! # Ok(()) }
+//! ```
+//!
+//! An argument that is a `Streaming` takes items from the client, which passes any [`Stream`].
+//!
+//! ```
+//! use futures_util::stream;
+//! use rpc::Streaming;
+//!
+//! #[rpc::service]
+//! trait Stock {
+//!     /// Adds these quantities; the sum.
+//!     async fn add(&self, sku: &str, quantities: Streaming<u32>) -> Result<u32, String>;
+//! }
+//!
+//! # struct Shelf;
+//! impl Stock for Shelf {
+//!     async fn add(&self, sku: &str, mut quantities: Streaming<u32>) -> Result<u32, String> {
+//!         let mut sum = 0;
+//!         while let Some(quantity) = quantities.next().await {
+//!             sum += quantity.map_err(|error| format!("{sku}: {error}"))?;
+//!         }
+//!         Ok(sum)
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let stock = StockClient::local(Shelf);
+//! assert_eq!(stock.add("tea", stream::iter([1, 2, 3])).await.unwrap(), 6);
+//! # }
+//! ```
+//!
+//! Both together are a conversation. [`Streaming::channel`] gives a [`Sender`] and the stream to pass.
+//!
+//! ```
+//! use futures_util::stream;
+//! use rpc::{Stream, Streaming};
+//!
+//! #[rpc::service]
+//! trait Echo {
+//!     fn echo(&self, lines: Streaming<String>) -> impl Stream<Item = String>;
+//! }
+//!
+//! # struct Loud;
+//! impl Echo for Loud {
+//!     fn echo(&self, lines: Streaming<String>) -> impl Stream<Item = String> {
+//!         stream::unfold(lines, |mut lines| async move {
+//!             let line = lines.next().await?.ok()?;
+//!             Some((line.to_uppercase(), lines))
+//!         })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), rpc::Error> {
+//! # let client = EchoClient::local(Loud);
+//! let (say, lines) = Streaming::channel();
+//! let mut answers = client.echo(lines).await?;
+//! say.send("hello".to_owned()).await?;
+//! assert_eq!(answers.next().await.unwrap()?, "HELLO");
+//! say.finish();
+//! assert!(answers.next().await.is_none());
+//! # Ok(()) }
+//! ```
+//!
+//! - **Flow control.** Who does not read stops the sender, and nobody else: 16 KiB wait for a reader at first, up to 256 KiB once
+//!   it has kept up. Until then [`Sender::send`] waits, and any other stream is not polled.
+//! - **Cancellation.** A client that drops its [`Streaming`] cancels the call, and with it the handler. A handler that drops its
+//!   own stops the sender, while the call goes on; so does an answer before the last item.
+//! - **Deadlines.** A call with streams has none, unless its method or the caller names one; it then covers the whole stream.
+//! - **Aborts.** Only the sender's own end is a normal end, [`Sender::finish`] or `None`. A `Sender` that is dropped, a panic, a
+//!   cancelled call or a lost connection is an error to a reader before it is `None`. It also ends the handler, which may be
+//!   dropped before it has read that far; one that has to know is `#[rpc(detached)]`.
+//!
 //! # Errors
 //!
 //! A method that returns `T` gives `Result<T, `[`Error`]`>` to its caller; one that returns `Result<T, E>` gives
@@ -152,9 +298,9 @@
 //!
 //! # Deadlines and cancellation
 //!
-//! Every call has a deadline: its own [`timeout`](Call::timeout), or its method's, or the client's, which is 30 s. It travels
-//! with the call, and the handler is dropped at its next await once it has passed. Calls made inside a handler have no more time
-//! than that handler. Dropping a call cancels its handler too. `#[rpc(detached)]` handlers run to their end regardless.
+//! Every call without streams has a deadline: its own [`timeout`](Call::timeout), or its method's, or the client's, which is
+//! 30 s. It travels with the call, and the handler is dropped at its next await once it has passed. Calls made inside a handler
+//! have no more time than that handler. Dropping a call cancels its handler too. `#[rpc(detached)]` handlers run to their end regardless.
 //!
 //! ```
 //! use std::time::Duration;
@@ -249,7 +395,7 @@ pub use frame::limits::Limits;
 pub use server::by_name::Function;
 pub use server::hook::{CallInfo, Hook};
 pub use server::{Bound, Server};
-pub use streaming::{IntoStreaming, Sender, Streaming};
+pub use streaming::{IntoStreaming, Sender, SlowConsumer, Streaming};
 pub use transport::Address;
 
 pub use futures_core::Stream;

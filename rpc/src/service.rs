@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::SlowConsumer;
+
 /// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
 #[derive(Debug)]
 pub struct Contract {
@@ -46,6 +48,8 @@ pub struct Method {
     pub uploads: bool,
     /// It returns a stream.
     pub downloads: bool,
+    /// What becomes of its stream when the consumer does not keep up; `None` means the server's choice.
+    pub slow_consumer: Option<SlowConsumer>,
     /// The handler asks for the [`Context`](crate::Context).
     pub context: bool,
 }
@@ -64,6 +68,7 @@ impl Method {
         spawn: false,
         uploads: false,
         downloads: false,
+        slow_consumer: None,
         context: false,
     };
 

@@ -196,6 +196,14 @@ impl Wire {
         self.lock().fail(direction, how);
     }
 
+    /// From here on it neither fails nor slows down, unless it has failed already.
+    pub fn calm(&self) {
+        for direction in &mut self.lock().directions {
+            direction.plan = Plan::default();
+            direction.wake();
+        }
+    }
+
     /// Takes this many bytes more, and then fails.
     pub fn fail_after(&self, direction: usize, bytes: u64, how: Cut) {
         let mut shared = self.lock();
@@ -319,7 +327,7 @@ impl AsyncWrite for WriteEnd {
         let arrives = left + direction.plan.latency;
         let at = direction.last.map_or(arrives, |last| last.max(arrives));
         direction.last = Some(at);
-        direction.under_way.push_back((at, bytes[..count].iter().copied().collect()));
+        direction.under_way.push_back((at, bytes[..count].to_vec().into()));
         direction.bytes += count;
         direction.taken += count as u64;
         direction.reader.take().inspect(Waker::wake_by_ref);

@@ -4,6 +4,7 @@
 pub mod certs;
 pub mod count;
 pub mod fault;
+pub mod feeds;
 pub mod flows;
 pub mod lab;
 pub mod mutate;
@@ -12,6 +13,7 @@ pub mod rng;
 pub mod wire;
 
 pub use self::certs::Pki;
+pub use self::feeds::{Feeds, FeedsClient, FeedsServer, TestFeeds};
 pub use self::flows::{Flows, FlowsClient, FlowsServer};
 pub use self::lab::{Blob, Lab, LabClient, LabError, LabServer, Plan, TestLab};
 pub use self::rig::{Kind, Rig};

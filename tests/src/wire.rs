@@ -28,6 +28,12 @@ pub mod kind {
     pub const PING: u8 = 13;
     pub const PONG: u8 = 14;
     pub const GO_AWAY: u8 = 15;
+    pub const CALL_ITEMS: u8 = 16;
+    pub const REPLY_ITEMS: u8 = 17;
+    pub const CALL_END: u8 = 18;
+    pub const CALL_CREDIT: u8 = 19;
+    pub const REPLY_CREDIT: u8 = 20;
+    pub const CALL_STOP: u8 = 21;
 }
 
 /// Protocol 3.2.

@@ -45,6 +45,7 @@ over_each_transport! {
     a_callee_that_takes_no_more_stops_the_sender
     a_reader_that_does_not_read_stops_its_sender_alone
     an_upload_nobody_reads_stops_alone
+    the_window_of_a_reader_that_keeps_up_grows
     items_longer_than_the_window_arrive
     large_arguments_come_before_the_items
     an_aborted_upload_is_no_end
@@ -228,6 +229,28 @@ async fn an_upload_nobody_reads_stops_alone(kind: Kind) {
     assert_eq!(call.await.unwrap().unwrap(), 100);
 }
 
+/// Whatever the length of its items, which end where frames do only by chance.
+async fn the_window_of_a_reader_that_keeps_up_grows(kind: Kind) {
+    let rig = Rig::new(kind).await;
+    let flows = flows(&rig);
+    for size in [1, 99, 1000, 5000] {
+        let before = rig.lab.produced();
+        let mut items = flows.endless(size).await.unwrap();
+        let (mut read, mut unread) = (0, 0);
+        // Up to half a window has been read and not been given back: how much depends on where one stops. Without growth it is at
+        // most the first window and what its sender has gathered.
+        for bytes in [2_000_000, 50_000, 50_000, 50_000] {
+            for _ in 0..bytes / (size + 2) {
+                items.next().await.unwrap().unwrap();
+                read += 1;
+            }
+            let made = until_still(|| rig.lab.produced()).await - before;
+            unread = unread.max((made - read) * u64::from(size + 1));
+        }
+        assert!(unread >= 40 << 10, "{unread} bytes in items of {size} are under way to a reader that keeps up");
+    }
+}
+
 async fn items_longer_than_the_window_arrive(kind: Kind) {
     let rig = Rig::new(kind).await;
     let flows = flows(&rig);
@@ -260,6 +283,9 @@ async fn large_arguments_come_before_the_items(kind: Kind) {
     let flows = flows(&rig);
     assert_eq!(flows.sum_after(&[0; 1_000_000], stream::iter(0..10_000)).await.unwrap(), 1_000_000 + 49_995_000);
     assert_eq!(flows.sum_after(&[], stream::iter(0..10)).await.unwrap(), 45);
+    // No items at all: their end needs no credit, and must not overtake the arguments.
+    let empty = flows.sum_after(&[0; 1_000_000], stream::empty()).timeout(Duration::from_secs(20)).await;
+    assert_eq!(empty.unwrap(), 1_000_000);
 }
 
 async fn witnessed(rig: &Rig, what: &str) {

@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::mutate::mutations;
-use crate::speak::{self, ECHO, ECHO_TREE, ECHO_UNITS, EMPTY, FAIL, SLEEP, UNBOUND};
+use crate::speak::{self, CHAT, DOWNLOAD, ECHO, ECHO_TREE, ECHO_UNITS, EMPTY, FAIL, SLEEP, UNBOUND, UPLOAD};
 use crate::support::Server;
 use crate::wire::{self, flag, kind};
 use crate::{ends_well, eventually, running, serves};
+
+fn items() -> Vec<u8> {
+    [speak::item(&[7, 8, 9]), speak::item(&[6])].concat()
+}
 
 /// Every kind of frame that a client sends, every option, and every form of a call.
 fn session() -> Vec<u8> {
     let deadline = [&[1][..], &wire::varint(9_000_000)].concat();
     let metadata = [&[2, 1][..], &wire::text("tenant"), &wire::text("a")].concat();
+    let items = items();
     [
         speak::opening(),
         speak::bind(),
@@ -31,6 +36,21 @@ fn session() -> Vec<u8> {
         wire::frame(kind::CANCEL, 0, &[&[8]]),
         wire::call(9, SLEEP, &[0]),
         wire::frame(kind::NOTIFY, 0, &[&[EMPTY as u8]]),
+        // Streams: two items in three frames, one of them empty; an upload that is given up; more down than the first window; both ways.
+        wire::call(10, UPLOAD, &[]),
+        speak::items(10, &items[..6]),
+        speak::items(10, &[]),
+        speak::items(10, &items[6..]),
+        speak::end(10, 0),
+        wire::call(11, UPLOAD, &[]),
+        speak::end(11, 1),
+        wire::call(12, DOWNLOAD, &speak::sizes(&[3, 20_000])),
+        speak::credit(12, 10_000),
+        wire::call(13, CHAT, &[]),
+        speak::items(13, &items),
+        speak::end(13, 0),
+        wire::frame(kind::CALL_CREDIT, 0, &[&[1, 1]]),
+        wire::frame(kind::CALL_STOP, 0, &[&[1]]),
         wire::frame(24, flag::SKIP, &[b"from a later version"]),
         wire::frame(kind::GO_AWAY, 0, &[&[0, 0, 0]]),
     ]
@@ -44,14 +64,29 @@ async fn answers_to_the_whole_session(server: &Server) {
     speak::within(raw.opened()).await;
     let frames = speak::within(raw.frames()).await;
     let of = |kind: u8| frames.iter().filter(|frame| frame.kind == kind).map(|frame| &frame.body[..]).collect::<Vec<_>>();
-    assert_eq!(of(kind::BOUND), [&[0][..], &[8]]);
+    assert_eq!(of(kind::BOUND), [&[0][..], &[UNBOUND as u8]]);
     assert_eq!(of(kind::PONG), [b"12345678"]);
     let replies: BTreeMap<_, _> = of(kind::REPLY).into_iter().map(|body| (body[0], &body[1..])).collect();
     let echoed = [&[40][..], &[5; 40]].concat();
-    let expected: [(u8, &[u8]); 8] =
-        [(0, &[]), (1, &[3, 7, 8, 9]), (3, &[1, 1, 0]), (4, b"[1,2]"), (5, b"42"), (6, &echoed), (7, &[200, 1]), (9, &[])];
+    let expected: [(u8, &[u8]); 11] = [
+        (0, &[]),
+        (1, &[3, 7, 8, 9]),
+        (3, &[1, 1, 0]),
+        (4, b"[1,2]"),
+        (5, b"42"),
+        (6, &echoed),
+        (7, &[200, 1]),
+        (9, &[]),
+        // Two items, four bytes, not those of the pattern.
+        (10, &[2, 4, 0]),
+        (12, &[]),
+        (13, &[]),
+    ];
     assert_eq!(replies, BTreeMap::from(expected));
-    assert_eq!(of(kind::FAIL), [b"\x02\x02no"]);
+    let failed: BTreeMap<_, _> = of(kind::FAIL).into_iter().map(|body| (body[0], &body[1..])).collect();
+    assert_eq!(failed, BTreeMap::from([(2, &b"\x02no"[..]), (11, b"\x17Cancelled after 0 items")]));
+    let streamed = |id: u8| of(kind::REPLY_ITEMS).into_iter().filter(|body| body[0] == id).flat_map(|body| &body[1..]).copied().collect::<Vec<_>>();
+    assert_eq!((streamed(12).len(), streamed(13)), (1 + 1 + 3 + 3 + 3 + 20_000, items()));
     let errors: Vec<_> = frames.iter().filter(|frame| frame.kind == kind::ERROR).map(|frame| (frame.number().0, frame.error().0)).collect();
     assert_eq!(errors, [(8, 1)], "what was cancelled, and nothing else");
 }

@@ -5,11 +5,14 @@
 
 mod abuse;
 mod damage;
+mod floods;
+mod flow;
 mod memory;
 #[path = "../../../tests/src/mutate.rs"]
 mod mutate;
 mod sizes;
 mod speak;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 // By path, not as a dependency: who runs an example need not build what only its tests speak.
@@ -137,14 +140,6 @@ fn a_second_signal_stops_at_once() {
     assert_eq!(server.ended().0, Some(130));
     kill("KILL", client.id());
     client.wait().unwrap();
-}
-
-#[test]
-fn streams_are_not_there_yet_and_the_command_line_says_so() {
-    for method in ["upload", "download", "chat"] {
-        let ran = run("conformance", &["call", method, "--addr", "127.0.0.1:1"]);
-        assert_eq!((ran.out.as_str(), ran.code), ("", Some(64)));
-    }
 }
 
 /// Magic and version 1: what every connection begins with.

@@ -9,14 +9,18 @@ use crate::support::Server;
 use crate::wire::{self, Raw, kind};
 
 /// Numbers of the methods: their order by name (protocol 4.1).
-pub const ECHO: u64 = 1;
-pub const ECHO_TREE: u64 = 2;
-pub const ECHO_UNITS: u64 = 3;
-pub const EMPTY: u64 = 4;
-pub const FAIL: u64 = 5;
-pub const SLEEP: u64 = 7;
+pub const CHAT: u64 = 0;
+pub const DOWNLOAD: u64 = 2;
+pub const ECHO: u64 = 3;
+pub const ECHO_TREE: u64 = 4;
+pub const ECHO_UNITS: u64 = 5;
+pub const EMPTY: u64 = 6;
+pub const FAIL: u64 = 7;
+pub const PANIC_AFTER: u64 = 9;
+pub const SLEEP: u64 = 10;
+pub const UPLOAD: u64 = 11;
 /// The first number that no bind has given.
-pub const UNBOUND: u64 = 8;
+pub const UNBOUND: u64 = 12;
 
 /// What a message may be, and what large messages may be together: what the server says by default (protocol 2.2).
 pub const MAX_MESSAGE: usize = 4 << 20;
@@ -24,15 +28,19 @@ pub const MAX_ASSEMBLY: usize = 5 << 20;
 
 /// All methods, from number 0 on.
 pub fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 8] = [
+    let methods: [(&str, &[&str]); 12] = [
+        ("chat", &["lines", "Streaming<Vec<u8>>", "->", "impl Stream<Item=Vec<u8>>"]),
         ("count", &["->", "Count"]),
+        ("download", &["sizes", "Vec<u32>", "->", "Result<impl Stream<Item=Vec<u8>>,Failure>"]),
         ("echo", &["bytes", "Vec<u8>", "->", "Vec<u8>"]),
         ("echo_tree", &["tree", "Tree", "->", "Tree"]),
         ("echo_units", &["units", "Vec<()>", "->", "u64"]),
         ("empty", &["->", "()"]),
         ("fail", &["text", "String", "->", "Result<(),Failure>"]),
         ("panic", &["->", "()"]),
+        ("panic_after", &["items", "u32", "->", "impl Stream<Item=u32>"]),
         ("sleep", &["millis", "u64", "->", "()"]),
+        ("upload", &["items", "Streaming<Vec<u8>>", "->", "Result<Uploaded,Failure>"]),
     ];
     let methods = methods.map(|(name, texts)| {
         let texts: Vec<&[u8]> = ["Conformance", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
@@ -69,6 +77,35 @@ pub fn in_chunks(id: u64, number: u64, options: &[u8], payload: &[u8], first: us
         bytes.extend(wire::frame(kind::CALL_CHUNK, 0, &[&wire::varint(id), chunk]));
     }
     bytes
+}
+
+/// What a stream may send before any credit has come (protocol 7.3).
+pub const FIRST_WINDOW: usize = 16_384;
+
+/// Items of a call, whole ones or parts of them.
+pub fn items(id: u64, bytes: &[u8]) -> Vec<u8> {
+    wire::frame(kind::CALL_ITEMS, 0, &[&wire::varint(id), bytes])
+}
+
+/// The end of a call's items: 0 after the last one, anything else when the caller has given up (protocol 7.4).
+pub fn end(id: u64, how: u8) -> Vec<u8> {
+    wire::frame(kind::CALL_END, 0, &[&wire::varint(id), &[how]])
+}
+
+/// So many bytes more of a reply's items are welcome.
+pub fn credit(id: u64, bytes: u64) -> Vec<u8> {
+    wire::frame(kind::REPLY_CREDIT, 0, &[&wire::varint(id), &wire::varint(bytes)])
+}
+
+/// One item of the methods whose items are `Vec<u8>`: behind its length, the value's own length and its bytes.
+pub fn item(bytes: &[u8]) -> Vec<u8> {
+    let value = [&wire::varint(bytes.len() as u64), bytes].concat();
+    [&wire::varint(value.len() as u64)[..], &value].concat()
+}
+
+/// The arguments of a download.
+pub fn sizes(sizes: &[u64]) -> Vec<u8> {
+    [wire::varint(sizes.len() as u64), sizes.iter().flat_map(|size| wire::varint(*size)).collect()].concat()
 }
 
 /// The next message, put together from its chunks: kind, id, and what is behind the id.

@@ -1,6 +1,6 @@
 //! The static table that both ends share, the numbers of its methods, and what the compiler has to verify about it.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::visit::Visit;
@@ -72,6 +72,10 @@ fn entry(service: &str, method: &Method) -> TokenStream {
         let milliseconds = timeout.milliseconds;
         quote!(timeout: ::core::option::Option::Some(::core::time::Duration::from_millis(#milliseconds)),)
     });
+    let slow_consumer = options.slow_consumer.as_ref().map(|slow| {
+        let variant = Ident::new(slow.variant, Span::call_site());
+        quote!(slow_consumer: ::core::option::Option::Some(__rpc::SlowConsumer::#variant),)
+    });
     let flags = [
         (options.idempotent.is_some(), quote!(idempotent)),
         (options.oneway.is_some(), quote!(oneway)),
@@ -90,6 +94,7 @@ fn entry(service: &str, method: &Method) -> TokenStream {
             docs: #docs,
             hash: #hash,
             #timeout
+            #slow_consumer
             #(#flags: true,)*
             ..__rpc::Method::DEFAULT
         }

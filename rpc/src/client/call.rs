@@ -22,7 +22,7 @@ use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
 use crate::frame::payload::{self, Budget, Encoding};
 use crate::service::Method;
 use crate::streaming::{self, Outlet, Streaming, Upload};
-use crate::{CallError, Error, ErrorKind, Executed};
+use crate::{CallError, Error, ErrorKind, Executed, SlowConsumer};
 
 /// A call that has not been sent yet. `O` is what `.await` gives.
 ///
@@ -218,7 +218,7 @@ impl Raw<'_> {
             let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
             match last {
                 None | Some(Last::Finished) => {
-                    outlet = parts.link.clone().map(|link| Box::new(Outlet { streams: parts.streams.clone(), link, id }));
+                    outlet = parts.link.clone().map(|link| Box::new(Outlet { streams: parts.streams.clone(), link, id, slow: SlowConsumer::Wait }));
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
@@ -473,7 +473,7 @@ impl Parts {
             self.streams.open();
         }
         if let Some(upload) = self.upload.take() {
-            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id };
+            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id, slow: SlowConsumer::Wait };
             tokio::spawn(streaming::upload(outlet, upload));
         }
         self.link = Some(link);

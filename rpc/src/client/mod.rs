@@ -138,7 +138,8 @@ impl ClientOptions {
         self
     }
 
-    /// The deadline of calls that have none of their own; `None` for none. 30 s unless told otherwise.
+    /// The deadline of calls that have none of their own; `None` for none. 30 s unless told otherwise. Calls with streams have
+    /// none by default.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
         self

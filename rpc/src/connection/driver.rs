@@ -431,6 +431,7 @@ impl Driver {
                         None => {}
                     }
                 }
+                Event::CallBegins { id, number } => self.dispatcher.begins(id, number),
                 Event::TooLarge { id, number, length } => {
                     guard = None;
                     let error = self.dispatcher.too_large(number, length);
@@ -512,7 +513,13 @@ impl Driver {
                 self.told = Some((code, message));
             }
             // Acted on where they are read.
-            Event::Call(_) | Event::Reply { .. } | Event::Bind(_) | Event::Cancel(_) | Event::TooLarge { .. } | Event::Items { .. } => {}
+            Event::Call(_)
+            | Event::Reply { .. }
+            | Event::Bind(_)
+            | Event::Cancel(_)
+            | Event::CallBegins { .. }
+            | Event::TooLarge { .. }
+            | Event::Items { .. } => {}
         }
         Ok(None)
     }

@@ -23,6 +23,11 @@ pub(crate) enum Event<'b> {
         statuses: &'b [u8],
     },
     Call(Call<'b>),
+    /// A call in chunks has begun; its streams may have frames before it is complete (protocol 7.3).
+    CallBegins {
+        id: u32,
+        number: u32,
+    },
     /// A call that is refused before it was assembled.
     TooLarge {
         id: u32,
@@ -375,7 +380,8 @@ impl Inbound {
         }
         self.admit(id, length, true)?;
         let begun = Begun::Call { number, deadline: parts.deadline, metadata: parts.metadata.to_vec(), json: parts.json };
-        self.assemble(id, length, fields.rest(), begun)
+        let whole = self.assemble(id, length, fields.rest(), begun)?;
+        Ok(Some(whole.unwrap_or(Event::CallBegins { id, number })))
     }
 
     /// Counts a call against the allowance of our hello (protocol 5.1).
@@ -648,7 +654,7 @@ mod tests {
         codec::call(&mut bytes, None, 0, &Options::default(), b"");
         Frame::new(&mut bytes, kind::CALL).number(1).number(0).number(10).rest(b"abc").end(flag::MORE);
         Frame::new(&mut bytes, kind::CALL).number(2).number(0).number(1 << 40).rest(b"abc").end(flag::MORE);
-        assert_eq!(read(&mut inbound, &bytes), Ok(3), "a call, a notification, and one that is too large; the other is incomplete");
+        assert_eq!(read(&mut inbound, &bytes), Ok(4), "a call, a notification, one that is too large, and the beginning of one");
         assert_eq!(inbound.calls, 4);
     }
 
@@ -678,7 +684,7 @@ mod tests {
         let mut inbound = opened();
         let mut bytes = Vec::new();
         Frame::new(&mut bytes, kind::CALL).number(0).number(0).number(4 << 20).rest(b"a").end(flag::MORE);
-        assert_eq!(read(&mut inbound, &bytes), Ok(0));
+        assert_eq!(read(&mut inbound, &bytes), Ok(1), "it has begun");
         assert!(inbound.assemblies[0].bytes.capacity() <= 64);
     }
 

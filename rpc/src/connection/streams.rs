@@ -45,6 +45,8 @@ struct Incoming {
     window: usize,
     /// Credit beyond the window, for an item that is longer.
     extra: usize,
+    /// There is no credit before the arguments are complete.
+    held: bool,
     /// Some has been asked for.
     asked: bool,
     /// The callee has begun to answer.
@@ -71,11 +73,13 @@ struct Scan {
     /// Of a length of which some bytes have come.
     length: usize,
     shift: u32,
+    /// A mark has come, and the number behind it has not.
+    marked: bool,
 }
 
 impl Scan {
     fn is_between(self) -> bool {
-        self.left == 0 && self.shift == 0
+        self.left == 0 && self.shift == 0 && !self.marked
     }
 
     /// Goes over these bytes; the place behind the last item that ends in them.
@@ -98,10 +102,15 @@ impl Scan {
                     }
                     continue;
                 }
+                // Protocol 7.8: a zero in two bytes is no length.
+                if byte == 0 && self.shift == 7 && self.length == 0 && !self.marked {
+                    *self = Self { marked: true, ..Self::default() };
+                    continue;
+                }
                 if (byte == 0 && self.shift > 0) || self.length > longest {
                     return Err(if self.length > longest { Violation::ItemTooLong(self.length) } else { Violation::BadFrame("items") });
                 }
-                *self = Self { left: self.length, length: 0, shift: 0 };
+                *self = Self { left: self.length, ..Self::default() };
             }
             if self.is_between() {
                 complete = Some(at);
@@ -115,6 +124,8 @@ impl Scan {
 #[derive(Default)]
 struct Flow {
     credit: usize,
+    /// There is, or was, some: the arguments are there.
+    begun: bool,
     stopped: bool,
     sender: Option<Waker>,
 }
@@ -152,6 +163,22 @@ impl Streams {
 
     fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// The arguments are not complete, so no items may come yet (protocol 7.3).
+    pub(crate) fn hold(&self) {
+        if let Some(mut incoming) = self.incoming() {
+            (incoming.credit, incoming.held) = (0, true);
+        }
+    }
+
+    /// The arguments are complete; true if the other end is to be given its first window.
+    pub(crate) fn release(&self) -> bool {
+        let Some(mut incoming) = self.incoming() else { return false };
+        if incoming.held {
+            incoming.credit = FIRST_WINDOW;
+        }
+        std::mem::take(&mut incoming.held)
     }
 
     // ---- what the driver does, under the link's lock
@@ -200,6 +227,7 @@ impl Streams {
         let mut flow = self.flow().ok_or(Violation::Unexpected("credit"))?;
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         flow.credit = flow.credit.saturating_add(bytes).min(u32::MAX as usize);
+        flow.begun = true;
         wakers.extend(flow.sender.take());
         Ok(())
     }
@@ -218,6 +246,11 @@ impl Streams {
             return;
         }
         self.stop(wakers);
+        self.give_back(state);
+    }
+
+    /// Nothing that comes from here on is kept: what it held of the connection's sums is for others.
+    fn give_back(self: &Arc<Self>, state: &mut State) {
         if let Some(mut incoming) = self.incoming() {
             state.windows.close(incoming.window);
             state.windows.give_back(std::mem::take(&mut incoming.extra));
@@ -326,6 +359,7 @@ impl Streams {
     pub(crate) fn open(&self) {
         if let Some(mut flow) = self.flow() {
             flow.credit += FIRST_WINDOW;
+            flow.begun = true;
         }
     }
 
@@ -340,6 +374,20 @@ impl Streams {
             let taken = bytes.min(flow.credit);
             flow.credit -= taken;
             return Poll::Ready(Some(taken));
+        }
+        let replaced = flow.sender.replace(waker);
+        drop(flow);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Waits until the arguments have left, or nobody wants what this end sends. Chunks are overtaken by other frames: the end
+    /// of a stream without items would come before its call.
+    pub(crate) fn poll_begun(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let Some(mut flow) = self.flow() else { return Poll::Ready(()) };
+        if flow.begun || flow.stopped {
+            return Poll::Ready(());
         }
         let replaced = flow.sender.replace(waker);
         drop(flow);
@@ -414,11 +462,18 @@ impl Link {
     }
 
     /// The end of what a caller sends.
-    pub(crate) fn end_items(&self, streams: &Streams, id: u32, aborted: bool) {
-        self.tell(streams, |out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(u8::from(aborted)).end(0));
+    pub(crate) fn end_items(&self, streams: &Streams, id: u32) {
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(0).end(0));
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
     }
 
-    /// The reader has taken so many bytes. `keeps_up`: it waits for more. By how much its window grew.
+    /// The reader has taken so many bytes. `keeps_up`: it had to wait for some of them. By how much its window grew.
     pub(crate) fn return_credit(&self, streams: &Streams, id: u32, bytes: usize, extra: usize, keeps_up: bool) -> usize {
         let mut state = self.lock();
         if state.is_lost() || streams.is_over() {
@@ -426,7 +481,7 @@ impl Link {
         }
         let mut more = 0;
         if let Some(mut incoming) = streams.incoming() {
-            if keeps_up && incoming.bytes.is_empty() {
+            if keeps_up {
                 more = state.windows.grow(incoming.window);
                 incoming.window += more;
             }
@@ -465,10 +520,20 @@ impl Link {
     pub(crate) fn leave_stream(&self, streams: &Arc<Streams>, id: u32) {
         let open = streams.deafen();
         if streams.role == Role::Caller {
-            self.cancel_streams(streams, id);
-        } else if open {
-            self.tell(streams, |out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+            return self.cancel_streams(streams, id);
         }
+        let mut state = self.lock();
+        if state.is_lost() || streams.is_over() {
+            return;
+        }
+        // The call may go on for long.
+        streams.give_back(&mut state);
+        if open {
+            state.outbound.frames(|out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
+        }
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
     }
 
     /// The caller of a call with streams has gone.
@@ -488,12 +553,14 @@ impl Link {
         }
     }
 
-    /// A call with streams of ours ends here and now, as by its deadline; the callee is told to stop.
-    pub(crate) fn fail_streams(&self, streams: &Streams, id: u32, error: &Error) {
+    /// What a caller sends has come to an end that is none: its call ends here and now, as by its deadline, and the callee is told
+    /// to stop. Both at once: the callee's answer to the one could come before the other.
+    pub(crate) fn abort_items(&self, streams: &Streams, id: u32, error: &Error) {
         let mut state = self.lock();
         if state.is_lost() || streams.is_over() {
             return;
         }
+        state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(1).end(0));
         state.outbound.abort(id, error);
         let (mut wake, mut wakers) = (vec![Woken::Slot(id)], Vec::new());
         state.wakers(&mut wake, &mut wakers);
@@ -502,17 +569,5 @@ impl Link {
         for waker in wakers {
             waker.wake();
         }
-    }
-
-    /// A frame of a stream, unless its call is over.
-    fn tell(&self, streams: &Streams, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut state = self.lock();
-        if state.is_lost() || streams.is_over() {
-            return;
-        }
-        state.outbound.frames(write);
-        let driver = state.rouse();
-        drop(state);
-        driver.inspect(Waker::wake_by_ref);
     }
 }

@@ -271,7 +271,7 @@ impl Dispatcher {
             && method.streams()
         {
             // Its items may come before its turn.
-            self.open_streams(id, method, assembled);
+            self.streams_of(id, method, assembled);
         }
         let parked = Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false };
         self.parked_bytes += parked.size();
@@ -393,7 +393,7 @@ impl Dispatcher {
         if let Some(id) = id
             && method.streams()
         {
-            sealed.streams = Some(self.streams_of(id, method, assembled)?);
+            sealed.streams = Some(self.outlet(id, method, assembled)?);
         }
         if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place, now))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
@@ -549,7 +549,17 @@ impl Dispatcher {
 
     // ---- streams
 
-    fn open_streams(&mut self, id: u32, method: &Method, assembled: bool) -> Arc<Streams> {
+    /// A call in chunks has begun. Its streams begin with it: the end of its items, or credit for the reply's, may come before
+    /// its arguments are complete (protocol 7.3).
+    pub(crate) fn begins(&mut self, id: u32, number: u32) {
+        if let Ok(Served { method, .. }) = self.bound.resolve(number)
+            && method.streams()
+        {
+            self.open_streams(id, method).hold();
+        }
+    }
+
+    fn open_streams(&mut self, id: u32, method: &Method) -> Arc<Streams> {
         let streams = Streams::new(Role::Callee, method.uploads, method.downloads.then_some(FIRST_WINDOW));
         let index = id as usize;
         if self.streams.len() <= index {
@@ -557,8 +567,22 @@ impl Dispatcher {
         }
         self.streams[index] = Some(streams.clone());
         self.streaming += 1;
-        if assembled && method.uploads {
-            // The caller held its items back, or they would have come before the end of the arguments (protocol 7.3).
+        streams
+    }
+
+    /// The streams of a call whose arguments are complete; `assembled`, from chunks.
+    #[cold]
+    fn streams_of(&mut self, id: u32, method: &Method, assembled: bool) -> Arc<Streams> {
+        let known = self.streams.get(id as usize).and_then(Option::clone);
+        let streams = known.unwrap_or_else(|| {
+            let streams = self.open_streams(id, method);
+            if assembled {
+                streams.hold();
+            }
+            streams
+        });
+        if streams.release() {
+            // The caller held its items back, or they would have come before the end of the arguments.
             let kind = kind::CALL_CREDIT;
             self.link.lock().outbound.frames(|out| codec::Frame::new(out, kind).number(u64::from(id)).number(FIRST_WINDOW as u64).end(0));
         }
@@ -566,18 +590,15 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn streams_of(&mut self, id: u32, method: &Method, assembled: bool) -> Result<Outlet, Error> {
-        let known = self.streams.get(id as usize).and_then(Option::clone);
-        let streams = match known {
-            Some(streams) => streams,
-            None => self.open_streams(id, method, assembled),
-        };
+    fn outlet(&mut self, id: u32, method: &Method, assembled: bool) -> Result<Outlet, Error> {
+        let streams = self.streams_of(id, method, assembled);
         let most = self.link.limits.max_streams;
         if self.streaming > most {
             let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
-        Ok(Outlet { streams, link: self.link.clone(), id })
+        let slow = method.slow_consumer.or(self.core.as_ref().map(|core| core.slow_consumers)).unwrap_or_default();
+        Ok(Outlet { streams, link: self.link.clone(), id, slow })
     }
 
     /// The call has been answered.

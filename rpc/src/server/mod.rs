@@ -30,7 +30,7 @@ use crate::service::Service;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
-use crate::{Error, ErrorKind, Limits};
+use crate::{Error, ErrorKind, Limits, SlowConsumer};
 
 /// Services and methods to be served on one address.
 ///
@@ -54,6 +54,7 @@ pub struct Server {
     hook: Option<Arc<dyn Hook>>,
     limits: Limits,
     json: bool,
+    slow_consumers: SlowConsumer,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
 }
@@ -64,6 +65,7 @@ pub(crate) struct Core {
     pub(crate) hook: Option<Arc<dyn Hook>>,
     pub(crate) limits: Limits,
     pub(crate) json: bool,
+    pub(crate) slow_consumers: SlowConsumer,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<ServerTls>,
     /// Handlers that run in tasks of their own.
@@ -93,6 +95,7 @@ impl Server {
             hook: None,
             limits: Limits::default(),
             json: true,
+            slow_consumers: SlowConsumer::Wait,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -139,6 +142,12 @@ impl Server {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// What becomes of streams whose consumer does not keep up, where the method does not say: they wait, unless told otherwise.
+    pub fn slow_consumers(mut self, slow: SlowConsumer) -> Self {
+        self.slow_consumers = slow;
         self
     }
 
@@ -194,12 +203,13 @@ impl Server {
         for service in self.services {
             registry.add(service)?;
         }
-        let Self { hook, limits, json, .. } = self;
+        let Self { hook, limits, json, slow_consumers, .. } = self;
         Ok(Arc::new(Core {
             registry,
             hook,
             limits,
             json,
+            slow_consumers,
             #[cfg(feature = "tls")]
             tls: self.tls,
             handlers: AtomicUsize::new(0),

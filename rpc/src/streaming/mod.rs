@@ -2,6 +2,7 @@
 //! them. What both share with the connection is `connection/streams.rs`.
 
 mod pump;
+mod slow;
 mod upload;
 
 use std::fmt;
@@ -17,10 +18,12 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use self::pump::upload;
 use self::pump::{Encoded, Pump};
+pub use self::slow::SlowConsumer;
 pub use self::upload::{IntoStreaming, Sender, Upload};
 use crate::__private::Request;
 use crate::connection::link::Link;
 use crate::connection::streams::{Arrived, Last, Streams};
+use crate::frame::codec;
 use crate::frame::payload::{self, Budget, Encoding};
 use crate::{Error, ErrorKind, Executed};
 
@@ -30,6 +33,8 @@ pub(crate) struct Outlet {
     pub(crate) streams: Arc<Streams>,
     pub(crate) link: Arc<Link>,
     pub(crate) id: u32,
+    /// For what this end sends.
+    pub(crate) slow: SlowConsumer,
 }
 
 /// Items that arrive during a call, in order. It is a [`Stream`] of `Result<T, Error>`; [`next`](Self::next) needs no
@@ -66,6 +71,8 @@ struct Remote {
     at: usize,
     /// Bytes of items that were taken since credit was last returned.
     consumed: usize,
+    /// Its reader has had to wait for more since then: a longer window may help it.
+    waited: bool,
     window: usize,
     budget: Budget,
     name: String,
@@ -76,7 +83,7 @@ impl<T> Streaming<T> {
         let limits = &outlet.link.limits;
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
         let window = crate::frame::limits::FIRST_WINDOW;
-        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, window, budget, name };
+        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, waited: false, window, budget, name };
         Self { source: Source::Remote(Box::new(remote)), item: PhantomData }
     }
 
@@ -127,6 +134,13 @@ impl<T: DeserializeOwned> Streaming<T> {
                     remote.take_item(to);
                     return Poll::Ready(Some(item));
                 }
+                Poll::Ready(Next::Missed(from, to)) => {
+                    let count = codec::Fields::new(&remote.local[from..to], "items").number();
+                    remote.take_item(to);
+                    let text = format!("{}: the consumer was too slow, and items were left out", remote.name);
+                    let error = Error::with(ErrorKind::Missed, Executed::Yes, text).with_missed(count.unwrap_or(u64::MAX));
+                    return Poll::Ready(Some(Err(error)));
+                }
                 Poll::Ready(Next::Last(last)) => {
                     let name = std::mem::take(&mut remote.name);
                     match last {
@@ -154,14 +168,16 @@ impl<T: DeserializeOwned> Streaming<T> {
 enum Next {
     /// An item's place in the local bytes.
     Item(usize, usize),
+    /// The place of a number: so many were left out here.
+    Missed(usize, usize),
     Last(Last),
 }
 
 impl Remote {
     fn poll_bytes(&mut self, cx: &Context<'_>) -> Poll<Next> {
         loop {
-            if let Some((from, to)) = self.item() {
-                return Poll::Ready(Next::Item(from, to));
+            if let Some(next) = self.item() {
+                return Poll::Ready(next);
             }
             if self.at > 0 {
                 self.local.drain(..self.at);
@@ -170,18 +186,22 @@ impl Remote {
             if self.local.is_empty() && self.local.capacity() > 2 * crate::frame::limits::MAX_WINDOW {
                 self.local = Vec::new();
             }
-            let Outlet { streams, link, id } = &self.outlet;
+            let Outlet { streams, link, id, .. } = &self.outlet;
             match streams.poll_read(link, *id, &mut self.local, cx) {
                 Poll::Ready(Arrived::Items) => {}
                 Poll::Ready(Arrived::Last(last)) => return Poll::Ready(Next::Last(last)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.waited = true;
+                    return Poll::Pending;
+                }
             }
         }
     }
 
     /// The next item, if all of it is here.
-    fn item(&self) -> Option<(usize, usize)> {
-        let (mut length, mut shift, mut at) = (0, 0, self.at);
+    fn item(&self) -> Option<Next> {
+        let missed = self.local[self.at..].starts_with(&slow::MARK);
+        let (mut length, mut shift, mut at) = (0, 0, self.at + if missed { slow::MARK.len() } else { 0 });
         loop {
             let byte = *self.local.get(at)?;
             at += 1;
@@ -192,7 +212,7 @@ impl Remote {
             shift += 7;
         }
         let end = at + length;
-        (end <= self.local.len()).then_some((at, end))
+        (end <= self.local.len()).then_some(if missed { Next::Missed(at, end) } else { Next::Item(at, end) })
     }
 
     /// The item that ends here was taken: its bytes may be sent again.
@@ -200,13 +220,13 @@ impl Remote {
         let size = end - self.at;
         self.consumed += size;
         self.at = end;
-        let Outlet { streams, link, id } = &self.outlet;
+        let Outlet { streams, link, id, .. } = &self.outlet;
         // Only an item that did not fit may have had more than the window.
         let extra = if size > self.window / 2 { streams.taken() } else { 0 };
         if self.consumed >= self.window / 2 {
             let returned = self.consumed.saturating_sub(extra);
-            self.window += link.return_credit(streams, *id, returned, extra, self.at == self.local.len());
-            self.consumed = 0;
+            self.window += link.return_credit(streams, *id, returned, extra, self.waited);
+            (self.consumed, self.waited) = (0, false);
         }
     }
 }

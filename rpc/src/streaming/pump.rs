@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use serde::Serialize;
 
+use super::slow::Waiting;
 use super::{Outlet, Upload};
 use crate::connection::streams::Over;
 use crate::frame::codec::write_varint;
@@ -22,6 +23,9 @@ const FRAME: usize = 16 << 10;
 
 /// The most of one item in a frame: with header and id it fills one.
 const LONGEST: usize = MAX_FRAME - 16;
+
+/// Items in a row that are taken while nothing can be sent.
+const BEHIND: usize = 256;
 
 /// Frames in a row before other tasks get their turn.
 const ROUNDS: usize = 16;
@@ -87,11 +91,14 @@ pub(super) struct Pump {
     long: Option<usize>,
     /// What the user's stream said last.
     end: Option<Result<(), Error>>,
+    /// What was taken while nothing could be sent.
+    waiting: Waiting,
 }
 
 impl Pump {
     pub(super) fn new(outlet: Outlet, opens: bool) -> Self {
-        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None }
+        let waiting = Waiting::new(outlet.slow);
+        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting }
     }
 
     /// # Errors
@@ -102,9 +109,14 @@ impl Pump {
 
     fn poll<I: Items + ?Sized>(&mut self, mut items: Pin<&mut I>, cx: &mut Context<'_>) -> Poll<Result<Pumped, Error>> {
         for _ in 0..ROUNDS {
+            self.refill();
             match self.flush(cx) {
                 Poll::Ready(Ok(Pumped::All)) => {}
+                Poll::Pending if self.waiting.goes_on() => return self.fall_behind(items, cx),
                 other => return other,
+            }
+            if !self.waiting.is_empty() {
+                continue;
             }
             match self.end.take() {
                 Some(Ok(())) => return Poll::Ready(Ok(Pumped::All)),
@@ -113,6 +125,41 @@ impl Pump {
             }
             if self.gather(items.as_mut(), cx).is_pending() && self.pending.is_empty() {
                 return self.idle(cx);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Moves what waits to what is sent next.
+    fn refill(&mut self) {
+        if !self.pending.is_empty() {
+            return;
+        }
+        while self.pending.len() < FRAME
+            && self.long.is_none()
+            && let Some(begin) = self.waiting.next(&mut self.pending)
+        {
+            self.long = (self.pending.len() - begin > BEFORE_HELLO.max_message).then_some(begin);
+        }
+    }
+
+    /// Nothing can be sent now, and the user's stream is not to wait for that.
+    fn fall_behind<I: Items + ?Sized>(&mut self, mut items: Pin<&mut I>, cx: &mut Context<'_>) -> Poll<Result<Pumped, Error>> {
+        for _ in 0..BEHIND {
+            if self.end.is_some() {
+                return Poll::Pending;
+            }
+            let mut item = Vec::new();
+            match items.as_mut().poll_item(&mut item, cx) {
+                Poll::Ready(Some(Ok(()))) => {
+                    if let Err(error) = self.waiting.push(item) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => self.end = Some(Err(error)),
+                Poll::Ready(None) => self.end = Some(Ok(())),
+                Poll::Pending => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();
@@ -146,7 +193,7 @@ impl Pump {
 
     /// The user's stream has nothing: says at least that it has begun, and waits for more or for the end of the call.
     fn idle(&mut self, cx: &Context<'_>) -> Poll<Result<Pumped, Error>> {
-        let Outlet { streams, link, id } = &self.outlet;
+        let Outlet { streams, link, id, .. } = &self.outlet;
         if self.opens {
             match link.poll_send_items(streams, *id, &[], cx) {
                 Poll::Ready(Ok(())) => self.opens = false,
@@ -159,7 +206,7 @@ impl Pump {
 
     /// Sends what is pending.
     fn flush(&mut self, cx: &Context<'_>) -> Poll<Result<Pumped, Error>> {
-        let Outlet { streams, link, id } = &self.outlet;
+        let Outlet { streams, link, id, .. } = &self.outlet;
         while self.at < self.pending.len() {
             // What stands before a long item goes in any case.
             let mut end = self.long.unwrap_or(self.pending.len());
@@ -207,7 +254,7 @@ impl Drop for Pump {
 
 /// Sends a caller's items to their end, and says how they ended: never a normal end but after the last one.
 pub(crate) async fn upload(outlet: Outlet, Upload(mut items): Upload) {
-    let Outlet { streams, link, id } = outlet.clone();
+    let Outlet { streams, link, id, .. } = outlet.clone();
     let mut pump = Pump::new(outlet, false);
     let pumped = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| pump.poll(items.as_mut(), cx))) {
         Ok(poll) => poll,
@@ -218,12 +265,12 @@ pub(crate) async fn upload(outlet: Outlet, Upload(mut items): Upload) {
     })
     .await;
     match pumped {
-        Ok(Pumped::All) => link.end_items(&streams, id, false),
-        Ok(Pumped::Unwanted) => {}
-        Err(error) => {
-            link.end_items(&streams, id, true);
-            link.fail_streams(&streams, id, &error);
+        Ok(Pumped::All) => {
+            poll_fn(|cx| streams.poll_begun(cx)).await;
+            link.end_items(&streams, id);
         }
+        Ok(Pumped::Unwanted) => {}
+        Err(error) => link.abort_items(&streams, id, &error),
     }
     drop_quietly(items);
 }

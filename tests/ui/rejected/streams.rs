@@ -20,6 +20,12 @@ trait Feed {
     async fn opaque(&self, a: impl Stream<Item = u32>);
     #[rpc(oneway)]
     async fn note(&self, a: Streaming<u32>);
+    #[rpc(slow_consumer = "drop_oldest")]
+    async fn sum(&self, a: Streaming<u32>) -> u64;
+    #[rpc(slow_consumer = "skip")]
+    fn skipping(&self) -> impl Stream<Item = u32>;
+    #[rpc(slow_consumer)]
+    fn some(&self) -> impl Stream<Item = u32>;
 }
 
 fn main() {}

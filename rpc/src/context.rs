@@ -92,9 +92,10 @@ impl fmt::Debug for Context {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
     pub(crate) address: String,
+    pub(crate) certificates: Box<[Vec<u8>]>,
 }
 
 impl Peer {
@@ -102,6 +103,25 @@ impl Peer {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The certificates by which it has proved who it is, in DER: its own, then those between it and its authority. None unless
+    /// the server asks for them (`tls::ServerTls::client_ca`), or the transport gives some of its own.
+    #[must_use]
+    pub fn certificates(&self) -> &[Vec<u8>] {
+        &self.certificates
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Peer");
+        debug.field("address", &self.address);
+        if !self.certificates.is_empty() {
+            // A number of them: nobody reads kilobytes of DER.
+            debug.field("certificates", &self.certificates.len());
+        }
+        debug.finish()
     }
 }
 

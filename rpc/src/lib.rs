@@ -358,6 +358,7 @@
 //! # Ok(()) }
 //! ```
 //!
+#![cfg_attr(feature = "tls", doc = "# TLS\n\n[`Server::tls`] and [`ClientOptions::tls`] encrypt connections: see [`tls`].\n")]
 //! # Panics
 //!
 //! A panic of a handler, or of a type's `Serialize`, `Deserialize` or `Drop`, is [`ErrorKind::Internal`] to the caller it
@@ -374,6 +375,8 @@ mod log;
 mod server;
 mod service;
 mod streaming;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 
 #[doc(hidden)]

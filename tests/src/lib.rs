@@ -1,6 +1,7 @@
 //! What the tests share: the service they call, a server and a client over each transport, and transports that count
 //! or fail.
 
+pub mod certs;
 pub mod count;
 pub mod fault;
 pub mod feeds;
@@ -11,6 +12,7 @@ pub mod rig;
 pub mod rng;
 pub mod wire;
 
+pub use self::certs::Pki;
 pub use self::feeds::{Feeds, FeedsClient, FeedsServer, TestFeeds};
 pub use self::flows::{Flows, FlowsClient, FlowsServer};
 pub use self::lab::{Blob, Lab, LabClient, LabError, LabServer, Plan, TestLab};

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::count::{Counts, counted};
-use crate::{LabClient, LabServer, TestLab};
+use crate::{LabClient, LabServer, Pki, TestLab};
 
 /// How the bytes move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Kind {
     Tcp6,
     Unix,
     Memory,
+    /// TCP with TLS, certificates on both sides.
+    Tls,
     /// `LabClient::local`.
     Local,
     /// `Transport::over` a stream of the caller's own.
@@ -32,6 +34,8 @@ pub struct Rig {
     /// Of kinds that can be counted: what the client's end moved.
     pub counts: Option<Arc<Counts>>,
     stop: Option<oneshot::Sender<()>>,
+    /// The files that both ends read again when they change.
+    _pki: Option<Pki>,
     task: Option<JoinHandle<Result<(), Error>>>,
 }
 
@@ -61,6 +65,7 @@ impl Rig {
         let server = change(server(&lab));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async { drop(stopped.await) };
+        let mut pki = None;
         let (client, task) = match kind {
             Kind::Tcp | Kind::Tcp6 => {
                 let server = server.bind(if kind == Kind::Tcp { "127.0.0.1:0" } else { "[::1]:0" }).await.unwrap();
@@ -80,6 +85,13 @@ impl Rig {
                 let task = tokio::spawn(server.listen(listener).unwrap().serve_until(stopped));
                 (options.dial(dialer).await.unwrap(), Some(task))
             }
+            Kind::Tls => {
+                let pki = pki.insert(Pki::new());
+                let server = server.tls(pki.mutual_tls()).bind("127.0.0.1:0").await.unwrap();
+                let address = server.local_addr();
+                let task = tokio::spawn(server.serve_until(stopped));
+                (options.tls(pki.client_tls_as("client")).connect(address).await.unwrap(), Some(task))
+            }
             Kind::Local => (Client::local(LabServer::shared(lab.clone())), None),
             Kind::Over => {
                 let (near, far) = tokio::io::duplex(16 << 10);
@@ -87,7 +99,7 @@ impl Rig {
                 (options.over(Transport::over(near, "near")), Some(task))
             }
         };
-        Self { kind, client: client.into(), lab, counts: None, stop: Some(stop), task }
+        Self { kind, client: client.into(), lab, counts: None, stop: Some(stop), _pki: pki, task }
     }
 
     /// As [`new`](Self::new), with the client's end counted. Over a transport that the library makes, and wraps, none is.
@@ -112,6 +124,7 @@ impl Rig {
                 let (transport, counts) = counted(read, write, "unix");
                 (transport, counts, tokio::spawn(server.serve_until(stopped)))
             }
+            Kind::Tls => panic!("TLS is not counted: its bytes are its own"),
             Kind::Memory | Kind::Local | Kind::Over => {
                 let (near, far) = tokio::io::duplex(64 << 10);
                 let (read, write) = tokio::io::split(near);
@@ -120,7 +133,7 @@ impl Rig {
             }
         };
         let client = Client::options().over(transport).into();
-        Self { kind, client, lab, counts: Some(counts), stop: Some(stop), task: Some(task) }
+        Self { kind, client, lab, counts: Some(counts), stop: Some(stop), _pki: None, task: Some(task) }
     }
 
     /// Tells the server to drain.

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use rpc::transport::{self, Transport};
 use rpc::{Client, Context, ErrorKind, Executed, Limits, Server, Stream, Streaming};
 use rpc_tests::rig::socket_path;
-use rpc_tests::{Kind, ON_PURPOSE, quiet, settle};
+use rpc_tests::{Kind, ON_PURPOSE, Pki, quiet, settle};
 use tokio::sync::{oneshot, watch};
 
 /// Both ends serve it.
@@ -147,6 +147,13 @@ async fn ends(kind: Kind, limits: Limits) -> Ends {
             let task = tokio::spawn(server.listen(listener).unwrap().serve_until(stopped));
             (options.dial(dialer).await.unwrap(), task)
         }
+        Kind::Tls => {
+            // Read once; that they are gone later changes nothing.
+            let pki = Pki::new();
+            let (listener, dialer) = transport::memory::pair();
+            let task = tokio::spawn(server.tls(pki.mutual_tls()).listen(listener).unwrap().serve_until(stopped));
+            (options.tls(pki.client_tls_as("client")).dial(dialer).await.unwrap(), task)
+        }
         Kind::Over => {
             let (near, far) = tokio::io::duplex(16 << 10);
             let task = tokio::spawn(server.serve_connection(Transport::over(far, "far")));
@@ -171,6 +178,7 @@ macro_rules! over_each_transport {
         over!(memory Memory "current_thread" $($case)*);
         over!(memory_on_two_threads Memory "multi_thread" $($case)*);
         over!(any_stream Over "current_thread" $($case)*);
+        over!(tls Tls "current_thread" $($case)*);
     };
 }
 

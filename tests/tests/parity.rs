@@ -60,6 +60,25 @@ over_each_transport! {
     ten_thousand_calls
 }
 
+// What only moves bytes is the same inside TLS. Cases that count bytes stay outside.
+over! { tls Tls "current_thread"
+    a_large_call_arrives_whole
+    fast_calls_overtake_a_slow_one
+    an_unknown_method_is_named
+    metadata_arrives_as_it_was_sent
+    a_run_time_method_is_called_by_name
+    a_typed_error_keeps_every_character
+    a_panic_is_internal_and_says_nothing
+    dropping_a_call_drops_its_handler
+    ten_thousand_calls
+}
+over! { tls_on_two_threads Tls "multi_thread"
+    a_large_call_arrives_whole
+    a_thousand_large_calls_at_once
+    dropping_a_call_drops_its_handler
+    ten_thousand_calls
+}
+
 /// Conformance 1: empty_call
 async fn an_empty_call_is_small(kind: Kind) {
     let rig = Rig::new(kind).await;

@@ -19,6 +19,7 @@ macro_rules! over_each_transport {
         over!(memory Memory "current_thread" $($case)*);
         over!(memory_on_two_threads Memory "multi_thread" $($case)*);
         over!(any_stream Over "current_thread" $($case)*);
+        over!(tls Tls "current_thread" $($case)*);
     };
 }
 

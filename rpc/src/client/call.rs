@@ -389,8 +389,8 @@ impl Raw<'_> {
                 Ok(Some(Some(())))
             }
             Submitted::Closed(error) => {
-                // A server that has too much to do is not asked again at once.
-                if !self.client.inner().replace(&link) || error.kind() == ErrorKind::Overloaded {
+                // A server that has too much to do, or does not want this client, is not asked again at once.
+                if !self.client.inner().replace(&link) || error.kind() != ErrorKind::Unavailable {
                     payload::recycle(body);
                     return Err(error);
                 }

@@ -26,6 +26,8 @@ use crate::frame::payload::{self, Encoding};
 use crate::server::Core;
 use crate::service::{Contract, Service};
 use crate::streaming::Upload;
+#[cfg(feature = "tls")]
+use crate::tls::ClientTls;
 use crate::transport::{Dial, Target, Transport, memory};
 use crate::{Error, Limits, Server};
 
@@ -51,7 +53,13 @@ impl Client {
 
     /// Limits and timeout to connect with.
     pub fn options() -> ClientOptions {
-        ClientOptions { limits: Limits::default(), timeout: Some(DEFAULT_TIMEOUT), serves: None }
+        ClientOptions {
+            limits: Limits::default(),
+            timeout: Some(DEFAULT_TIMEOUT),
+            serves: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// A service in this process: no socket, but every byte as over one. For unit tests, fakes and monoliths.
@@ -119,6 +127,8 @@ pub struct ClientOptions {
     limits: Limits,
     timeout: Option<Duration>,
     serves: Option<Arc<Core>>,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
 }
 
 impl ClientOptions {
@@ -132,6 +142,13 @@ impl ClientOptions {
     /// none by default.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
+        self
+    }
+
+    /// Speaks nothing but TLS, whatever it connects by. What is [`local`](Self::local) stays in this process, and is not encrypted.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -198,7 +215,7 @@ impl ClientOptions {
     pub async fn connect(self, address: impl AsRef<str>) -> Result<Client, Error> {
         let address = address.as_ref();
         let target = Target::parse(address)?;
-        let client = self.dial(target).await;
+        let client = self.start(Arc::new(target), Some(address)).await;
         client.map_err(|error| Error::with(error.kind(), error.executed(), format!("{address}: {}", error.message())))
     }
 
@@ -207,7 +224,17 @@ impl ClientOptions {
     /// # Errors
     /// `Unavailable` when it fails.
     pub async fn dial(self, dial: impl Dial) -> Result<Client, Error> {
-        let inner = Inner::new(Some(Arc::new(dial)), self);
+        self.start(Arc::new(dial), None).await
+    }
+
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "only TLS has to know whom it dials"))]
+    async fn start(self, dial: Arc<dyn Dial>, address: Option<&str>) -> Result<Client, Error> {
+        #[cfg(feature = "tls")]
+        let dial = match &self.tls {
+            Some(tls) => Arc::new(tls.dialer(dial, address)?),
+            None => dial,
+        };
+        let inner = Inner::new(Some(dial), self);
         if let Lease::Dialing(attempt) = inner.lease()? {
             poll_fn(|cx| attempt.poll(cx)).await?;
         }
@@ -220,6 +247,13 @@ impl ClientOptions {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn over(self, transport: Transport) -> Client {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let inner = Inner::new(Some(Arc::new(tls.over(transport))), self);
+            // The peer waits for the handshake. How it went is for the first call to hear, from the dialer.
+            let _ = inner.lease();
+            return Client { inner };
+        }
         Client { inner: Inner::over(transport, self) }
     }
 

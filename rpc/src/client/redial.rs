@@ -133,7 +133,7 @@ impl Attempt {
 
 impl Inner {
     pub(crate) fn new(dial: Option<Arc<dyn Dial>>, options: ClientOptions) -> Arc<Self> {
-        let ClientOptions { limits, timeout, serves } = options;
+        let ClientOptions { limits, timeout, serves, .. } = options;
         Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits, timeout, serves, lent: false })
     }
 

@@ -20,6 +20,7 @@ use super::inbound::{Event, Inbound};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
+use crate::ErrorKind;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
@@ -540,7 +541,7 @@ impl Driver {
                 }
                 // It goes to the log and into errors.
                 let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
-                state.outbound.overloaded = (code == code::OVERLOADED).then(|| message.clone());
+                state.outbound.unwelcome = (code == code::OVERLOADED).then(|| (ErrorKind::Overloaded, message.clone()));
                 self.told = Some((code, message));
             }
             // Acted on where they are read.

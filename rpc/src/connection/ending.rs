@@ -146,22 +146,40 @@ pub(crate) struct Lost(pub(crate) Arc<Link>);
 
 impl Lost {
     pub(crate) fn lost(&self, end: &End) {
+        let refused = self.is_refused_certificate(end);
         let kind = match end {
             End::Violation(Violation::Version { .. }) => ErrorKind::Incompatible,
+            End::Io(_) if refused => ErrorKind::Unauthenticated,
             End::Violation(_) | End::Told { code: code::VIOLATION, .. } => ErrorKind::Protocol,
             End::Told { code: code::OVERLOADED, .. } => ErrorKind::Overloaded,
             End::Goodbye if self.0.lock().outbound.phase == Phase::Leaving => ErrorKind::Draining,
             _ => ErrorKind::Unavailable,
         };
-        if matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
-            // Whatever it is, it has run no method of ours.
-            self.0.lock().outbound.on_go_away(0, &mut Wake::new());
+        if refused || matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
+            // Whatever it is, it has run no method of ours, and will not on the next connection either.
+            let mut state = self.0.lock();
+            state.outbound.unwelcome = Some((kind, end.to_string()));
+            state.outbound.on_go_away(0, &mut Wake::new());
         }
         let mut error = Error::with(kind, Executed::Maybe, end.to_string());
-        if let End::Io(source) = end {
-            error = error.caused_by(io::Error::from(source.kind()));
+        match end {
+            // What was said is all there is to say.
+            End::Io(_) if refused => {}
+            End::Io(source) => error = error.caused_by(io::Error::from(source.kind())),
+            _ => {}
         }
         self.0.lost(&error);
+    }
+
+    /// The server has ended the handshake of TLS after this client was done with it, so its first calls had left.
+    #[cfg(feature = "tls")]
+    fn is_refused_certificate(&self, end: &End) -> bool {
+        matches!(end, End::Io(error) if crate::tls::is_refused_certificate(error)) && !self.0.lock().outbound.has_hello()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn is_refused_certificate(&self, _: &End) -> bool {
+        false
     }
 }
 

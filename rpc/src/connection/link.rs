@@ -224,7 +224,7 @@ impl State {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: String, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Limits) -> Arc<Self> {
         let mut outbound = Outbound::new();
         outbound.set_vectored(io.is_write_vectored());
         outbound.open(&limits.allowance());
@@ -242,7 +242,7 @@ impl Link {
             closing: Closing::No,
             finished: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(Writer::new(io)), peer: Arc::new(Peer { address: peer }), limits })
+        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(Writer::new(io)), peer: Arc::new(peer), limits })
     }
 
     #[inline]

@@ -111,8 +111,8 @@ pub(crate) struct Outbound {
     accepted: u64,
     /// The earliest deadline of an open call, or earlier.
     pub(crate) next_deadline: Option<Instant>,
-    /// The peer's go-away said that it has too much to do.
-    pub(crate) overloaded: Option<String>,
+    /// Why the peer takes no calls, if it will take none on another connection either: it is not asked again at once.
+    pub(crate) unwelcome: Option<(ErrorKind, String)>,
     /// Preface and hello are on their way.
     pub(crate) greeted: bool,
     /// Nothing but our hello is waiting: better sent with the first call.
@@ -139,7 +139,7 @@ impl Outbound {
             taken: 0,
             accepted: u64::MAX,
             next_deadline: None,
-            overloaded: None,
+            unwelcome: None,
             greeted: false,
             only_hello: false,
         }
@@ -245,8 +245,8 @@ impl Outbound {
 
     /// Why no call can begin any more.
     pub(crate) fn closed(&self) -> Error {
-        match &self.overloaded {
-            Some(message) => Error::new(ErrorKind::Overloaded, message.clone()),
+        match &self.unwelcome {
+            Some((kind, message)) => Error::new(*kind, message.clone()),
             None => Error::new(ErrorKind::Unavailable, "the connection is closing"),
         }
     }

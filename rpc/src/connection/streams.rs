@@ -627,7 +627,8 @@ mod tests {
             // Little room, so that streams meet its end.
             let max_stream_bytes = [0, 20_000, 100_000, 2 << 20][random.below(4)];
             let limits = Limits { max_stream_bytes, max_message: 65_536, max_assembly: 65_536, ..Limits::default() };
-            let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), limits);
+            let link =
+                Link::new(Box::new(tokio::io::sink()), crate::transport::Transport::new(tokio::io::empty(), tokio::io::sink(), "test").peer, limits);
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
             let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: crate::SlowConsumer::Wait };

@@ -88,7 +88,7 @@ pub(crate) fn read_preface(bytes: &[u8]) -> Result<Option<u16>, Violation> {
         if bytes.len() < PREFACE && other_protocol(bytes).is_none() && might_be_known(bytes) {
             return Ok(None);
         }
-        return Err(Violation::WrongProtocol(other_protocol(bytes).unwrap_or("an unknown protocol")));
+        return Err(Violation::WrongProtocol(other_protocol(bytes).unwrap_or(UNKNOWN)));
     }
     match bytes.get(MAGIC.len()..PREFACE) {
         Some(version) => Ok(Some(u16::from_le_bytes([version[0], version[1]]))),
@@ -97,7 +97,10 @@ pub(crate) fn read_preface(bytes: &[u8]) -> Result<Option<u16>, Violation> {
 }
 
 /// What [`Violation::WrongProtocol`] may name.
-pub(crate) const OTHER_PROTOCOLS: [&str; 5] = ["an unknown protocol", "HTTP/1", "HTTP/2", "TLS", "SSH"];
+pub(crate) const OTHER_PROTOCOLS: [&str; 5] = [UNKNOWN, "HTTP/1", "HTTP/2", TLS, "SSH"];
+
+pub(crate) const UNKNOWN: &str = "an unknown protocol";
+pub(crate) const TLS: &str = "TLS";
 
 const KNOWN: [(&[u8], &str); 14] = [
     (b"PRI * HT", "HTTP/2"),
@@ -111,8 +114,8 @@ const KNOWN: [(&[u8], &str); 14] = [
     (b"CONNECT ", "HTTP/1"),
     (b"HTTP/1.", "HTTP/1"),
     (b"SSH-", "SSH"),
-    (b"\x16\x03", "TLS"),
-    (b"\x15\x03", "TLS"),
+    (b"\x16\x03", TLS),
+    (b"\x15\x03", TLS),
     (b"\x00\x00", "HTTP/2"),
 ];
 

@@ -82,7 +82,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// Handlers of a server that wait at the same time, over all connections; further calls are `Overloaded`. 65,536.
     pub max_handlers: usize,
-    /// Until a peer has said hello. 10 s: three lost packets of a TCP handshake and its reply.
+    /// Until a peer has said hello, the handshake of TLS included. 10 s: three lost packets of a TCP handshake and its reply.
     pub handshake_timeout: Duration,
     /// Until a frame that has begun to arrive is complete. 30 s: 64 KiB at modem speed.
     pub progress_timeout: Duration,
@@ -93,7 +93,7 @@ pub struct Limits {
     pub keepalive_interval: Duration,
     /// Until a peer that was asked has sent anything. 10 s: with the above, a dead one is found within 30 s.
     pub keepalive_timeout: Duration,
-    /// Until a connection is made. 10 s.
+    /// Until a connection is made, the handshake of TLS included. 10 s.
     pub connect_timeout: Duration,
     /// How long a draining server, or a client that closes, waits for calls in flight. 30 s: the default deadline of a call.
     pub drain_grace: Duration,

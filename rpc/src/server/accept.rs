@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
+use crate::Limits;
 use crate::connection::driver::{self, Side};
 use crate::connection::ending::code;
 use crate::connection::link::{Closing, Link};
@@ -25,20 +26,33 @@ use crate::transport::{Listen, Transport};
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_ERROR_PAUSE: Duration = Duration::from_millis(640);
 
+/// Handshakes at the same time that end in a refusal.
+#[cfg(feature = "tls")]
+const REFUSALS: usize = 64;
+
 /// The connections of a server. Dropping it drops them.
 pub(crate) struct Connections {
     core: Arc<Core>,
     open: Arc<Mutex<BTreeMap<u64, Open>>>,
+    /// Handshakes with peers that are then told that they are too many.
+    #[cfg(feature = "tls")]
+    refusals: Arc<tokio::sync::Semaphore>,
 }
 
 struct Open {
-    link: Weak<Link>,
+    /// None while the peer is in the handshake of TLS.
+    link: Option<Weak<Link>>,
     task: AbortHandle,
 }
 
 impl Connections {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, open: Arc::default() }
+        Self {
+            core,
+            open: Arc::default(),
+            #[cfg(feature = "tls")]
+            refusals: Arc::new(tokio::sync::Semaphore::new(REFUSALS)),
+        }
     }
 
     fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Open>> {
@@ -47,6 +61,8 @@ impl Connections {
 
     /// Accepts until told to stop.
     pub(crate) async fn accept_until(&self, mut listener: Box<dyn Listen>, stop: impl Future<Output = ()>) {
+        #[cfg(feature = "tls")]
+        let _watch = self.core.tls.as_ref().map(crate::tls::ServerTls::watch);
         let mut stop = pin!(stop);
         let mut pause = ERROR_PAUSE;
         let mut next = 0;
@@ -79,10 +95,17 @@ impl Connections {
         if connections.len() >= self.core.limits.max_connections {
             drop(connections);
             log_limited!(warn, "a connection was refused: {} are open (Limits::max_connections)", self.core.limits.max_connections);
-            tokio::spawn(refuse(transport, self.core.limits));
+            self.refuse(transport);
             return;
         }
-        tracing::debug!(peer = transport.peer, "connection accepted");
+        tracing::debug!(peer = transport.peer.address(), "connection accepted");
+        #[cfg(feature = "tls")]
+        if self.core.tls.is_some() {
+            // The handshake takes as long as the peer likes: in a task of its own, which counts as a connection.
+            let task = tokio::spawn(serve_secured(self.open.clone(), self.core.clone(), number, transport));
+            connections.insert(number, Open { link: None, task: task.abort_handle() });
+            return;
+        }
         let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
         let (open, core) = (self.open.clone(), self.core.clone());
         let weak = Arc::downgrade(&link);
@@ -90,13 +113,42 @@ impl Connections {
             let _gone = Gone { open, core, number };
             driver.await;
         });
-        connections.insert(number, Open { link: weak, task: task.abort_handle() });
+        connections.insert(number, Open { link: Some(weak), task: task.abort_handle() });
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn refuse(&self, transport: Transport) {
+        tokio::spawn(refuse(transport, self.core.limits));
+    }
+
+    #[cfg(feature = "tls")]
+    fn refuse(&self, transport: Transport) {
+        if self.core.tls.is_none() {
+            tokio::spawn(refuse(transport, self.core.limits));
+            return;
+        }
+        // A handshake is work: there is not one for everybody who is turned away. The others see their connection end.
+        let Ok(permit) = self.refusals.clone().try_acquire_owned() else { return };
+        let core = self.core.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Some((transport, limits)) = secure(&core, transport).await {
+                refuse(transport, limits).await;
+            }
+        });
     }
 
     /// Tells every client to leave, and waits for calls in flight, detached handlers included.
     pub(crate) async fn drain(&self) {
         let until = Instant::now().checked_add(self.core.limits.drain_grace);
-        let links: Vec<_> = self.open().values().filter_map(|open| open.link.upgrade()).collect();
+        // Nothing has begun on a connection in its handshake, and its peer may take long: it is dropped.
+        self.open().retain(|_, open| {
+            if open.link.is_none() {
+                open.task.abort();
+            }
+            open.link.is_some()
+        });
+        let links: Vec<_> = self.open().values().filter_map(|open| open.link.as_ref()?.upgrade()).collect();
         for link in &links {
             link.close(Closing::Drain);
         }
@@ -159,8 +211,42 @@ impl Drop for Gone {
     }
 }
 
+/// The transport inside TLS if this server takes nothing else, and limits with what is left of the time to say hello. None if
+/// the peer did not make it through the handshake.
+pub(crate) async fn secure(core: &Core, transport: Transport) -> Option<(Transport, Limits)> {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &core.tls {
+        let until = Instant::now().checked_add(core.limits.handshake_timeout);
+        // Boxed, or every connection would keep room for it all its life.
+        let transport = Box::pin(tls.accept(transport, until)).await?;
+        let left = until.map_or(core.limits.handshake_timeout, |until| until.saturating_duration_since(Instant::now()));
+        return Some((transport, Limits { handshake_timeout: left, ..core.limits }));
+    }
+    Some((transport, core.limits))
+}
+
+/// The task of a connection with TLS.
+#[cfg(feature = "tls")]
+async fn serve_secured(open: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core>, number: u64, transport: Transport) {
+    let _gone = Gone { open: open.clone(), core: core.clone(), number };
+    let Some((transport, limits)) = secure(&core, transport).await else { return };
+    let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+    let is_welcome = match open.lock().expect("no user code runs under this lock").get_mut(&number) {
+        Some(open) => {
+            open.link = Some(Arc::downgrade(&link));
+            true
+        }
+        // The server has begun to drain since.
+        None => false,
+    };
+    drop(link);
+    if is_welcome {
+        driver.await;
+    }
+}
+
 /// One connection too many: it is told so.
-async fn refuse(mut transport: Transport, limits: crate::Limits) {
+async fn refuse(mut transport: Transport, limits: Limits) {
     let mut out = Vec::new();
     codec::write_preface(&mut out);
     codec::write_hello(&mut out, &limits.allowance());

@@ -27,6 +27,8 @@ use self::hook::Hook;
 use self::registry::Registry;
 use crate::connection::driver::{self, Side};
 use crate::service::Service;
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
 use crate::{Error, ErrorKind, Limits, SlowConsumer};
 
@@ -53,6 +55,8 @@ pub struct Server {
     limits: Limits,
     json: bool,
     slow_consumers: SlowConsumer,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
 }
 
 /// What all connections of a server share.
@@ -62,6 +66,8 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) json: bool,
     pub(crate) slow_consumers: SlowConsumer,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<ServerTls>,
     /// Handlers that run in tasks of their own.
     pub(crate) handlers: AtomicUsize,
     /// Told when a handler or a connection ends.
@@ -84,7 +90,15 @@ impl Default for Server {
 impl Server {
     /// A server of nothing, with default [`Limits`].
     pub fn new() -> Self {
-        Self { services: Vec::new(), hook: None, limits: Limits::default(), json: true, slow_consumers: SlowConsumer::Wait }
+        Self {
+            services: Vec::new(),
+            hook: None,
+            limits: Limits::default(),
+            json: true,
+            slow_consumers: SlowConsumer::Wait,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// Serves this service too. Several share one address; their wire names must differ.
@@ -121,6 +135,13 @@ impl Server {
     /// What the server accepts, and for how long it waits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Takes nothing but TLS, on whatever it listens.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -161,7 +182,8 @@ impl Server {
         Ok(Bound { core: self.core()?, listener: Box::new(listener) })
     }
 
-    /// Serves one connection over any transport, until it ends.
+    /// Serves one connection over any transport, until it ends. A peer that does not make it through the handshake of TLS leaves
+    /// a line in the log.
     ///
     /// # Errors
     /// `InvalidInput` when two services or methods have one name.
@@ -170,7 +192,7 @@ impl Server {
     /// Dropping the future drops the connection; handlers are cancelled unless they are detached.
     pub async fn serve_connection(self, transport: Transport) -> Result<(), Error> {
         let core = self.core()?;
-        let limits = core.limits;
+        let Some((transport, limits)) = accept::secure(&core, transport).await else { return Ok(()) };
         let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
         driver.await;
         Ok(())
@@ -182,7 +204,17 @@ impl Server {
             registry.add(service)?;
         }
         let Self { hook, limits, json, slow_consumers, .. } = self;
-        Ok(Arc::new(Core { registry, hook, limits, json, slow_consumers, handlers: AtomicUsize::new(0), ended: Notify::new() }))
+        Ok(Arc::new(Core {
+            registry,
+            hook,
+            limits,
+            json,
+            slow_consumers,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+            handlers: AtomicUsize::new(0),
+            ended: Notify::new(),
+        }))
     }
 }
 

@@ -15,25 +15,32 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Peer};
 
 /// One connection's bytes, both ways.
 pub struct Transport {
     pub(crate) read: Box<dyn AsyncRead + Send + Unpin>,
     pub(crate) write: Box<dyn AsyncWrite + Send + Unpin>,
-    pub(crate) peer: String,
+    pub(crate) peer: Peer,
 }
 
 impl Transport {
     /// A transport over two halves; `peer` is what handlers and logs see as the other end's address.
     pub fn new(read: impl AsyncRead + Send + Unpin + 'static, write: impl AsyncWrite + Send + Unpin + 'static, peer: impl Into<String>) -> Self {
-        Self { read: Box::new(read), write: Box::new(write), peer: peer.into() }
+        Self { read: Box::new(read), write: Box::new(write), peer: Peer { address: peer.into(), certificates: Box::default() } }
     }
 
     /// A transport over a whole stream. Where a stream can be split without a lock, [`new`](Self::new) is faster.
     pub fn over(io: impl AsyncRead + AsyncWrite + Send + 'static, peer: impl Into<String>) -> Self {
         let (read, write) = tokio::io::split(io);
         Self::new(read, write, peer)
+    }
+
+    /// With the certificates by which a secure transport knows its peer: what handlers and hooks see in [`Peer::certificates`].
+    #[must_use]
+    pub fn certificates(mut self, certificates: Vec<Vec<u8>>) -> Self {
+        self.peer.certificates = certificates.into();
+        self
     }
 }
 

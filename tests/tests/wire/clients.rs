@@ -76,6 +76,33 @@ async fn a_server_that_breaks_the_protocol_loses_its_client() {
     }
 }
 
+/// Speaks first, and something else.
+struct Banner(Arc<AtomicUsize>);
+
+#[rpc::async_trait]
+impl Dial for Banner {
+    async fn dial(&self) -> io::Result<Transport> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let (near, far) = tokio::io::duplex(4096);
+        Raw::over(far).send(b"SSH-2.0-OpenSSH_9.6\r\n").await;
+        Ok(Transport::over(near, "test"))
+    }
+}
+
+/// Its connection is gone before a call is made: the call hears why, and does not try the same again.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_speaks_something_else_first_is_named_too() {
+    let dials = Arc::<AtomicUsize>::default();
+    let shop: ShopClient = Client::options().dial(Banner(dials.clone())).await.unwrap().into();
+    for n in 1..4 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let error = shop.add(1, 2).await.unwrap_err();
+        assert_eq!((error.kind(), error.executed()), (ErrorKind::Protocol, Executed::No), "{error}");
+        assert!(error.message().contains("the peer speaks SSH"), "{error}");
+        assert_eq!(dials.load(Ordering::Relaxed), n);
+    }
+}
+
 /// What stood before the fault in the same read still counts: its caller must not sleep on.
 #[tokio::test(start_paused = true)]
 async fn a_reply_just_before_a_fault_reaches_its_caller() {

@@ -112,7 +112,7 @@ pub fn sizes(sizes: &[u64]) -> Vec<u8> {
 ///
 /// Only where no other message comes in between.
 pub async fn message(raw: &mut Raw<TcpStream>) -> (u8, u64, Vec<u8>) {
-    let first = within(raw.frame()).await.expect("a message");
+    let first = heard(raw).await.expect("a message");
     let (id, rest) = first.number();
     if first.flags & wire::flag::MORE == 0 {
         return (first.kind, id, rest.to_vec());
@@ -120,13 +120,24 @@ pub async fn message(raw: &mut Raw<TcpStream>) -> (u8, u64, Vec<u8>) {
     let (total, part) = wire::read_varint(rest);
     let mut payload = part.to_vec();
     while (payload.len() as u64) < total {
-        let next = within(raw.frame()).await.expect("a chunk");
+        let next = heard(raw).await.expect("a chunk");
         let (of, part) = next.number();
         assert_eq!((next.kind, of), (kind::REPLY_CHUNK, id));
         payload.extend(part);
     }
     assert_eq!(payload.len() as u64, total);
     (first.kind, id, payload)
+}
+
+/// The next frame but pings, which are answered: who sends much waits for that (protocol 6.5).
+async fn heard(raw: &mut Raw<TcpStream>) -> Option<wire::Frame> {
+    loop {
+        let frame = within(raw.frame()).await?;
+        if frame.kind != kind::PING {
+            return Some(frame);
+        }
+        assert!(raw.send(wire::frame(kind::PONG, 0, &[&frame.body])).await);
+    }
 }
 
 /// Only against hanging.

@@ -82,6 +82,35 @@ fn a_panic_anywhere_in_the_servers_code_is_internal() {
     });
 }
 
+/// A number whose decoding panics if it is 13.
+struct Unlucky;
+
+impl<'de> serde::Deserialize<'de> for Unlucky {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        assert_ne!(u32::deserialize(deserializer)?, 13, "{}", rpc_tests::ON_PURPOSE);
+        Ok(Self)
+    }
+}
+
+/// Conformance 30: a panic while the arguments are read comes before the method: it has not run.
+#[test]
+fn a_panic_while_arguments_are_read_is_not_executed() {
+    virtual_time(async {
+        let change = |server: rpc::Server| {
+            server.method("at_once", |_: Unlucky| async { 1 }).method("later", |_: Unlucky| async { panic!("{}", rpc_tests::ON_PURPOSE) as u32 })
+        };
+        let rig = Rig::with(Kind::Memory, change, rpc::Client::options()).await;
+        let client: &rpc::Client = &rig.client;
+        for _ in 0..3 {
+            let error = client.call::<u32>("at_once", (13,)).await.unwrap_err();
+            assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, Executed::No), "{error}");
+            assert_eq!(client.call::<u32>("at_once", (12,)).await.unwrap(), 1);
+            let error = client.call::<u32>("later", (12,)).await.unwrap_err();
+            assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, Executed::Yes), "{error}");
+        }
+    });
+}
+
 /// Conformance 30: panic_in_Drop, of a handler that is cancelled, times out, or loses its connection
 #[test]
 fn a_handler_that_panics_when_it_is_stopped_harms_nobody() {

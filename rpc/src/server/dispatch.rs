@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bound::{Bound, Served};
-use super::handler::{self, Polled, drop_quietly};
+use super::handler::{self, Panic, Polled, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::slow::Slow;
 use super::{Core, hook};
@@ -431,11 +431,11 @@ impl Dispatcher {
                 out.truncate(frame);
                 self.spawn(Start { id, method, place, handler, request: Opening::Begun, gate: None, deadline, size })
             }
-            Polled::Panicked(text) => {
+            Polled::Panicked(panic) => {
                 out.truncate(frame);
                 drop_quietly(handler);
                 self.ticket.reuse();
-                Err(panicked(method, text.as_deref()))
+                Err(panicked(method, &panic))
             }
         }
     }
@@ -745,9 +745,9 @@ fn overloaded(method: &Method) -> Error {
 }
 
 /// A panic's text stays in the server's log: it may hold what the caller must not see.
-pub(crate) fn panicked(method: &Method, text: Option<&str>) -> Error {
-    log_limited!(error, "{}: the handler panicked: {}", method.name, text.unwrap_or("unknown"));
-    Error::with(ErrorKind::Internal, Executed::Yes, format!("{}: the handler panicked", method.name))
+pub(crate) fn panicked(method: &Method, panic: &Panic) -> Error {
+    log_limited!(error, "{}: the handler panicked: {}", method.name, panic.text.as_deref().unwrap_or("unknown"));
+    Error::with(ErrorKind::Internal, panic.executed, format!("{}: the handler panicked", method.name))
 }
 
 pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {

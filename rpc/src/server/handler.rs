@@ -7,7 +7,7 @@
 //! Request and reply buffer pass through a thread-local that is set for the time of one poll. Polls may nest: the
 //! outer port is put aside and restored.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{self, Poll};
@@ -37,7 +37,10 @@ impl Request {
     /// `Malformed`, naming the method, when the bytes are not these arguments and nothing more.
     #[inline]
     pub fn arguments<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Error> {
-        payload::decode_arguments(&self.body, self.method)
+        DECODING.set(true);
+        let arguments = payload::decode_arguments(&self.body, self.method);
+        DECODING.set(false);
+        arguments
     }
 
     /// Deadline, metadata and peer; for methods whose [`Method::context`] is set.
@@ -88,6 +91,9 @@ struct Port {
 impl Port {
     const EMPTY: Self = Self { request: None, out: Vec::new(), limit: 0, outcome: None, busy: false };
 }
+
+// Stays set when a type's `Deserialize` panics: then the method has not run.
+thread_local!(static DECODING: Cell<bool> = const { Cell::new(false) });
 
 thread_local!(static PORT: RefCell<Port> = const { RefCell::new(Port::EMPTY) });
 
@@ -146,7 +152,7 @@ pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Re
                 Ok(panic) => {
                     let text = panic_text(&*panic);
                     drop_quietly(panic);
-                    panicked(method, text.as_deref())
+                    panicked(method, &Panic { text, executed: Executed::Yes })
                 }
                 Err(_) => Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name)),
             };
@@ -160,8 +166,14 @@ pub(crate) enum Polled {
     /// The call has ended; its payload, if any, is the end of the port's buffer.
     Ready(Outcome),
     Pending,
-    /// User code panicked. The handler must be dropped with [`drop_quietly`].
-    Panicked(Option<String>),
+    /// User code panicked, the method's or that of its arguments' types. The handler must be dropped with [`drop_quietly`].
+    Panicked(Panic),
+}
+
+/// What is known of a panic.
+pub(crate) struct Panic {
+    pub(crate) text: Option<String>,
+    pub(crate) executed: Executed,
 }
 
 /// Polls a handler that finds this request, if it is a new one, and appends its reply to `out`.
@@ -202,7 +214,8 @@ pub(crate) fn poll(
         (Err(panic), _) => {
             let text = panic_text(&*panic);
             drop_quietly(panic);
-            Polled::Panicked(text)
+            let executed = if DECODING.take() { Executed::No } else { Executed::Yes };
+            Polled::Panicked(Panic { text, executed })
         }
     }
 }

@@ -259,7 +259,7 @@ fn run(job: &mut Job, out: &mut Vec<u8>, cx: &mut TaskContext<'_>) -> Poll<Ended
     match handler::poll(&mut job.handler, request, out, job.limit, deadline, cx) {
         Polled::Ready(outcome) => Poll::Ready(Ended::Handler(outcome, start)),
         Polled::Pending => Poll::Pending,
-        Polled::Panicked(text) => Poll::Ready(Ended::Stopped(panicked(job.method, text.as_deref()))),
+        Polled::Panicked(panic) => Poll::Ready(Ended::Stopped(panicked(job.method, &panic))),
     }
 }
 

@@ -363,7 +363,7 @@ async fn taken_back(over: &'static str, bytes: u64) {
         began.elapsed().as_secs_f64()
     );
     assert_eq!(clerk.begun.load(Ordering::Relaxed), 0, "no handler has begun");
-    assert!(answers > 0 && most <= 8 * MIB, "{most} bytes between two answers to a good client");
+    assert!(answers >= 5, "a good client got {answers} answers meanwhile");
 }
 
 /// Conformance 42: rapid_reset

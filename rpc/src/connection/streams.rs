@@ -585,6 +585,8 @@ mod tests {
     use futures_core::Stream;
 
     use super::*;
+    use crate::SlowConsumer;
+    use crate::connection::batch::Batch;
     use crate::frame::codec::{self, Fields};
     use crate::frame::limits::Limits;
     use crate::streaming::{Outlet, Streaming};
@@ -629,10 +631,10 @@ mod tests {
             let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), limits);
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
-            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID };
+            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: SlowConsumer::Wait };
             let mut state = link.lock();
             state.outbound.frames(|_| {});
-            state.outbound.take_batch(&mut Vec::new());
+            state.outbound.take_batch(&mut Batch::default());
             let left = state.windows.left();
             drop(state);
             let (mut sent, mut items, mut ends) = (Vec::new(), Vec::new(), Vec::new());
@@ -709,11 +711,11 @@ mod tests {
 
         /// What has been given to the sender, as it is told.
         fn collect(&mut self) {
-            let mut batch = Vec::new();
+            let mut batch = Batch::default();
             let mut state = self.link.lock();
             state.outbound.take_batch(&mut batch);
             drop(state);
-            let mut rest = &batch[..];
+            let mut rest = &batch.frames[..];
             while let Some(header) = codec::read_header(rest).unwrap() {
                 let (body, after) = rest[codec::HEADER..].split_at(header.length);
                 if header.kind == self.streams.credit_kind() {

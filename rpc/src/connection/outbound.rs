@@ -532,6 +532,12 @@ impl Outbound {
         }
     }
 
+    /// Some chunk has been taken that has no time yet.
+    #[cfg(test)]
+    pub(crate) fn wants_stamp(&mut self) -> bool {
+        self.chunked.pace().wants_stamp()
+    }
+
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
     pub(crate) fn on_go_away(&mut self, accepted: u64, wake: &mut Wake) {
         self.accepted = self.accepted.min(accepted);

@@ -358,11 +358,12 @@ impl Outbound {
         self.slots[id as usize].ended = Some(Ended::Error(error(executed)));
     }
 
-    /// Ends this call, if it has not ended, because of what happened here.
+    /// Ends this call, if it has not ended, because of what happened here. The error may be another call's, whose items were
+    /// handed on: what it says of that one's method it does not say of this.
     pub(crate) fn abort(&mut self, id: u32, error: &Error) {
         let slot = &self.slots[id as usize];
         if slot.open && slot.owned && slot.ended.is_none() {
-            self.end(id, |_| error.again(error.executed()));
+            self.end(id, |executed| error.again(executed));
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::pace::Pace;
@@ -108,6 +109,11 @@ impl Chunked {
     /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
     pub(crate) fn can_go(&self, allowance: usize) -> bool {
         self.pace.has_room() && self.queue.iter().any(|message| self.may_go(message, allowance))
+    }
+
+    /// Since when some chunk waits for nothing but the peer to say that it has read others.
+    pub(crate) fn held_since(&self) -> Option<Instant> {
+        if self.queue.is_empty() || self.pace.has_room() { None } else { self.pace.owed_since() }
     }
 
     fn may_go(&self, message: &Message, allowance: usize) -> bool {

@@ -520,6 +520,11 @@ impl Outbound {
         }
     }
 
+    /// Since when large messages wait for answers that the peer owes.
+    pub(crate) fn held_since(&self) -> Option<Instant> {
+        self.chunked.held_since()
+    }
+
     /// Asks whether the peer is there. Numbered as the pings of large messages are: one answer may stand for both.
     pub(crate) fn ping(&mut self) {
         let number = self.chunked.pace().last();

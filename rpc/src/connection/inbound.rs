@@ -7,7 +7,7 @@ use bytes::BufMut;
 use bytes::buf::Limit;
 
 use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_FRAME, MAX_NAME};
 use crate::frame::violation::Violation;
 
 /// What one frame (or the last chunk of a message) means.
@@ -473,11 +473,16 @@ impl Inbound {
     pub(crate) fn direct(&mut self) -> Option<Limit<&mut Vec<u8>>> {
         let (Some(message), left) = self.partial? else { return None };
         let assembly = &mut self.assemblies[message];
-        let room = left.min(assembly.total - assembly.bytes.len());
+        let came = assembly.bytes.len();
+        // What was declared justifies a frame; what has come, as much again (protocol 5.3).
+        let most = (2 * came).max(MAX_FRAME).min(assembly.total);
+        let room = left.min(most - came);
         if room < DIRECT {
             return None;
         }
-        assembly.reserve(room);
+        if assembly.bytes.capacity() - came < room {
+            assembly.bytes.reserve_exact(most - came);
+        }
         Some((&mut assembly.bytes).limit(room))
     }
 
@@ -586,7 +591,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Reserves no more than what has come, or what its frame still brings, justifies: at most twice that (protocol 5.3).
+    /// Reserves no more than what has come justifies: at most twice that (protocol 5.3).
     fn reserve(&mut self, more: usize) {
         if self.bytes.capacity() - self.bytes.len() < more {
             let wanted = (2 * (self.bytes.len() + more)).min(self.total);
@@ -753,6 +758,29 @@ mod tests {
         Frame::new(&mut bytes, kind::CALL).number(0).number(0).number(4 << 20).rest(b"a").end(flag::MORE);
         assert_eq!(read(&mut inbound, &bytes), Ok(1), "it has begun");
         assert!(inbound.assemblies[0].bytes.capacity() <= 64);
+    }
+
+    /// Conformance 33: what was declared justifies 64 KiB, and what has come as much again.
+    #[test]
+    fn a_chunk_that_is_read_where_it_belongs_reserves_no_more_than_others() {
+        let mut inbound = opened();
+        let mut bytes = Vec::new();
+        Frame::new(&mut bytes, kind::CALL).number(0).number(0).number(4 << 20).rest(b"a").end(flag::MORE);
+        let head = bytes.len();
+        Frame::new(&mut bytes, kind::CALL_CHUNK).number(0).rest(&[0; 65_000]).end(0);
+        let (mut at, mut came) = (0, 1);
+        assert!(matches!(inbound.next(&bytes[..head + 5], &mut at), Ok(Some(Event::CallBegins { .. }))));
+        assert!(matches!(inbound.next(&bytes[..head + 5], &mut at), Ok(None)));
+        for _ in 0..60 {
+            let Some(mut place) = inbound.direct() else { break };
+            let some = place.remaining_mut().min(1000);
+            place.put_slice(&vec![0; some]);
+            inbound.took(some).unwrap();
+            came += some;
+            let reserved = inbound.assemblies[0].bytes.capacity();
+            assert!(reserved <= (2 * came).max(MAX_FRAME), "{reserved} bytes for {came}");
+        }
+        assert!(came > 30_000, "most of it went there");
     }
 
     struct Random(u64);

@@ -848,6 +848,29 @@ mod tests {
     }
 
     #[test]
+    fn large_messages_take_turns_however_little_leaves_at_once() {
+        let (mut outbound, _) = outbound(PEER);
+        outbound.take_batch(&mut Batch::default());
+        for id in 0..5 {
+            outbound.large_reply(id, false, vec![0; 200_000], 0);
+        }
+        let mut turns = Vec::new();
+        while !outbound.is_idle() {
+            let mut batch = Batch::default();
+            outbound.take_batch(&mut batch);
+            outbound.on_pong(&u64::MAX.to_le_bytes(), Instant::now);
+            let mut rest = &batch.frames[..];
+            while let Ok(Some(header)) = codec::read_header(rest) {
+                if matches!(header.kind, kind::REPLY | kind::REPLY_CHUNK) {
+                    turns.push(rest[codec::HEADER]);
+                }
+                rest = &rest[codec::HEADER + header.length..];
+            }
+        }
+        assert_eq!(turns, [0, 1, 2, 3, 4].repeat(4));
+    }
+
+    #[test]
     fn an_id_is_used_again_only_after_its_last_frame() {
         let (mut outbound, number) = outbound(PEER);
         let id = call(&mut outbound, number, 1, None);

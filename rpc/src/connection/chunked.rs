@@ -25,7 +25,7 @@ const CHUNK: usize = MAX_FRAME - 16;
 #[derive(Default)]
 pub(crate) struct Chunked {
     queue: VecDeque<Message>,
-    /// Of payloads that have not left to their end: until then they are held whole.
+    /// Of replies that have not left to their end: until then they are held whole.
     bytes: usize,
     /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
     replies: usize,
@@ -65,7 +65,7 @@ impl Chunked {
         self.queue.is_empty()
     }
 
-    /// Bytes of messages that have not left.
+    /// Bytes of replies that have not left.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -83,7 +83,6 @@ impl Chunked {
     /// A call, with its head as it stands in the first frame.
     pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
         let length = payload.len();
-        self.bytes += length;
         self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload: payload.into(), length, at: 0, begun: false });
     }
 
@@ -102,7 +101,6 @@ impl Chunked {
     pub(crate) fn withdraw(&mut self, id: u32) -> Option<Withdrawn> {
         let found = self.queue.iter().position(|message| message.call && message.id == id)?;
         let message = self.queue.remove(found)?;
-        self.bytes -= message.length;
         Some(if message.begun { Withdrawn::Rest } else { Withdrawn::Whole })
     }
 
@@ -141,8 +139,8 @@ impl Chunked {
                 self.queue.push_back(message);
                 continue;
             }
-            self.bytes -= message.length;
             if !message.call {
+                self.bytes -= message.length;
                 self.replies -= message.length;
             }
         }

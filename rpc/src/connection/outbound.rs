@@ -84,7 +84,7 @@ pub(crate) enum Woken {
 pub(crate) struct Backlog {
     /// Bytes of frames, which leave with the next write.
     pub(crate) frames: usize,
-    /// Bytes of large messages, which leave as there is room for them; nothing else waits for that.
+    /// Bytes of large replies, which leave as there is room for them; nothing else waits for that.
     pub(crate) large: usize,
 }
 
@@ -845,6 +845,16 @@ mod tests {
             rest = &rest[codec::HEADER + header.length..];
         }
         assert_eq!(begun, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_large_call_on_its_way_is_no_reason_to_serve_no_calls() {
+        let (mut outbound, number) = outbound(PEER);
+        call(&mut outbound, number, 500_000, None);
+        assert_eq!(outbound.backlog().large, 0, "it is for this end's replies that its callers wait");
+        outbound.large_reply(0, false, vec![0; 300_000], 0);
+        outbound.take_batch(&mut Batch::default());
+        assert_eq!(outbound.backlog().large, 300_000, "held until its end has left");
     }
 
     #[test]

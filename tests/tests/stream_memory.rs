@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use rpc::{Client, Limits, Server, Stream, Streaming, transport::memory};
 use rpc_tests::{settle, virtual_time};
 
@@ -21,6 +21,9 @@ trait Items {
     /// Does not read.
     async fn ignore(&self, blocks: Streaming<Vec<u8>>);
     async fn length(&self, bytes: &[u8]) -> usize;
+    /// As many as there are, whether somebody takes them or not; then nothing.
+    #[rpc(slow_consumer = "drop_oldest")]
+    fn ticks(&self, count: usize) -> impl Stream<Item = ()>;
 }
 
 struct Impl;
@@ -45,6 +48,9 @@ impl Items for Impl {
     }
     async fn length(&self, bytes: &[u8]) -> usize {
         bytes.len()
+    }
+    fn ticks(&self, count: usize) -> impl Stream<Item = ()> {
+        stream::iter((0..count).map(drop)).chain(stream::pending())
     }
 }
 
@@ -101,6 +107,24 @@ fn streams_that_nobody_reads_hold_their_first_windows() {
     rpc_tests::report!("{{\"suite\":\"stream_memory\",\"case\":\"128 unread downloads\",\"peak\":{peak}}}");
     // 128 windows of 16 KiB at the reader, and at the sender what it has gathered for the next frame.
     assert!(peak < 10 * MIB, "{peak} bytes");
+}
+
+/// What waits for a slow consumer is counted in bytes, however small its items are.
+#[test]
+fn small_items_that_wait_for_slow_consumers_hold_little_more_than_their_bytes() {
+    let peak = peak(async {
+        let client = client(Limits::default()).await;
+        let mut held = Vec::new();
+        for _ in 0..32 {
+            held.push(client.ticks(100_000).await.unwrap());
+        }
+        for _ in 0..20 {
+            settle().await;
+        }
+    });
+    rpc_tests::report!("{{\"suite\":\"stream_memory\",\"case\":\"32 slow consumers\",\"peak\":{peak}}}");
+    // Of each 16 KiB at the reader, as much that is to be sent next, and 32 KiB that wait, in buffers of twice that.
+    assert!(peak < 6 * MIB, "{peak} bytes");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::pace::Pace;
@@ -20,11 +21,11 @@ const PROBED: usize = 128 << 10;
 /// Payload bytes of one chunk: with its header and id it fills a frame.
 const CHUNK: usize = MAX_FRAME - 16;
 
-/// Large messages in the order they came; each round takes one chunk of each.
+/// Large messages, one chunk of each after the other; those that have not begun, in the order they came.
 #[derive(Default)]
 pub(crate) struct Chunked {
     queue: VecDeque<Message>,
-    /// Of payload that has not left.
+    /// Of replies that have not left to their end: until then they are held whole.
     bytes: usize,
     /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
     replies: usize,
@@ -64,7 +65,7 @@ impl Chunked {
         self.queue.is_empty()
     }
 
-    /// Bytes that have not left.
+    /// Bytes of replies that have not left.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -82,7 +83,6 @@ impl Chunked {
     /// A call, with its head as it stands in the first frame.
     pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
         let length = payload.len();
-        self.bytes += length;
         self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload: payload.into(), length, at: 0, begun: false });
     }
 
@@ -101,49 +101,49 @@ impl Chunked {
     pub(crate) fn withdraw(&mut self, id: u32) -> Option<Withdrawn> {
         let found = self.queue.iter().position(|message| message.call && message.id == id)?;
         let message = self.queue.remove(found)?;
-        self.bytes -= message.payload.len() - message.at;
         Some(if message.begun { Withdrawn::Rest } else { Withdrawn::Whole })
     }
 
     /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
     pub(crate) fn can_go(&self, allowance: usize) -> bool {
-        self.pace.has_room() && self.queue.iter().any(|message| self.may_go(message, allowance))
+        self.pace.has_room() && self.next(allowance).is_some()
     }
 
-    fn may_go(&self, message: &Message, allowance: usize) -> bool {
-        message.begun || message.call || self.replies == 0 || self.replies + message.length <= allowance
+    /// The place of the message whose turn it is.
+    fn next(&self, allowance: usize) -> Option<usize> {
+        let mut held = false;
+        self.queue.iter().position(|message| {
+            // A reply that has to wait is not overtaken by later ones, or it could wait for ever.
+            let waits = !message.begun && !message.call && (held || !self.fits(message, allowance));
+            held |= waits;
+            !waits
+        })
+    }
+
+    /// Since when some chunk waits for nothing but the peer to say that it has read others.
+    pub(crate) fn held_since(&self) -> Option<Instant> {
+        if self.queue.is_empty() || self.pace.has_room() { None } else { self.pace.owed_since() }
+    }
+
+    /// There is room for one more reply at the peer.
+    fn fits(&self, reply: &Message, allowance: usize) -> bool {
+        self.replies == 0 || self.replies + reply.length <= allowance
     }
 
     /// Moves chunks to the end of `batch`, until that is large enough. Told of each call as it begins.
     pub(crate) fn take(&mut self, batch: &mut Batch, allowance: usize, mut begins: impl FnMut(u32)) {
-        while batch.len() < BATCH && !self.queue.is_empty() && self.pace.has_room() {
-            if !self.take_round(batch, allowance, &mut begins) {
-                return;
-            }
-        }
-    }
-
-    /// One chunk of each message; false if none can go.
-    fn take_round(&mut self, batch: &mut Batch, allowance: usize, begins: &mut impl FnMut(u32)) -> bool {
-        let (mut any, mut held) = (false, false);
-        for _ in 0..self.queue.len() {
-            let Some(mut message) = self.queue.pop_front() else { break };
-            // A reply that has to wait is not overtaken by later ones, or it could wait for ever.
-            held |= !self.may_go(&message, allowance);
-            let waits = held && !message.begun && !message.call;
-            if waits || batch.len() >= BATCH || !self.pace.has_room() {
+        while batch.len() < BATCH && self.pace.has_room() {
+            let Some(mut message) = self.next(allowance).and_then(|next| self.queue.remove(next)) else { return };
+            self.take_chunk(&mut message, batch, &mut begins);
+            if message.at < message.payload.len() {
                 self.queue.push_back(message);
                 continue;
             }
-            any = true;
-            self.take_chunk(&mut message, batch, begins);
-            if message.at < message.payload.len() {
-                self.queue.push_back(message);
-            } else if !message.call {
+            if !message.call {
+                self.bytes -= message.length;
                 self.replies -= message.length;
             }
         }
-        any
     }
 
     fn take_chunk(&mut self, message: &mut Message, batch: &mut Batch, begins: &mut impl FnMut(u32)) {
@@ -167,7 +167,6 @@ impl Chunked {
         } else {
             batch.frames.extend_from_slice(&message.payload[message.at..end]);
         }
-        self.bytes -= length;
         message.at += length;
         // Short ones are soon over: only what goes on waits for others.
         if message.at < message.payload.len() || message.length > PROBED {

@@ -94,6 +94,8 @@ struct Driver {
     blocked_since: Option<Instant>,
     /// Bytes of answers that have joined the queue since then.
     owed: usize,
+    /// Large messages have waited too long for the peer, unless what says otherwise is still to be read.
+    withheld: bool,
     /// Large messages wait behind the batch that was taken last.
     has_more: bool,
     /// Our go-away has been written.
@@ -132,6 +134,7 @@ pub(crate) fn start(
         partial_since: None,
         blocked_since: None,
         owed: 0,
+        withheld: false,
         has_more: false,
         leaving: false,
         told: None,
@@ -399,8 +402,16 @@ impl Driver {
             None if self.keepalive.is_overdue() => {
                 Err(End::Timeout("the peer is not there any more: it answers nothing (Limits::keepalive_timeout)"))
             }
+            None if std::mem::take(&mut self.withheld) && self.is_withheld() => {
+                Err(End::Timeout("the peer does not answer the pings behind large messages (Limits::write_timeout)"))
+            }
             None => Ok(false),
         }
+    }
+
+    #[cold]
+    fn is_withheld(&self) -> bool {
+        self.withheld_at(&self.link.lock()).is_some_and(|at| at <= Instant::now())
     }
 
     /// The peer has closed the connection.
@@ -565,6 +576,7 @@ impl Driver {
             self.handshake_by,
             self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)),
             self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)),
+            self.withheld_at(state),
             state.outbound.next_deadline,
             self.dispatcher.next_expiry(),
             self.dispatcher.shrink_at(),
@@ -578,6 +590,12 @@ impl Driver {
     /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
     fn keepalive_at(&self) -> Option<Instant> {
         (self.handshake_by.is_none() && self.owed <= BACKLOG).then(|| self.keepalive.next(&self.link.limits)).flatten()
+    }
+
+    /// Who reads large messages and does not say so would hold the rest of them without end. As above of what is not read.
+    fn withheld_at(&self, state: &State) -> Option<Instant> {
+        let since = state.outbound.held_since().filter(|_| self.owed <= BACKLOG)?;
+        since.checked_add(self.link.limits.write_timeout)
     }
 
     /// Sets the timer, if this comes before what it is set to. A later time is found when it fires.
@@ -611,6 +629,7 @@ impl Driver {
         }
         let link = self.link.clone();
         let mut state = link.lock();
+        self.withheld = due(self.withheld_at(&state));
         if due(self.hello_at) {
             self.hello_at = None;
             state.outbound.only_hello = false;

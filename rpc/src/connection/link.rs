@@ -385,7 +385,14 @@ impl Link {
         if !writer.is_empty() {
             return false;
         }
-        self.lock().outbound.take_batch(writer.batch());
+        let mut state = self.lock();
+        // A driver that has woken meanwhile may have a batch in hand that comes first, such as the answer to a bind.
+        if state.awake {
+            return false;
+        }
+        state.outbound.take_batch(writer.batch());
+        state.outbound.stamp(Instant::now);
+        drop(state);
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
         matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
     }
@@ -501,5 +508,50 @@ fn number(outbound: &mut Outbound, callee: &Callee) -> Result<u32, Error> {
         Callee::Known(contract, method) => outbound.number(contract, *method),
         #[cfg(feature = "json")]
         Callee::Named(name) => outbound.number_of(name),
+    }
+}
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use super::*;
+
+    /// A link to a peer that takes large messages; its driver sleeps.
+    fn link() -> Arc<Link> {
+        let limits = Limits::default();
+        let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), limits);
+        let mut state = link.lock();
+        state.outbound.on_hello(limits.allowance(), &mut Wake::new());
+        state.park(Waker::noop(), None);
+        drop(state);
+        link
+    }
+
+    fn submit(link: &Link, mut payload: Vec<u8>) {
+        let callee = Callee::Named("method".into());
+        let outgoing =
+            Outgoing { callee: &callee, deadline: None, remaining: None, metadata: &[], oneway: false, payload: &mut payload, streams: None };
+        assert!(matches!(link.submit(outgoing, None, &Context::from_waker(Waker::noop())), Submitted::Slot(..)));
+    }
+
+    #[test]
+    fn the_only_call_in_flight_overtakes_nothing_that_the_driver_has_in_hand() {
+        let link = link();
+        // Between the look at the driver and the write it wakes.
+        link.lock().set_awake();
+        submit(&link, vec![0]);
+        assert!(!link.write_alone());
+        assert!(link.lock().outbound.has_output(), "the driver writes it");
+        link.lock().park(Waker::noop(), None);
+        assert!(link.write_alone());
+        assert!(!link.lock().outbound.has_output());
+    }
+
+    #[test]
+    fn chunks_that_leave_from_their_callers_task_are_timed_from_then() {
+        let link = link();
+        submit(&link, vec![0; 100_000]);
+        let mut state = link.lock();
+        assert!(!state.awake, "it was written here");
+        assert!(!state.outbound.wants_stamp(), "or the answer's time would be counted from when the driver wakes for it");
     }
 }

@@ -84,7 +84,7 @@ pub(crate) enum Woken {
 pub(crate) struct Backlog {
     /// Bytes of frames, which leave with the next write.
     pub(crate) frames: usize,
-    /// Bytes of large messages, which leave as there is room for them; nothing else waits for that.
+    /// Bytes of large replies, which leave as there is room for them; nothing else waits for that.
     pub(crate) large: usize,
 }
 
@@ -358,11 +358,12 @@ impl Outbound {
         self.slots[id as usize].ended = Some(Ended::Error(error(executed)));
     }
 
-    /// Ends this call, if it has not ended, because of what happened here.
+    /// Ends this call, if it has not ended, because of what happened here. The error may be another call's, whose items were
+    /// handed on: what it says of that one's method it does not say of this.
     pub(crate) fn abort(&mut self, id: u32, error: &Error) {
         let slot = &self.slots[id as usize];
         if slot.open && slot.owned && slot.ended.is_none() {
-            self.end(id, |_| error.again(error.executed()));
+            self.end(id, |executed| error.again(executed));
         }
     }
 
@@ -519,6 +520,11 @@ impl Outbound {
         }
     }
 
+    /// Since when large messages wait for answers that the peer owes.
+    pub(crate) fn held_since(&self) -> Option<Instant> {
+        self.chunked.held_since()
+    }
+
     /// Asks whether the peer is there. Numbered as the pings of large messages are: one answer may stand for both.
     pub(crate) fn ping(&mut self) {
         let number = self.chunked.pace().last();
@@ -530,6 +536,12 @@ impl Outbound {
         if self.chunked.pace().wants_stamp() {
             self.chunked.pace().stamp(now());
         }
+    }
+
+    /// Some chunk has been taken that has no time yet.
+    #[cfg(test)]
+    pub(crate) fn wants_stamp(&mut self) -> bool {
+        self.chunked.pace().wants_stamp()
     }
 
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
@@ -833,6 +845,39 @@ mod tests {
             rest = &rest[codec::HEADER + header.length..];
         }
         assert_eq!(begun, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_large_call_on_its_way_is_no_reason_to_serve_no_calls() {
+        let (mut outbound, number) = outbound(PEER);
+        call(&mut outbound, number, 500_000, None);
+        assert_eq!(outbound.backlog().large, 0, "it is for this end's replies that its callers wait");
+        outbound.large_reply(0, false, vec![0; 300_000], 0);
+        outbound.take_batch(&mut Batch::default());
+        assert_eq!(outbound.backlog().large, 300_000, "held until its end has left");
+    }
+
+    #[test]
+    fn large_messages_take_turns_however_little_leaves_at_once() {
+        let (mut outbound, _) = outbound(PEER);
+        outbound.take_batch(&mut Batch::default());
+        for id in 0..5 {
+            outbound.large_reply(id, false, vec![0; 200_000], 0);
+        }
+        let mut turns = Vec::new();
+        while !outbound.is_idle() {
+            let mut batch = Batch::default();
+            outbound.take_batch(&mut batch);
+            outbound.on_pong(&u64::MAX.to_le_bytes(), Instant::now);
+            let mut rest = &batch.frames[..];
+            while let Ok(Some(header)) = codec::read_header(rest) {
+                if matches!(header.kind, kind::REPLY | kind::REPLY_CHUNK) {
+                    turns.push(rest[codec::HEADER]);
+                }
+                rest = &rest[codec::HEADER + header.length..];
+            }
+        }
+        assert_eq!(turns, [0, 1, 2, 3, 4].repeat(4));
     }
 
     #[test]

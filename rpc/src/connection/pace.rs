@@ -48,6 +48,8 @@ pub(crate) struct Pace {
     number: u64,
     /// Bytes that the peer has read.
     read: u64,
+    /// When it last said so.
+    heard: Option<Instant>,
     /// How fast an answer comes.
     answer: Option<Duration>,
     alone: Alone,
@@ -75,6 +77,7 @@ impl Default for Pace {
             probes: VecDeque::new(),
             number: 0,
             read: 0,
+            heard: None,
             answer: None,
             alone: Alone::Next,
             rate: Highest::default(),
@@ -125,6 +128,12 @@ impl Pace {
         self.probes.back().is_some_and(|probe| probe.sent.is_none())
     }
 
+    /// Since when the peer has read nothing of what it was sent.
+    pub(crate) fn owed_since(&self) -> Option<Instant> {
+        let (sent, _) = self.probes.front()?.sent?;
+        Some(self.heard.map_or(sent, |heard| heard.max(sent)))
+    }
+
     /// The answer to this ping, which may stand for those before it.
     pub(crate) fn answered(&mut self, number: u64, now: Instant) {
         let mut sent = None;
@@ -134,6 +143,7 @@ impl Pace {
             self.under_way -= probe.bytes;
             self.read += probe.bytes as u64;
             sent = probe.sent;
+            self.heard = Some(now);
         }
         let Some((sent, read_before)) = sent else { return };
         let took = now.saturating_duration_since(sent).max(Duration::from_micros(1));

@@ -481,21 +481,25 @@ impl Link {
     /// The reader has taken so many bytes. `keeps_up`: it had to wait for some of them. By how much its window grew.
     pub(crate) fn return_credit(&self, streams: &Streams, id: u32, bytes: usize, extra: usize, keeps_up: bool) -> usize {
         let mut state = self.lock();
-        if state.is_lost() || streams.is_over() {
+        if state.is_lost() {
             return 0;
         }
         let mut more = 0;
-        if let Some(mut incoming) = streams.incoming() {
+        if !streams.is_over()
+            && let Some(mut incoming) = streams.incoming()
+        {
             if keeps_up {
                 more = state.windows.grow(incoming.window);
                 incoming.window += more;
             }
             incoming.credit += bytes + more;
+            drop(incoming);
+            if bytes + more > 0 {
+                let kind = streams.credit_kind();
+                state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).number((bytes + more) as u64).end(0));
+            }
         }
-        if bytes + more > 0 {
-            let kind = streams.credit_kind();
-            state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).number((bytes + more) as u64).end(0));
-        }
+        // The reader has this in hand: a call that ended meanwhile could not give it back.
         if extra > 0 {
             state.windows.give_back(extra);
             state.serve_windows();
@@ -585,6 +589,7 @@ mod tests {
     use futures_core::Stream;
 
     use super::*;
+    use crate::SlowConsumer;
     use crate::connection::batch::Batch;
     use crate::frame::codec::{self, Fields};
     use crate::frame::limits::Limits;
@@ -631,7 +636,7 @@ mod tests {
                 Link::new(Box::new(tokio::io::sink()), crate::transport::Transport::new(tokio::io::empty(), tokio::io::sink(), "test").peer, limits);
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
-            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: crate::SlowConsumer::Wait };
+            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: SlowConsumer::Wait };
             let mut state = link.lock();
             state.outbound.frames(|_| {});
             state.outbound.take_batch(&mut Batch::default());
@@ -818,5 +823,27 @@ mod tests {
         let report = format!("{{\"suite\":\"streams\",\"frames\":{frames},\"refused\":{refused},\"items\":{items},\"read_to_the_end\":{whole}}}\n");
         std::io::Write::write_all(&mut std::io::stderr(), report.as_bytes()).unwrap();
         assert!(refused > 100 && items > 10_000 && whole > 100, "some of each, or the inputs are no good");
+    }
+    /// Conformance 17: a reader that takes a long item at the moment its call ends gives back what the item had beyond the window.
+    #[test]
+    fn a_long_item_that_is_taken_while_its_call_ends_gives_its_room_back() {
+        let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), Limits::default());
+        let left = link.lock().windows.left();
+        let streams = Streams::new(Role::Caller, true, None);
+        let mut item = Vec::new();
+        codec::write_varint(&mut item, 1 << 20);
+        streams.arrive(&item, 4 << 20, &mut Vec::new()).unwrap();
+        let mut local = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(streams.poll_read(&link, ID, &mut local, &mut cx).is_pending());
+        assert_ne!(link.lock().windows.left(), left, "the item has room beyond its window");
+        item.resize(item.len() + (1 << 20), 0);
+        streams.arrive(&item[3..], 4 << 20, &mut Vec::new()).unwrap();
+        assert!(matches!(streams.poll_read(&link, ID, &mut local, &mut cx), Poll::Ready(Arrived::Items)));
+        // The two steps of a reader, with the driver between them.
+        let extra = streams.taken();
+        streams.close(&mut link.lock(), &mut Vec::new());
+        link.return_credit(&streams, ID, item.len() - extra, extra, true);
+        assert_eq!(link.lock().windows.left(), left, "room for long items is missing");
     }
 }

@@ -86,7 +86,7 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Until a frame that has begun to arrive is complete. 30 s: 64 KiB at modem speed.
     pub progress_timeout: Duration,
-    /// Until the peer takes bytes that are ready to leave. 30 s.
+    /// Until the peer takes bytes that are ready to leave, or answers a ping behind a part of a large message. 30 s.
     pub write_timeout: Duration,
     /// Without a byte from the peer, until it is asked whether it is still there; `Duration::MAX` never asks. 20 s: what
     /// mobile carriers and NATs keep a quiet connection for is longer.

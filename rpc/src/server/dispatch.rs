@@ -248,12 +248,12 @@ impl Dispatcher {
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
         if blocked || self.is_full(self.queued, out.len()) || !self.parked.is_empty() {
-            return self.park(call, now);
+            return self.park(call, now, out);
         }
         self.start(call, now, now, inbound, out);
     }
 
-    fn park(&mut self, call: Call<'_>, now: Instant) {
+    fn park(&mut self, call: Call<'_>, now: Instant, out: &mut Vec<u8>) {
         let owned = |payload: Payload<'_>| match payload {
             Payload::Borrowed(bytes) => bytes.to_vec(),
             Payload::Owned(bytes) => bytes,
@@ -271,7 +271,7 @@ impl Dispatcher {
             && method.streams()
         {
             // Its items may come before its turn. Those of more calls than may stream at all are not kept.
-            let streams = self.streams_of(id, method, assembled);
+            let streams = self.streams_of(id, method, assembled, out);
             if self.streaming > self.link.limits.max_streams {
                 streams.deafen();
             }
@@ -396,7 +396,7 @@ impl Dispatcher {
         if let Some(id) = id
             && method.streams()
         {
-            sealed.streams = Some(self.outlet(id, method, assembled)?);
+            sealed.streams = Some(self.outlet(id, method, assembled, out)?);
         }
         if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place, now))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
@@ -573,9 +573,10 @@ impl Dispatcher {
         streams
     }
 
-    /// The streams of a call whose arguments are complete; `assembled`, from chunks.
+    /// The streams of a call whose arguments are complete; `assembled`, from chunks. Its credit joins `out`, as a refusal does:
+    /// behind that it would be the next call's with this id.
     #[cold]
-    fn streams_of(&mut self, id: u32, method: &Method, assembled: bool) -> Arc<Streams> {
+    fn streams_of(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Arc<Streams> {
         let known = self.streams.get(id as usize).and_then(Option::clone);
         let streams = known.unwrap_or_else(|| {
             let streams = self.open_streams(id, method);
@@ -586,15 +587,14 @@ impl Dispatcher {
         });
         if streams.release() {
             // The caller held its items back, or they would have come before the end of the arguments.
-            let kind = kind::CALL_CREDIT;
-            self.link.lock().outbound.frames(|out| codec::Frame::new(out, kind).number(u64::from(id)).number(FIRST_WINDOW as u64).end(0));
+            codec::Frame::new(out, kind::CALL_CREDIT).number(u64::from(id)).number(FIRST_WINDOW as u64).end(0);
         }
         streams
     }
 
     #[cold]
-    fn outlet(&mut self, id: u32, method: &Method, assembled: bool) -> Result<Outlet, Error> {
-        let streams = self.streams_of(id, method, assembled);
+    fn outlet(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
+        let streams = self.streams_of(id, method, assembled, out);
         let most = self.link.limits.max_streams;
         if self.streaming > most || streams.is_deaf() {
             let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);

@@ -146,14 +146,15 @@ impl Pump {
 
     /// Nothing can be sent now, and the user's stream is not to wait for that.
     fn fall_behind<I: Items + ?Sized>(&mut self, mut items: Pin<&mut I>, cx: &mut Context<'_>) -> Poll<Result<Pumped, Error>> {
+        let mut item = Vec::new();
         for _ in 0..BEHIND {
             if self.end.is_some() {
                 return Poll::Pending;
             }
-            let mut item = Vec::new();
+            item.clear();
             match items.as_mut().poll_item(&mut item, cx) {
                 Poll::Ready(Some(Ok(()))) => {
-                    if let Err(error) = self.waiting.push(item) {
+                    if let Err(error) = self.waiting.push(&item) {
                         return Poll::Ready(Err(error));
                     }
                 }

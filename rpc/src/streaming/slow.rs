@@ -29,18 +29,17 @@ pub enum SlowConsumer {
     Close,
 }
 
-/// Items that wait, each behind its length.
+/// Items that wait, each behind its length, one after the other: small ones, too, cost no more than their bytes.
 pub(super) struct Waiting {
     policy: SlowConsumer,
-    items: VecDeque<Vec<u8>>,
-    bytes: usize,
+    items: VecDeque<u8>,
     /// How many were left out before the first of them.
     missed: u64,
 }
 
 impl Waiting {
     pub(super) fn new(policy: SlowConsumer) -> Self {
-        Self { policy, items: VecDeque::new(), bytes: 0, missed: 0 }
+        Self { policy, items: VecDeque::new(), missed: 0 }
     }
 
     /// The stream is taken from even while its consumer takes nothing.
@@ -52,33 +51,51 @@ impl Waiting {
         self.items.is_empty()
     }
 
+    /// Adds an item that stands behind its length.
+    ///
     /// # Errors
     /// Too many wait, and that is the end.
-    pub(super) fn push(&mut self, item: Vec<u8>) -> Result<(), Error> {
-        self.bytes += item.len();
-        self.items.push_back(item);
+    pub(super) fn push(&mut self, item: &[u8]) -> Result<(), Error> {
         // The last one is kept, however long.
-        while self.bytes > MOST && self.items.len() > 1 {
+        while self.items.len() + item.len() > MOST && !self.items.is_empty() {
             if self.policy == SlowConsumer::Close {
                 let text = format!("the consumer is too slow: more than {MOST} bytes of items wait for it");
                 return Err(Error::with(ErrorKind::Overloaded, Executed::Yes, text));
             }
-            self.bytes -= self.items.pop_front().map_or(0, |item| item.len());
+            self.items.drain(..self.first());
             self.missed += 1;
         }
+        self.items.extend(item);
         Ok(())
     }
 
     /// Appends the next one, behind what there is to say of those before it; its place.
     pub(super) fn next(&mut self, out: &mut Vec<u8>) -> Option<usize> {
-        let item = self.items.pop_front()?;
-        self.bytes -= item.len();
+        if self.items.is_empty() {
+            return None;
+        }
         if self.missed > 0 {
             write_missed(std::mem::take(&mut self.missed), out);
         }
         let begin = out.len();
-        out.extend_from_slice(&item);
+        out.extend(self.items.drain(..self.first()));
+        if self.items.is_empty() && self.items.capacity() > 2 * MOST {
+            self.items = VecDeque::new();
+        }
         Some(begin)
+    }
+
+    /// The bytes of the first item and its length.
+    fn first(&self) -> usize {
+        let (mut length, mut before) = (0, 0);
+        for byte in &self.items {
+            length |= usize::from(byte & 0x7f) << (7 * before);
+            before += 1;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        before + length
     }
 }
 
@@ -98,33 +115,39 @@ fn write_missed(count: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
+    /// About so long with what stands before it.
     fn item(number: u8, length: usize) -> Vec<u8> {
-        vec![number; length]
+        let mut item = Vec::new();
+        super::super::pump::encode_item(&vec![number; length - 6], &mut item).unwrap();
+        item
     }
 
     #[test]
     fn the_newest_wait_and_the_others_are_counted() {
         let mut waiting = Waiting::new(SlowConsumer::DropOldest);
         for number in 0..10 {
-            waiting.push(item(number, MOST / 4)).unwrap();
+            waiting.push(&item(number, MOST / 4)).unwrap();
         }
         let mut out = Vec::new();
         assert_eq!(waiting.next(&mut out), Some(4), "behind the mark");
-        assert_eq!(out[..5], [0x80, 0, 1, 6, 6], "six were left out, then comes the seventh");
-        waiting.push(item(10, 2 * MOST)).unwrap();
+        assert_eq!(out[..4], [0x80, 0, 1, 6], "six were left out");
+        assert_eq!(out[4..], item(6, MOST / 4), "then comes the seventh");
+        waiting.push(&item(10, 2 * MOST)).unwrap();
         out.clear();
         assert_eq!(waiting.next(&mut out), Some(4));
-        assert_eq!(out[..5], [0x80, 0, 1, 3, 10], "one that is too long by itself takes the place of all others");
-        assert!(waiting.is_empty() && waiting.bytes == 0);
-        waiting.push(item(11, 1)).unwrap();
+        assert_eq!(out[..4], [0x80, 0, 1, 3], "one that is too long by itself takes the place of all others");
+        assert_eq!(out[4..], item(10, 2 * MOST));
+        assert!(waiting.is_empty());
+        waiting.push(&[0]).unwrap();
         out.clear();
         assert_eq!(waiting.next(&mut out), Some(0), "nothing is missed any more");
+        assert_eq!(out, [0]);
     }
 
     #[test]
     fn too_many_close() {
         let mut waiting = Waiting::new(SlowConsumer::Close);
-        waiting.push(item(0, 2 * MOST)).unwrap();
-        assert_eq!(waiting.push(item(1, 1)).unwrap_err().kind(), ErrorKind::Overloaded);
+        waiting.push(&item(0, 2 * MOST)).unwrap();
+        assert_eq!(waiting.push(&[0]).unwrap_err().kind(), ErrorKind::Overloaded);
     }
 }

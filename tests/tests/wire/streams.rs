@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use rpc::transport::Transport;
-use rpc::{Client, Error, ErrorKind, Server, Stream, Streaming};
+use rpc::{Client, Error, ErrorKind, Limits, Server, Stream, Streaming};
 use rpc_tests::wire::{self, Frame, Raw, cancel, credit, end, items, kind};
 
 #[rpc::service]
@@ -322,4 +322,22 @@ async fn items_of_a_call_without_streams_hold_nothing() {
         raw.send(up(0, &[7; 60_000])).await;
     }
     still_sums(&mut raw, 1).await;
+}
+
+/// Protocol 7.6: credit behind the last frame would be taken for that of the next call with this id, and cost the connection.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_for_a_call_with_streams_after_it_was_refused() {
+    let mut limits = Limits::default();
+    limits.max_streams = 1;
+    let mut raw = wire::opened(server().limits(limits)).await;
+    raw.send([bind(), wire::call(0, HOLD, &[])].concat()).await;
+    assert_eq!(raw.frame().await.unwrap().body, [0], "bound, all equal");
+    raw.send([wire::large_call(1, SUM, 2, &[0]), wire::frame(kind::CALL_CHUNK, 0, &[&[1, 0]])].concat()).await;
+    raw.send(wire::frame(kind::PING, 0, &[])).await;
+    let mut kinds = Vec::new();
+    while let Ok(Some(frame)) = tokio::time::timeout(Duration::from_secs(1), raw.frame()).await {
+        kinds.push(frame.kind);
+    }
+    let refused = kinds.iter().position(|kind| *kind == kind::ERROR).expect("there is no room for a second one");
+    assert!(!kinds[refused..].contains(&kind::CALL_CREDIT), "{kinds:?}");
 }

@@ -65,6 +65,35 @@ async fn a_peer_that_never_reads_is_closed_by_the_write_timeout() {
     assert!(!raw.send(wire::frame(kind::PING, 0, &[])).await, "closed after {:?}", began.elapsed());
 }
 
+/// Conformance 47: nor may a peer that reads, but owes the answers that let large messages go on, hold them for ever.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_the_pings_behind_chunks_is_closed_by_the_write_timeout() {
+    const LENGTH: usize = 600_000;
+    let (mut raw, _task) = wire::serve(server());
+    raw.send([wire::opening(&[(1, 4 << 20), (4, 5 << 20)]), service::bind()].concat()).await;
+    raw.opened().await;
+    let payload = [&wire::varint(LENGTH as u64)[..], &[0; LENGTH]].concat();
+    let (first, rest) = payload.split_at(60_000);
+    raw.send(wire::large_call(0, ECHO, payload.len() as u64, first)).await;
+    for chunk in rest.chunks(60_000) {
+        raw.send(wire::frame(kind::CALL_CHUNK, 0, &[&[0], chunk])).await;
+    }
+    let (began, mut got) = (Instant::now(), 0);
+    let (code, _, message) = loop {
+        match tokio::time::timeout(Duration::from_secs(5), raw.frame()).await {
+            Ok(frame) => match frame.expect("a go-away comes first") {
+                frame if frame.kind == kind::GO_AWAY => break frame.go_away(),
+                frame => got += frame.body.len(),
+            },
+            // There it is.
+            Err(_) => drop(raw.send(wire::frame(kind::PING, 0, &[])).await),
+        }
+        assert!(began.elapsed() < Duration::from_secs(100), "{got} bytes came, and no end");
+    };
+    assert_eq!((code, began.elapsed().as_secs()), (3, 30), "{message}");
+    assert!(got < LENGTH, "the rest was held back");
+}
+
 /// Conformance 43: answers that nobody reads are bounded: reading stops, and the write timeout ends it.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_requests_without_reading_is_bounded() {

@@ -1,0 +1,11 @@
+//! The checkout as its users run it: real processes, killed, cut off, starved of disk, and asked afterwards what became of the
+//! money. The rules have their tests beside them, in `examples/checkout/`.
+#![cfg(unix)]
+#![allow(clippy::allow_attributes, clippy::unwrap_used, unreachable_pub, reason = "the files of one test binary; a panic is a failed test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod shop;
+mod story;

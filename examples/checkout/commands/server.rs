@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpc::transport::Address;
 use rpc::{Bound, CallInfo, Server};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Tried;
@@ -81,6 +81,7 @@ async fn shared(_url: &str) -> Tried<(Arc<dyn Store>, Box<dyn Journal>)> {
 /// A server that is ready to serve, and what stops it.
 pub struct Running {
     pub bound: Bound,
+    desk: Arc<Desk>,
     pub asks_for_keys: bool,
     closing: watch::Sender<bool>,
     sweeping: JoinHandle<()>,
@@ -107,21 +108,33 @@ impl Running {
             allowed
         };
         let bound = Server::new().add(service).hook(hook).bind(&options.addr).await?;
-        let sweeping = tokio::spawn(async move { recovery::keep_sweeping(&desk).await });
-        Ok(Self { bound, asks_for_keys, closing, sweeping })
+        let swept = desk.clone();
+        let sweeping = tokio::spawn(async move { recovery::keep_sweeping(&swept).await });
+        Ok(Self { bound, desk, asks_for_keys, closing, sweeping })
     }
 
     /// Until `stop` is ready, and then until the calls in flight have ended.
-    pub async fn serve_until(self, stop: impl Future<Output = ()>) -> Result<(), rpc::Error> {
-        let Self { bound, closing, sweeping, asks_for_keys: _ } = self;
+    ///
+    /// # Errors
+    /// When the book has failed. The calls in flight are answered first; a new start will know what became of them.
+    pub async fn serve_until(self, stop: impl Future<Output = ()>) -> Tried {
+        let Self { bound, desk, closing, sweeping, asks_for_keys: _ } = self;
+        let (fail, mut failed) = oneshot::channel();
         let served = bound.serve_until(async move {
-            stop.await;
+            tokio::select! {
+                () = stop => {}
+                error = desk.store.failure() => {
+                    tracing::error!(%error, "the book has failed: no more payments");
+                    // Received below.
+                    fail.send(error).ok();
+                }
+            }
             // Streams of events never end by themselves.
             closing.send_replace(true);
         });
-        let served = served.await;
+        served.await?;
         sweeping.abort();
-        served
+        failed.try_recv().map_or(Ok(()), |error| Err(error.into()))
     }
 }
 

@@ -328,6 +328,10 @@ impl Store for EmbeddedStore {
         self.writer.news()
     }
 
+    async fn failure(&self) -> StoreError {
+        self.writer.failure().await
+    }
+
     fn is_shared(&self) -> bool {
         false
     }

@@ -125,6 +125,10 @@ impl Store for MemoryStore {
         self.news.subscribe()
     }
 
+    async fn failure(&self) -> StoreError {
+        std::future::pending().await
+    }
+
     fn is_shared(&self) -> bool {
         false
     }

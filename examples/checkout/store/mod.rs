@@ -31,7 +31,7 @@ pub trait Store: Send + Sync + 'static {
     /// Writes this, if the book still stands as it was when the change was decided. Durable when it returns.
     ///
     /// # Errors
-    /// Nobody knows then whether it was written. From then on an embedded store takes no further changes.
+    /// Nobody knows then whether it was written. An embedded store takes no further changes: see [`failure`](Self::failure).
     ///
     /// # Cancellation
     /// The change may be written or not.
@@ -57,6 +57,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes when there are new events. A hint: other servers may have written some that it does not tell of.
     fn news(&self) -> watch::Receiver<u64>;
+
+    /// Ready once the book can no longer be used, and only a new start can say what it holds.
+    async fn failure(&self) -> StoreError;
 
     /// Whether other servers may write to the same book.
     fn is_shared(&self) -> bool;

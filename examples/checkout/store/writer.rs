@@ -1,7 +1,8 @@
 //! One thread that writes: it takes every change that waits, writes them with one commit, and answers after the disk has it.
 //!
 //! While a commit is being synced the next group gathers, so the more callers there are, the less a sync costs each of them.
-//! After a failed commit nobody can say what the disk holds: the writer takes nothing more, until a new start has looked.
+//! After a failed commit nobody can say what the disk holds (a sync that is tried again may succeed without having written
+//! anything): the writer takes nothing more, and the server stops. A new start looks.
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -34,6 +35,7 @@ pub struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     news: watch::Sender<u64>,
+    failed: watch::Receiver<Option<StoreError>>,
 }
 
 impl Writer {
@@ -43,17 +45,23 @@ impl Writer {
         let (jobs, queue) = mpsc::channel();
         let news = watch::Sender::new(last_event);
         let told = news.clone();
-        let thread = thread::Builder::new().name("book".into()).spawn(move || run(write, &queue, &told)).map_err(StoreError::of)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), news })
+        let (fail, failed) = watch::channel(None);
+        let thread = thread::Builder::new().name("book".into()).spawn(move || run(write, &queue, &told, &fail)).map_err(StoreError::of)?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), news, failed })
     }
 
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
 
+    pub async fn failure(&self) -> StoreError {
+        let mut failed = self.failed.clone();
+        let error = failed.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        error.unwrap_or_else(stopped)
+    }
+
     pub async fn commit(&self, change: Change) -> Result<Committed, StoreError> {
         let (done, answer) = oneshot::channel();
-        let stopped = || StoreError("the thread that writes the book has stopped".into());
         self.jobs.as_ref().ok_or_else(stopped)?.send(Job { change, done }).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -67,15 +75,20 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut write: impl WriteGroup, queue: &mpsc::Receiver<Job>, news: &watch::Sender<u64>) {
-    let mut failed: Option<StoreError> = None;
+fn stopped() -> StoreError {
+    StoreError("the thread that writes the book has stopped".into())
+}
+
+fn run(mut write: impl WriteGroup, queue: &mpsc::Receiver<Job>, news: &watch::Sender<u64>, fail: &watch::Sender<Option<StoreError>>) {
     while let Ok(first) = queue.recv() {
         let (mut changes, mut callers) = (vec![first.change], vec![first.done]);
         for job in queue.try_iter().take(GROUP - 1) {
             changes.push(job.change);
             callers.push(job.done);
         }
-        let written = match &failed {
+        // Bound, so that nothing is borrowed while the group is written.
+        let failed = fail.borrow().clone();
+        let written = match failed {
             Some(error) => Err(StoreError(format!("the book takes no changes since {error}"))),
             None => write.write(&changes),
         };
@@ -86,10 +99,7 @@ fn run(mut write: impl WriteGroup, queue: &mpsc::Receiver<Job>, news: &watch::Se
                 news.send_if_modified(|known| std::mem::replace(known, last) != last);
             }
             Err(error) => {
-                if failed.is_none() {
-                    tracing::error!(%error, "the book cannot be written: no payments until the next start");
-                    failed = Some(error.clone());
-                }
+                fail.send_if_modified(|failed| failed.is_none() && failed.replace(error.clone()).is_none());
                 callers.into_iter().for_each(|caller| drop(caller.send(Err(error.clone()))));
             }
         }

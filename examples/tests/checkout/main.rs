@@ -6,6 +6,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
 mod commands;
+mod crash;
+mod cut;
+mod disk;
+mod drain;
 mod shop;
 mod story;
+mod till;
+mod wire;

@@ -2,10 +2,12 @@
 //! long that takes.
 //!
 //! Like a real one it knows every request by a reference, answers the same reference with the same answer, and remembers: its
-//! journal (`network/journal.rs`) outlives our process. What it holds and we do not know of is an authorization that hangs;
+//! journal (`network/`) outlives our process. What it holds and we do not know of is an authorization that hangs;
 //! after a crash it is asked.
 
 pub mod journal;
+#[cfg(feature = "postgres")]
+pub mod shared_journal;
 
 use std::time::Duration;
 

@@ -6,6 +6,8 @@ use super::Tried;
 use super::server::Place;
 use crate::book_path;
 use crate::domain::audit::{Book, audit};
+#[cfg(feature = "postgres")]
+use crate::store::Store;
 use crate::store::embedded::read_book;
 
 pub async fn run(place: Place) -> Tried {
@@ -30,6 +32,11 @@ async fn read(place: Place) -> Tried<Book> {
         Place { store: Some(url), .. } => shared(&url).await,
         Place { data: None, store: None } => Err("which books? --data PATH or --store URL".into()),
     }
+}
+
+#[cfg(feature = "postgres")]
+async fn shared(url: &str) -> Tried<Book> {
+    Ok(crate::store::postgres::PostgresStore::open(url).await?.book().await?)
 }
 
 #[cfg(not(feature = "postgres"))]

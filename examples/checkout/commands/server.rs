@@ -73,6 +73,13 @@ impl Place {
     }
 }
 
+#[cfg(feature = "postgres")]
+async fn shared(url: &str) -> Tried<(Arc<dyn Store>, Box<dyn Journal>)> {
+    let store = crate::store::postgres::PostgresStore::open(url).await?;
+    let journal = crate::network::shared_journal::SharedJournal::open(url).await?;
+    Ok((Arc::new(store), Box::new(journal)))
+}
+
 #[cfg(not(feature = "postgres"))]
 async fn shared(_url: &str) -> Tried<(Arc<dyn Store>, Box<dyn Journal>)> {
     Err("this program was built without the feature `postgres`".into())

@@ -357,7 +357,7 @@ impl Store for EmbeddedStore {
         Ok(tokio::task::spawn_blocking(forget).await.map_err(StoreError::of)??)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "postgres"))]
     async fn book(&self) -> Result<Book, StoreError> {
         self.read(book)
     }

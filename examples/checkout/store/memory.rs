@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::{Committed, Store, StoreError, fits, numbered};
 use crate::api::Event;
 use crate::card::Secret;
-#[cfg(test)]
+#[cfg(any(test, feature = "postgres"))]
 use crate::domain::audit::Book;
 use crate::domain::charge::Charge;
 use crate::domain::ledger::{Account, Entry};
@@ -144,7 +144,7 @@ impl Store for MemoryStore {
         Ok((before - keys.len()) as u64)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "postgres"))]
     async fn book(&self) -> Result<Book, StoreError> {
         let pages = self.pages();
         Ok(Book {

@@ -5,9 +5,12 @@
 //! |---|---|
 //! | `memory.rs` | forgets when the process ends: tests, and a server without `--data` |
 //! | `embedded.rs`, `writer.rs` | one file (redb), one server; commits are grouped on one thread |
+//! | `postgres.rs` | a database that several servers share |
 
 pub mod embedded;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod writer;
 
 use std::fmt;
@@ -17,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::api::Event;
 use crate::card::Secret;
-#[cfg(test)]
+#[cfg(any(test, feature = "postgres"))]
 use crate::domain::audit::Book;
 use crate::domain::charge::Charge;
 use crate::domain::record::KeyRecord;
@@ -71,7 +74,7 @@ pub trait Store: Send + Sync + 'static {
     async fn forget_keys(&self, now: Millis) -> Result<u64, StoreError>;
 
     /// All of it, as it stood at one moment.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "postgres"))]
     async fn book(&self) -> Result<Book, StoreError>;
 }
 

@@ -3,6 +3,9 @@
 
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "a panic is a failed test")]
 
+#[cfg(all(unix, feature = "postgres"))]
+#[path = "../../tests/support/cluster.rs"]
+mod cluster;
 mod crash_points;
 mod model;
 mod stores;

@@ -38,6 +38,14 @@ async fn in_a_file() {
     std::fs::remove_file(&path).unwrap();
 }
 
+#[cfg(all(unix, feature = "postgres"))]
+#[tokio::test]
+async fn in_a_database() {
+    let Some(cluster) = super::cluster::Cluster::start("stores") else { return };
+    let store = crate::store::postgres::PostgresStore::open(&cluster.url()).await.unwrap();
+    all(Arc::new(store)).await;
+}
+
 /// Every test has keys and orders of its own.
 pub async fn all(store: Arc<dyn Store>) {
     a_hundred_calls_with_one_key_are_one_charge(&store).await;

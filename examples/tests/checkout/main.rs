@@ -6,12 +6,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "postgres")]
+#[path = "../support/cluster.rs"]
+mod cluster;
+
 mod access;
 mod commands;
 mod crash;
 mod cut;
 mod disk;
 mod drain;
+#[cfg(feature = "postgres")]
+mod replicas;
 mod shop;
 mod story;
 mod till;

@@ -116,6 +116,8 @@ impl Desk {
                     continue;
                 }
             };
+            // In this order: whoever has changed the payment has written the key with it, and is seen here.
+            let charge = self.current(&call.order).await?;
             match self.store.key(&call.key).await.map_err(|error| untouched(&error))? {
                 Some(record) if record.fingerprint != call.fingerprint => return Err(PayError::Conflict),
                 Some(KeyRecord { answer: Some(answer), .. }) => return answer,
@@ -126,15 +128,12 @@ impl Desk {
                 }
                 // Whoever ran it is gone.
                 Some(_) => {}
-                None => {
-                    let charge = self.current(&call.order).await?;
-                    match self.store.commit(begin(charge, &call)?).await {
-                        Ok(Committed::Written) => {}
-                        Ok(Committed::Stale) => continue,
-                        // It may be on disk; but the network was not asked, so it will be found to be nothing.
-                        Err(error) => return Err(untouched(&error)),
-                    }
-                }
+                None => match self.store.commit(begin(charge, &call)?).await {
+                    Ok(Committed::Written) => {}
+                    Ok(Committed::Stale) => continue,
+                    // It may be on disk; but the network was not asked, so it will be found to be nothing.
+                    Err(error) => return Err(untouched(&error)),
+                },
             }
             return self.put_to_the_network(&call, code).await;
         }
@@ -201,12 +200,14 @@ impl Desk {
         let fingerprint = Call::fingerprint(operation, &order, amount, None);
         let call = self.call(operation, key, order, fingerprint);
         loop {
+            // In this order, as in `ask`.
+            let charge = self.current(&call.order).await?;
             match self.store.key(&call.key).await.map_err(|error| untouched(&error))? {
                 Some(record) if record.fingerprint != call.fingerprint => return Err(PayError::Conflict),
                 Some(record) => return record.answer.unwrap_or(Err(PayError::Unresolved)),
                 None => {}
             }
-            let charge = self.current(&call.order).await?.ok_or(PayError::Invalid(Invalid::UnknownOrder))?;
+            let charge = charge.ok_or(PayError::Invalid(Invalid::UnknownOrder))?;
             let Ended { change, answer } = decide(charge, &call)?;
             match self.write(change).await {
                 Ok(Committed::Written) => return answer,

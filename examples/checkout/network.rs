@@ -49,6 +49,8 @@ pub enum Answer {
     Challenge,
     /// What was held is not any more.
     Reversed,
+    /// What was captured has been paid to us.
+    Collected,
 }
 
 /// One reference, as the network knows it.
@@ -140,6 +142,15 @@ impl Network {
     /// When there is no answer: the hold may stand.
     pub async fn reverse(&self, reference: &IdempotencyKey) -> Result<(), NoAnswer> {
         self.journal.change(reference, &[Answer::Approved, Answer::Challenge], Answer::Reversed).await?;
+        Ok(())
+    }
+
+    /// Collects what was captured: what remains of [`holds`](Self::holds) is open.
+    ///
+    /// # Errors
+    /// When there is no answer: it can be collected again.
+    pub async fn collect(&self, reference: &IdempotencyKey) -> Result<(), NoAnswer> {
+        self.journal.change(reference, &[Answer::Approved], Answer::Collected).await?;
         Ok(())
     }
 

@@ -11,37 +11,50 @@ use crate::running::Turn;
 use crate::store::{Committed, StoreError};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Keys live for days: once an hour is often enough to forget them.
-const FORGET_EVERY: u64 = 3600;
+/// Keys live for days, and money that was captured may wait: once an hour, counted in rounds.
+const HOURLY: u64 = 3600;
 
-/// Ends what an earlier process has left, and lets the network release what nobody here knows of.
+/// Ends what an earlier process has left.
 ///
 /// # Errors
 /// When the book cannot be read.
 pub async fn at_start(desk: &Desk) -> Result<(), StoreError> {
     sweep(desk).await?;
-    desk.store.forget_keys(desk.now()).await?;
-    let Ok(holds) = desk.network.holds().await else { return Ok(()) };
-    for hold in holds {
-        let charge = desk.store.charge(&hold.order).await?;
-        if !charge.is_some_and(|charge| charge.stands_behind(&hold.reference)) {
-            tracing::warn!(order = %hold.order, key = %hold.reference, amount = %hold.amount, "a hold without a payment: released");
-            // If it does not hear us, the next start tells it again.
-            desk.network.reverse(&hold.reference).await.ok();
-        }
-    }
-    Ok(())
+    settle(desk).await
 }
 
 /// Until it is dropped.
 pub async fn keep_sweeping(desk: &Desk) {
     for round in 1.. {
         tokio::time::sleep(EVERY).await;
-        let forget = async { if round % FORGET_EVERY == 0 { desk.store.forget_keys(desk.now()).await } else { Ok(0) } };
-        if let Err(error) = async { sweep(desk).await.and(forget.await) }.await {
+        let mut swept = sweep(desk).await;
+        if round % HOURLY == 0 {
+            swept = swept.and(settle(desk).await);
+        }
+        if let Err(error) = swept {
             tracing::error!(%error, "open payments cannot be looked at");
         }
     }
+}
+
+/// Compares the network's holds with the book: collects what was captured, and releases what nobody here knows of. Forgets old keys.
+async fn settle(desk: &Desk) -> Result<(), StoreError> {
+    desk.store.forget_keys(desk.now()).await?;
+    let Ok(holds) = desk.network.holds().await else { return Ok(()) };
+    for hold in holds {
+        let charge = desk.store.charge(&hold.order).await?;
+        let charge = charge.filter(|charge| charge.stands_behind(&hold.reference));
+        // If it does not hear us, the next time it is told again.
+        match charge.map(|charge| charge.state) {
+            Some(PaymentState::Captured) => drop(desk.network.collect(&hold.reference).await),
+            Some(_) => {}
+            None => {
+                tracing::warn!(order = %hold.order, key = %hold.reference, amount = %hold.amount, "a hold without a payment: released");
+                drop(desk.network.reverse(&hold.reference).await);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Looks at every open payment once.

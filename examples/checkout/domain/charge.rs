@@ -136,6 +136,8 @@ impl Charge {
             network::Answer::Declined(decline) => Ok(self.declined(call, decline)),
             // It was released before we ever had it.
             network::Answer::Reversed => Ok(self.declined(call, Decline::ProcessingError)),
+            // Only what is captured is collected, and this waits for a first answer: nothing that could be right.
+            network::Answer::Collected => Err(PayError::Unresolved),
         }
     }
 

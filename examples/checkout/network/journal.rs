@@ -120,6 +120,27 @@ impl Journal for Local {
     }
 }
 
+/// For several desks in one process.
+#[cfg(test)]
+#[async_trait]
+impl<J: Journal> Journal for std::sync::Arc<J> {
+    async fn record(&self, hold: Hold) -> Result<Hold, JournalError> {
+        (**self).record(hold).await
+    }
+
+    async fn change(&self, reference: &IdempotencyKey, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
+        (**self).change(reference, from, to).await
+    }
+
+    async fn find(&self, reference: &IdempotencyKey) -> Result<Option<Hold>, JournalError> {
+        (**self).find(reference).await
+    }
+
+    async fn holds(&self) -> Result<Vec<Hold>, JournalError> {
+        (**self).holds().await
+    }
+}
+
 impl From<std::io::Error> for JournalError {
     fn from(error: std::io::Error) -> Self {
         Self(error.to_string())

@@ -3,11 +3,13 @@
 
 #![allow(clippy::allow_attributes, clippy::unwrap_used, reason = "a panic is a failed test")]
 
+mod between;
 #[cfg(all(unix, feature = "postgres"))]
 #[path = "../../tests/support/cluster.rs"]
 mod cluster;
 mod crash_points;
 mod model;
+mod serving;
 mod stores;
 
 use std::sync::Arc;

@@ -23,12 +23,12 @@ use crate::store::{Committed, Store};
 
 const GOOD: &str = "4242424242424242";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory() {
     all(Arc::new(MemoryStore::new().unwrap())).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_file() {
     let path = std::env::temp_dir().join(format!("checkout-stores-{}.redb", std::process::id()));
     std::fs::remove_file(&path).ok();
@@ -39,7 +39,7 @@ async fn in_a_file() {
 }
 
 #[cfg(all(unix, feature = "postgres"))]
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_database() {
     let Some(cluster) = super::cluster::Cluster::start("stores") else { return };
     let store = crate::store::postgres::PostgresStore::open(&cluster.url()).await.unwrap();
@@ -49,6 +49,8 @@ async fn in_a_database() {
 /// Every test has keys and orders of its own.
 pub async fn all(store: Arc<dyn Store>) {
     a_hundred_calls_with_one_key_are_one_charge(&store).await;
+    captures_and_refunds_with_one_key_are_one(&store).await;
+    two_desks_agree_on_a_key(&store).await;
     a_key_stands_for_its_method_order_amount_and_card(&store).await;
     refunds_at_the_same_time_never_give_back_too_much(&store).await;
     of_a_capture_and_a_void_at_the_same_time_one_wins(&store).await;
@@ -83,6 +85,49 @@ async fn a_hundred_calls_with_one_key_are_one_charge(store: &Arc<dyn Store>) {
     assert!(answers.iter().all(|answer| *answer == answers[0]));
     let kinds: Vec<_> = store.events(before, 100).await.unwrap().into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Authorized, EventKind::Captured]);
+}
+
+async fn captures_and_refunds_with_one_key_are_one(store: &Arc<dyn Store>) {
+    let desk = Arc::new(desk(store.clone(), &Time::new()));
+    let card = token(&desk, GOOD).await;
+    for round in 0..5 {
+        let of = order(&format!("same-{round}"));
+        desk.authorize(Operation::Authorize, key(of.as_str()), of.clone(), usd(500), &card).await.unwrap();
+        let (capture, refund) = (key(&format!("same-{round}-capture")), key(&format!("same-{round}-refund")));
+        let captures = (0..20).map(|_| {
+            let (desk, capture, of) = (desk.clone(), capture.clone(), of.clone());
+            tokio::spawn(async move { desk.capture(capture, of, usd(500)).await })
+        });
+        let answers: Vec<Answer> = join_all(captures).await.into_iter().map(Result::unwrap).collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0] && answer.is_ok()), "{answers:?}");
+        let refunds = (0..20).map(|_| {
+            let (desk, refund, of) = (desk.clone(), refund.clone(), of.clone());
+            tokio::spawn(async move { desk.refund(refund, of, usd(100)).await })
+        });
+        let answers: Vec<Answer> = join_all(refunds).await.into_iter().map(Result::unwrap).collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0] && answer.is_ok()), "{answers:?}");
+        assert_eq!(store.charge(&of).await.unwrap().unwrap().refunded, usd(100));
+    }
+}
+
+/// Two servers, if the store lets them: then they share what the network remembers as well.
+async fn two_desks_agree_on_a_key(store: &Arc<dyn Store>) {
+    if !store.is_shared() {
+        return;
+    }
+    let journal = Arc::new(Local::default());
+    let network = || Network::new(Box::new(journal.clone()), 3, Duration::from_millis(2));
+    let desks = [(); 2].map(|()| Arc::new(desk_with(store.clone(), &Time::new(), network())));
+    let card = token(&desks[0], GOOD).await;
+    for round in 0..20 {
+        let name = format!("desks-{round}");
+        let calls = (0..8).map(|n| {
+            let (desk, card, name) = (desks[n % 2].clone(), card.clone(), name.clone());
+            tokio::spawn(async move { pay(&desk, &name, 500, &card).await })
+        });
+        let answers: Vec<Answer> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+        assert!(answers.iter().all(|answer| *answer == answers[0] && answer.is_ok()), "{answers:?}");
+    }
 }
 
 /// M2.
@@ -191,7 +236,8 @@ async fn what_a_killed_process_has_left_is_ended_at_the_next_start(store: &Arc<d
     assert_eq!(store.key(&key("unasked")).await.unwrap(), None, "the key is as good as new");
     assert!(pay(&desk, "unasked", 500, &token).await.is_ok());
     assert!(matches!(pay(&desk, "asked", 500, &token).await, Ok(Done::Receipt(_))));
-    assert_eq!(desk.network.holds().await.unwrap().len(), 2, "one hold each");
+    assert_eq!(desk.network.find(&key("unasked")).await.unwrap(), Some(Said::Approved));
+    assert_eq!(desk.network.find(&key("asked")).await.unwrap(), Some(Said::Collected), "what was captured is collected");
 }
 
 async fn a_hold_that_nobody_knows_is_released_at_start(store: &Arc<dyn Store>) {

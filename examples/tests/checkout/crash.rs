@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::shop::{Folder, pay};
-use crate::support::kill;
+use crate::shop::{Folder, pay, status};
+use crate::support::{example, kill};
 use crate::till::Till;
 
 /// Payers at the same time.
@@ -162,11 +162,44 @@ fn holds_are_all_captured(folder: &Folder, settled: &BTreeMap<u64, Value>) {
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .map(|hold| (hold["reference"].as_str().unwrap().to_owned(), hold))
         .collect();
-    for hold in holds.values().filter(|hold| hold["answer"] == "approved") {
+    for hold in holds.values().filter(|hold| hold["answer"] == "approved" || hold["answer"] == "collected") {
         let order: u64 = hold["order"].as_str().unwrap()[1..].parse().unwrap();
         let charge = settled.get(&order).unwrap_or_else(|| panic!("a hold for order {order} hangs"));
         assert_eq!((&charge["state"], &charge["authorized"]), (&json!("captured"), &hold["amount"]["minor"]));
     }
+}
+
+#[test]
+fn a_start_says_what_became_of_each_payment_that_was_left_open() {
+    let folder = Folder::new("resolved");
+    let server = folder.serve(&[]);
+    // The network is asked only after a second; it has heard, and its answer is lost.
+    let [slow, silent] = [("slow", "4000000000006009"), ("silent", "4000000000000184")].map(|(name, card)| {
+        let mut client = example("checkout");
+        client.args(["pay", "--addr", &server.address, "--key", name, "--order", name, "--amount", "1990", "--currency", "JPY", "--card", card]);
+        client.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    });
+    while !std::fs::read_to_string(folder.book() + ".network").unwrap().contains("silent") {}
+    while status(&server.address, "slow")["outcome"] != "pending" {}
+    server.signal("KILL");
+    drop(server);
+    for client in [slow, silent] {
+        let output = client.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "unknown: {}", String::from_utf8_lossy(&output.stdout));
+    }
+    let open = folder.audit();
+    assert_eq!(open.len(), 2, "an audit lists what is open: {open:?}");
+    assert!(open.iter().all(|charge| charge["state"] == "processing"), "{open:?}");
+
+    let server = folder.serve(&[]);
+    let line = server.logged("resolved: completed");
+    assert!(line.contains("order=silent key=silent operation=pay"), "{line}");
+    let line = server.logged("resolved: released: the network was never asked");
+    assert!(line.contains("order=slow key=slow operation=pay"), "{line}");
+    assert_eq!(status(&server.address, "silent")["outcome"], "captured");
+    assert_eq!(status(&server.address, "slow")["outcome"], "not_found");
+    let charges = folder.audit();
+    assert_eq!((charges.len(), &charges[0]["state"]), (1, &json!("captured")));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A drain lets money come to its end, and nothing hold it up.
+//! A drain lets money come to its end.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::shop::Folder;
 use crate::till::{Till, block_on};
 
 #[test]
-fn a_drain_waits_for_a_slow_payment_and_ends_an_event_stream() {
+fn a_drain_waits_for_a_slow_payment() {
     let folder = Folder::new("drain");
     let server = folder.serve(&[]);
     block_on(async {

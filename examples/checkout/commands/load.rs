@@ -1,5 +1,7 @@
 //! Customers who pay, one payment after the other, as fast as they are served: how many payments a second, and how long each took.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -47,15 +49,13 @@ pub async fn run(options: Options) -> Tried {
     let began = Instant::now();
     let until = began + Duration::from_secs(seconds);
     // Drawn on stderr, and only if that is a terminal.
-    let bar = ProgressBar::new(seconds.max(1) * 10).with_style(ProgressStyle::with_template("{bar:40} {elapsed}/{len:.0} {msg}")?);
-    bar.set_style(ProgressStyle::with_template("{bar:40} {msg}")?);
+    let bar = ProgressBar::new(seconds.saturating_mul(10)).with_style(ProgressStyle::with_template("{bar:40} {percent}% {msg}")?);
+    let captured = Arc::new(AtomicU64::new(0));
     let paying: Vec<_> = (0..customers)
-        .map(|customer| {
-            let (shop, bar) = (shops[customer / PER_CONNECTION].clone(), bar.clone());
-            tokio::spawn(pay_until(until, shop, format!("{run}-{customer}"), bar))
-        })
+        .zip(shops.iter().cycle())
+        .map(|(customer, shop)| tokio::spawn(pay_until(until, shop.clone(), format!("{run}-{customer}"), captured.clone())))
         .collect();
-    let ticking = tokio::spawn(tick(bar.clone(), began, until));
+    let ticking = tokio::spawn(tick(bar.clone(), began, until, captured));
     let mut all = Seen::new()?;
     for customer in paying {
         all.add(customer.await?.map_err(|error| error.to_string())?)?;
@@ -73,17 +73,17 @@ pub async fn run(options: Options) -> Tried {
     }
 }
 
-async fn tick(bar: ProgressBar, began: Instant, until: Instant) {
+async fn tick(bar: ProgressBar, began: Instant, until: Instant, captured: Arc<AtomicU64>) {
     while Instant::now() < until {
-        let elapsed = began.elapsed();
-        bar.set_position(u64::try_from(elapsed.as_millis() / 100).unwrap_or_default());
+        bar.set_position(u64::try_from(began.elapsed().as_millis() / 100).unwrap_or_default());
+        bar.set_message(format!("{} payments", captured.load(Ordering::Relaxed)));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
-async fn pay_until(until: Instant, shop: CheckoutClient, customer: String, bar: ProgressBar) -> Result<Seen, Failed> {
+async fn pay_until(until: Instant, shop: CheckoutClient, customer: String, captured: Arc<AtomicU64>) -> Result<Seen, Failed> {
     let caller = Caller::from_environment();
     let token = caller.sign(shop.tokenize(card(GOOD_CARD))).await?.token;
     let mut seen = Seen::new()?;
@@ -96,7 +96,10 @@ async fn pay_until(until: Instant, shop: CheckoutClient, customer: String, bar: 
         let paid = caller.sign(shop.pay(key, order, Money::new(1990, Currency::Usd), token.clone())).await;
         seen.latency.saturating_record(u64::try_from(began.elapsed().as_micros())?);
         match paid {
-            Ok(_) => seen.captured += 1,
+            Ok(_) => {
+                seen.captured += 1;
+                captured.fetch_add(1, Ordering::Relaxed);
+            }
             Err(error) => {
                 match &error {
                     CallError::Service(_) => seen.refused += 1,
@@ -106,7 +109,6 @@ async fn pay_until(until: Instant, shop: CheckoutClient, customer: String, bar: 
                 seen.first_error.get_or_insert(error.to_string());
             }
         }
-        bar.set_message(format!("{} payments by the latest customer", seen.captured));
     }
     Ok(seen)
 }

@@ -8,7 +8,8 @@ use super::journal::{Journal, JournalError};
 use super::{Answer, Hold};
 use crate::key::IdempotencyKey;
 use crate::store::StoreError;
-use crate::store::postgres::{Link, json};
+use crate::store::postgres::json;
+use crate::store::postgres::session::Link;
 
 const SCHEMA: &str = "
 begin;

@@ -133,3 +133,20 @@ fn a_second_server_on_one_book_is_refused() {
     assert_eq!(second.log, format!("error: {}: another server has it open\n", folder.book()));
     assert_eq!(pay(&first.address, "a", "o", &[]).1, Some(0));
 }
+
+#[test]
+fn a_load_says_how_many_payments_were_made_and_all_of_them_are_in_the_book() {
+    let folder = Folder::new("load");
+    let server = folder.serve(&[]);
+    let ran = run("checkout", &["load", "--addr", &server.address, "--customers", "70", "--seconds", "1"]);
+    assert_eq!((ran.log.as_str(), ran.code), ("", Some(0)), "no progress bar where there is no terminal");
+    let mut lines = ran.out.lines();
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("70 customers, ") && first.ends_with(" 0 refused, 0 unanswered"), "{first}");
+    let captured: usize = first.split(": ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(captured > 0 && !ran.out.contains('\u{1b}'), "{}", ran.out);
+    for line in ["payments a second ", "latency p50 ", "latency p90 ", "latency p99 ", "latency p99.9 ", "latency max "] {
+        assert!(lines.next().is_some_and(|found| found.starts_with(line)), "{}", ran.out);
+    }
+    assert_eq!(folder.audit().len(), captured);
+}

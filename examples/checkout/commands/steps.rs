@@ -162,7 +162,13 @@ impl Steps {
         let Err(CallError::Rpc(error)) = &late else { return Err(format!("the issuer is slow, and {}", outcome(&late)).into()) };
         ensure(error.is_timeout() && error.executed() == Executed::Maybe, "a deadline after dispatch means maybe")?;
         step("pay", "200 ms for a slow issuer", format_args!("{}, executed: {}", error.kind(), error.executed()));
-        let status = self.sign(self.shop.status(&key)).await?;
+        let status = loop {
+            match self.sign(self.shop.status(&key)).await? {
+                // The server had the call, and may still be writing that it has.
+                Status::NotFound => {}
+                status => break status,
+            }
+        };
         ensure(status == Status::Pending, "unknown is not failed")?;
         step("status", "at once", "pending");
         let receipt = tokio::time::timeout(Duration::from_secs(10), async {

@@ -1,7 +1,6 @@
 //! Server and client in one command, over a real socket and a real file: the steps, a drain with work in flight, an audit.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -74,8 +73,6 @@ async fn slow_payment(shop: &CheckoutClient) -> Tried<Paying> {
     let (key, order) = (unique().try_into()?, unique().try_into()?);
     let key: crate::api::IdempotencyKey = key;
     let paying = tokio::spawn(caller.sign(shop.pay(key.clone(), order, Money::new(1990, Currency::Usd), token)).owned());
-    while caller.sign(shop.status(&key)).await? != Status::Pending {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    while caller.sign(shop.status(&key)).await? == Status::NotFound {}
     Ok(paying)
 }

@@ -99,8 +99,8 @@ impl EmbeddedStore {
 /// When there is none, or when it is damaged.
 pub fn read_book(path: &Path) -> Result<Book, StoreError> {
     let named = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
-    // A server that starts or stops meanwhile lets the next attempt find another state.
-    for _ in 0..50 {
+    // A server that starts or stops meanwhile lets the next attempt find another state; a large book takes a while to open.
+    for _ in 0..1500 {
         let read_only = unpanicking(|| match builder().open_read_only(path) {
             Ok(database) => book(&database.begin_read()?).map(Some),
             Err(DatabaseError::RepairAborted | DatabaseError::DatabaseAlreadyOpen) => Ok(None),

@@ -67,7 +67,7 @@ pub fn desk(store: Arc<dyn Store>, time: &Time) -> Desk {
 
 pub fn desk_with(store: Arc<dyn Store>, time: &Time, network: Network) -> Desk {
     let time = time.clone();
-    Desk::new(store, network, Arc::new(move || time.now())).unwrap().patience(Duration::from_millis(100))
+    Desk::new(store, network, Arc::new(move || time.now())).unwrap()
 }
 
 pub fn key(text: &str) -> IdempotencyKey {

@@ -202,7 +202,7 @@ async fn an_order_is_paid_once_whatever_the_keys(store: &Arc<dyn Store>) {
 }
 
 async fn a_lost_answer_is_unresolved_and_then_found(store: &Arc<dyn Store>) {
-    let desk = desk(store.clone(), &Time::new());
+    let desk = desk(store.clone(), &Time::new()).patience(Duration::from_millis(100));
     let card = token(&desk, "4000000000000184").await;
     assert_eq!(pay(&desk, "silent", 500, &card).await, Err(PayError::Unresolved));
     assert_eq!(store.key(&key("silent")).await.unwrap().unwrap().status(), Status::Pending, "unknown is not failed");

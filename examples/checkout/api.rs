@@ -238,6 +238,8 @@ pub struct Event {
     pub order: OrderId,
     pub key: IdempotencyKey,
     pub amount: Money,
+    /// Why it failed, if it did.
+    pub decline: Option<Decline>,
     /// In milliseconds since 1970.
     pub at: u64,
 }

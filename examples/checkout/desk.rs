@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::api::{Invalid, Operation, PayError, Unavailable};
 use crate::card::{Expiry, NewCard, Secret};
+use crate::decline::Decline;
 use crate::domain::charge::{Charge, Ended, check_amount};
 use crate::domain::record::{Answer, Call, KeyRecord};
 use crate::domain::{Change, Millis};
@@ -232,7 +233,8 @@ impl Desk {
         let committed = self.store.commit(change).await?;
         if committed == Committed::Written {
             for event in events {
-                tracing::info!(order = %event.order, key = %event.key, amount = %event.amount, "{}", event.kind);
+                let reason = event.decline.map(Decline::code);
+                tracing::info!(order = %event.order, key = %event.key, amount = %event.amount, reason, "{}", event.kind);
             }
             if let Some(charge) = charge.filter(|charge| !charge.stands_behind(&charge.key)) {
                 // If it does not hear us, the next start tells it again.

@@ -66,7 +66,7 @@ impl Charge {
         check_amount(amount)?;
         let version = match &before {
             None => 1,
-            Some(before) if before.state == PaymentState::RequiresPaymentMethod => before.version + 1,
+            Some(before) if before.state == PaymentState::RequiresPaymentMethod => before.version.saturating_add(1),
             Some(before) => return Err(before.refuses(call.operation)),
         };
         let nothing = Money::zero(amount.currency);
@@ -146,6 +146,7 @@ impl Charge {
         let charge = self.next(|charge| Self { state: PaymentState::RequiresPaymentMethod, running: None, ..charge });
         let mut change = Change::default();
         change.tell(call, EventKind::Failed, amount);
+        change.events.iter_mut().for_each(|event| event.decline = Some(decline));
         change.end(call, charge, Err(PayError::Declined(decline)))
     }
 
@@ -297,7 +298,7 @@ impl Change {
     }
 
     fn tell(&mut self, call: &Call, kind: EventKind, amount: Money) {
-        self.events.push(NewEvent { kind, order: call.order.clone(), key: call.key.clone(), amount, at: call.now });
+        self.events.push(NewEvent { kind, order: call.order.clone(), key: call.key.clone(), amount, decline: None, at: call.now });
     }
 
     fn end(mut self, call: &Call, charge: Charge, answer: Answer) -> Ended {

@@ -10,6 +10,7 @@ pub mod ledger;
 pub mod record;
 
 use crate::api::EventKind;
+use crate::decline::Decline;
 use crate::key::{IdempotencyKey, OrderId};
 use crate::money::Money;
 use crate::vault::Card;
@@ -39,5 +40,6 @@ pub struct NewEvent {
     pub order: OrderId,
     pub key: IdempotencyKey,
     pub amount: Money,
+    pub decline: Option<Decline>,
     pub at: Millis,
 }

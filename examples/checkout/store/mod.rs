@@ -97,8 +97,8 @@ fn fits(change: &Change, key: Option<&KeyRecord>, version: Option<u64>) -> bool 
 }
 
 fn numbered(event: &NewEvent, sequence: u64) -> Event {
-    let NewEvent { kind, order, key, amount, at } = event.clone();
-    Event { sequence, id: format!("evt_{sequence}"), kind, order, key, amount, at }
+    let NewEvent { kind, order, key, amount, decline, at } = event.clone();
+    Event { sequence, id: format!("evt_{sequence}"), kind, order, key, amount, decline, at }
 }
 
 impl StoreError {

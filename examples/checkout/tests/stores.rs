@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{Time, desk, desk_with, key, order, token, usd};
 use crate::api::{Checkout, EventKind, Invalid, Operation, PayError, PaymentState, Status};
+use crate::decline::Decline;
 use crate::domain::audit::{Book, audit};
 use crate::domain::charge::{Charge, HOLD_LIFE};
 use crate::domain::record::{Answer, Call, Done, KEY_LIFE, LEASE};
@@ -43,7 +44,50 @@ async fn in_a_file() {
 async fn in_a_database() {
     let Some(cluster) = super::cluster::Cluster::start("stores") else { return };
     let store = crate::store::postgres::PostgresStore::open(&cluster.url()).await.unwrap();
-    all(Arc::new(store)).await;
+    let store: Arc<dyn Store> = Arc::new(store);
+    all(store.clone()).await;
+    connections_that_are_lost_lose_no_money(&cluster.url(), &store).await;
+}
+
+/// The database ends every connection again and again, in the middle of whatever they do.
+#[cfg(all(unix, feature = "postgres"))]
+async fn connections_that_are_lost_lose_no_money(url: &str, store: &Arc<dyn Store>) {
+    let desk = Arc::new(desk(store.clone(), &Time::new()));
+    let card = token(&desk, GOOD).await;
+    let paying: Vec<_> = (0..4)
+        .map(|payer| {
+            let (desk, card) = (desk.clone(), card.clone());
+            tokio::spawn(async move {
+                let mut unanswered = 0;
+                for n in 0..40 {
+                    let name = format!("lost-{payer}-{n}");
+                    loop {
+                        match pay(&desk, &name, 500, &card).await {
+                            Ok(_) => break,
+                            Err(PayError::Unresolved | PayError::Unavailable(_)) => unanswered += 1,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+                unanswered
+            })
+        })
+        .collect();
+    let ender = crate::store::postgres::session::Link::to(url).unwrap().connect().await.unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()";
+    while !paying.iter().all(tokio::task::JoinHandle::is_finished) {
+        ender.batch_execute(end).await.unwrap();
+        ender.batch_execute("select pg_sleep(0.05)").await.unwrap();
+    }
+    let mut unanswered = 0;
+    for payer in paying {
+        unanswered += payer.await.unwrap();
+    }
+    assert!(unanswered > 0, "connections were lost while they were used");
+    let report = audit(&store.book().await.unwrap());
+    assert_eq!(report.faults, [""; 0]);
+    let captured = report.charges.iter().filter(|charge| charge.order.as_str().starts_with("lost-") && charge.captured == 500).count();
+    assert_eq!(captured, 160);
 }
 
 /// Every test has keys and orders of its own.
@@ -60,6 +104,7 @@ pub async fn all(store: Arc<dyn Store>) {
     a_hold_that_nobody_knows_is_released_at_start(&store).await;
     holds_expire(&store).await;
     events_have_no_gap_and_go_on_after_a_cursor(&store).await;
+    a_failed_payment_is_told_with_its_reason(&store).await;
     payments_are_listed_in_order(&store).await;
     a_change_that_came_too_late_writes_nothing(&store).await;
     keys_are_kept_for_more_than_a_day_and_forgotten_later(&store).await;
@@ -289,6 +334,15 @@ async fn events_have_no_gap_and_go_on_after_a_cursor(store: &Arc<dyn Store>) {
     assert!(first.iter().chain(&second).all(|event| event.id == format!("evt_{}", event.sequence)));
     close.send_replace(true);
     assert_eq!(rest.next().await, None, "a server that drains ends its streams");
+}
+
+async fn a_failed_payment_is_told_with_its_reason(store: &Arc<dyn Store>) {
+    let desk = desk(store.clone(), &Time::new());
+    let card = token(&desk, "4000000000009987").await;
+    let before = store.last_event().await.unwrap();
+    assert_eq!(pay(&desk, "fails", 500, &card).await, Err(PayError::Declined(Decline::LostCard)));
+    let told = store.events(before, 10).await.unwrap();
+    assert_eq!(told.iter().map(|event| (event.kind, event.decline)).collect::<Vec<_>>(), [(EventKind::Failed, Some(Decline::LostCard))]);
 }
 
 async fn payments_are_listed_in_order(store: &Arc<dyn Store>) {

@@ -1,5 +1,6 @@
 //! A disk that is full, a file that was damaged, and the order in which things reach the disk and the wire.
 
+use std::io::Write;
 use std::process::Command;
 
 use crate::shop::{Folder, pay, status};
@@ -14,7 +15,8 @@ fn m7_the_book_is_synced_before_a_receipt_leaves() {
     command.args(["-f", "-y", "-s", "400", "-o", &trace, "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg"]);
     command.arg(example("checkout").get_program()).args(["server", "--addr", "127.0.0.1:0", "--data", &folder.book()]);
     if Command::new("strace").args(["-o", "/dev/null", "true"]).output().map_or(true, |ran| !ran.status.success()) {
-        println!("not run: strace is not here or may not trace. The order is also held by crash_points.rs.");
+        let words = "m7: NOT RUN, because strace is not here or may not trace; the same order is also held by crash_points.rs";
+        writeln!(std::io::stderr(), "{words}").ok();
         return;
     }
     let server = Server::ready(command);

@@ -16,8 +16,8 @@ use crate::domain::{Change, Millis};
 use crate::key::{CardToken, IdempotencyKey, OrderId};
 use crate::money::Money;
 use crate::network::{self, Network, NetworkToken};
-use crate::running::{Running, Turn};
 use crate::store::{Committed, Store, StoreError};
+use crate::turns::{Turn, Turns};
 use crate::vault::{Card, Vault};
 
 /// How long the network may take. Shorter than a lease: who gives up, gives up before somebody else takes over.
@@ -29,7 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub struct Desk {
     pub store: Arc<dyn Store>,
     pub network: Network,
-    pub running: Running,
+    pub turns: Turns,
     vault: Vault,
     clock: Clock,
     /// How long the network may take.
@@ -52,7 +52,7 @@ impl Desk {
         getrandom::fill(&mut random).map_err(|error| StoreError(error.to_string()))?;
         let vault = Vault::new(store.vault_key());
         let replica = crate::vault::hex(&random);
-        Ok(Self { store, network, running: Running::default(), vault, clock, patience: NETWORK_PATIENCE, replica })
+        Ok(Self { store, network, turns: Turns::default(), vault, clock, patience: NETWORK_PATIENCE, replica })
     }
 
     #[cfg(test)]
@@ -110,7 +110,7 @@ impl Desk {
     /// A call that asks the network: once for all who come with its key.
     async fn ask(&self, call: Call, code: Option<&Secret<String>>, begin: impl Fn(Option<Charge>, &Call) -> Result<Change, PayError>) -> Answer {
         loop {
-            let turn = match self.running.enter(&call.key) {
+            let turn = match self.turns.enter(&call.key) {
                 Turn::Mine(turn) => turn,
                 Turn::Theirs(over) => {
                     over.wait().await;

@@ -23,11 +23,12 @@ mod key;
 mod money;
 mod network;
 mod recovery;
-mod running;
 mod service;
 mod store;
+
 #[cfg(test)]
 mod tests;
+mod turns;
 mod vault;
 mod wording;
 
@@ -117,6 +118,10 @@ async fn main() -> ExitCode {
         Some(Command::Client { addr }) => client::run(&addr).await,
         Some(Command::Pay(arguments)) => return pay_once(arguments).await,
         Some(Command::Status { addr, key }) => return ExitCode::from(status::run(&addr, key).await),
+        Some(Command::Audit(server::Place { data: None, store: None })) => {
+            eprintln!("error: which books? --data PATH or --store URL");
+            return ExitCode::from(64);
+        }
         Some(Command::Audit(place)) => audit::run(place).await,
         Some(Command::Load(options)) => load::run(options).await,
     };

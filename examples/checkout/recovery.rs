@@ -7,8 +7,8 @@ use crate::api::{Operation, PayError, PaymentState};
 use crate::desk::Desk;
 use crate::domain::charge::{Charge, Running};
 use crate::network::Answer;
-use crate::running::Turn;
 use crate::store::{Committed, StoreError};
+use crate::turns::Turn;
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Keys live for days, and money that was captured may wait: once an hour, counted in rounds.
@@ -57,12 +57,12 @@ async fn settle(desk: &Desk) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Looks at every open payment once.
+/// Looks once at every payment that waits for the network, or whose hold has ended.
 ///
 /// # Errors
 /// When the book cannot be read or written.
 pub async fn sweep(desk: &Desk) -> Result<(), StoreError> {
-    for charge in desk.store.open_charges().await? {
+    for charge in desk.store.due_charges(desk.now()).await? {
         match charge.running.clone() {
             Some(running) if charge.state == PaymentState::Processing => resolve(desk, charge, running).await?,
             _ => {
@@ -77,7 +77,7 @@ pub async fn sweep(desk: &Desk) -> Result<(), StoreError> {
 
 /// A payment that waits for the network, and nobody waits with it.
 async fn resolve(desk: &Desk, charge: Charge, running: Running) -> Result<(), StoreError> {
-    let Turn::Mine(_turn) = desk.running.enter(&running.key) else { return Ok(()) };
+    let Turn::Mine(_turn) = desk.turns.enter(&running.key) else { return Ok(()) };
     let Some(record) = desk.store.key(&running.key).await? else { return Ok(()) };
     if record.answer.is_some() || desk.belongs_to_another(&record) {
         return Ok(());

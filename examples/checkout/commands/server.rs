@@ -40,11 +40,12 @@ pub struct Options {
     pub network_seed: u64,
 }
 
-/// Where the book is.
+/// Where the book is. A server without either forgets its payments when it ends.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[group(multiple = false)]
 pub struct Place {
-    /// The file of the book; it is made if there is none. What the card network remembers stands beside it, in PATH.network.
+    /// The file of the book. A server makes it if there is none, and keeps beside it what the card network remembers, in
+    /// PATH.network.
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
     /// A database that several servers share: postgres://..
@@ -86,7 +87,7 @@ async fn shared(_url: &str) -> Tried<(Arc<dyn Store>, Box<dyn Journal>)> {
 }
 
 /// A server that is ready to serve, and what stops it.
-pub struct Running {
+pub struct Ready {
     pub bound: Bound,
     desk: Arc<Desk>,
     pub asks_for_keys: bool,
@@ -94,7 +95,7 @@ pub struct Running {
     sweeping: JoinHandle<()>,
 }
 
-impl Running {
+impl Ready {
     /// Opens the book, ends what was left open, and listens.
     pub async fn start(options: &Options) -> Tried<Self> {
         let keys = ApiKeys::load(options.api_keys.as_deref())?;
@@ -148,7 +149,7 @@ impl Running {
 pub async fn run(options: Options) -> Tried {
     rpc_examples::log_to_stderr();
     let stop = rpc_examples::stop_signal()?;
-    let server = Running::start(&options).await?;
+    let server = Ready::start(&options).await?;
     let address = server.bound.local_addr();
     if !server.asks_for_keys {
         tracing::warn!("no API keys: everybody who reaches this server may call it");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::oneshot;
 
-use super::server::{Options, Place, Running};
+use super::server::{Options, Place, Ready};
 use super::steps::Steps;
 use super::{Tried, card, connect, unique};
 use crate::access::Caller;
@@ -28,7 +28,7 @@ pub async fn run() -> Tried {
     let book = folder.0.join("checkout.redb");
     let place = Place { data: Some(book.clone()), store: None };
     let options = Options { addr: "127.0.0.1:0".into(), place, api_keys: None, network_ms: 2, network_seed: 0 };
-    let server = Running::start(&options).await?;
+    let server = Ready::start(&options).await?;
     let address = server.bound.local_addr().to_string();
     println!("listening on {address}");
     let (stop, stopped) = oneshot::channel::<()>();

@@ -240,9 +240,13 @@ impl Charge {
         self.key == *reference && !matches!(self.state, PaymentState::RequiresPaymentMethod | PaymentState::Canceled)
     }
 
-    /// It has not come to an end, or may still end by itself.
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, PaymentState::Processing | PaymentState::RequiresAction | PaymentState::Authorized)
+    /// When somebody has to look at it even if nobody calls: at once while it waits for the network, and when its hold ends.
+    pub fn due(&self) -> Option<Millis> {
+        match self.state {
+            PaymentState::Processing => Some(0),
+            PaymentState::Authorized => self.expires_at,
+            _ => None,
+        }
     }
 
     fn hold_has_expired(&self, now: Millis) -> bool {

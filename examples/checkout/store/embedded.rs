@@ -33,8 +33,8 @@ type Json = &'static [u8];
 
 const KEYS: TableDefinition<'_, &str, Json> = TableDefinition::new("keys");
 const CHARGES: TableDefinition<'_, &str, Json> = TableDefinition::new("charges");
-/// The orders of those charges that are open: a start and a sweep need not look at all.
-const OPEN: TableDefinition<'_, &str, ()> = TableDefinition::new("open");
+/// When a charge is due, and its order: a start and a sweep look at no others.
+const DUE: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("due");
 const CARDS: TableDefinition<'_, &str, Json> = TableDefinition::new("cards");
 const ENTRIES: TableDefinition<'_, u64, Json> = TableDefinition::new("entries");
 /// By currency and account.
@@ -158,7 +158,7 @@ fn prepare(database: &Database) -> Result<(Secret<Vec<u8>>, u64), Error> {
         };
         transaction.open_table(KEYS)?;
         transaction.open_table(CHARGES)?;
-        transaction.open_table(OPEN)?;
+        transaction.open_table(DUE)?;
         transaction.open_table(CARDS)?;
         transaction.open_table(ENTRIES)?;
         transaction.open_table(BALANCES)?;
@@ -188,7 +188,7 @@ impl WriteGroup for Group {
 fn write_all(transaction: &WriteTransaction, changes: &[Change]) -> Result<(Vec<Committed>, u64), Error> {
     let mut keys = transaction.open_table(KEYS)?;
     let mut charges = transaction.open_table(CHARGES)?;
-    let mut open = transaction.open_table(OPEN)?;
+    let mut due = transaction.open_table(DUE)?;
     let mut cards = transaction.open_table(CARDS)?;
     let mut entries = transaction.open_table(ENTRIES)?;
     let mut balances = transaction.open_table(BALANCES)?;
@@ -205,7 +205,7 @@ fn write_all(transaction: &WriteTransaction, changes: &[Change]) -> Result<(Vec<
             Some(charge) => charges.get(charge.order.as_str())?.map(|value| from_json(value.value())).transpose()?,
             None => None,
         };
-        if !fits(change, key.as_ref(), before.map(|charge| charge.version)) {
+        if !fits(change, key.as_ref(), before.as_ref().map(|charge| charge.version)) {
             committed.push(Committed::Stale);
             continue;
         }
@@ -218,10 +218,11 @@ fn write_all(transaction: &WriteTransaction, changes: &[Change]) -> Result<(Vec<
         }
         if let Some(charge) = &change.charge {
             charges.insert(charge.order.as_str(), json(charge)?.as_slice())?;
-            if charge.is_open() {
-                open.insert(charge.order.as_str(), ())?;
-            } else {
-                open.remove(charge.order.as_str())?;
+            if let Some(at) = before.as_ref().and_then(Charge::due) {
+                due.remove((at, charge.order.as_str()))?;
+            }
+            if let Some(at) = charge.due() {
+                due.insert((at, charge.order.as_str()), ())?;
             }
         }
         if let Some(card) = &change.card {
@@ -299,12 +300,13 @@ impl Store for EmbeddedStore {
         })
     }
 
-    async fn open_charges(&self) -> Result<Vec<Charge>, StoreError> {
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
         self.read(|book| {
             let charges = book.open_table(CHARGES)?;
             let mut found = Vec::new();
-            for item in book.open_table(OPEN)?.iter()? {
-                if let Some(value) = charges.get(item?.0.value())? {
+            // No order's name is empty: what is due at this very moment comes before the next one.
+            for item in book.open_table(DUE)?.range(..(now.saturating_add(1), ""))? {
+                if let Some(value) = charges.get(item?.0.value().1)? {
                     found.push(from_json(value.value())?);
                 }
             }

@@ -49,8 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// In the order of their names, after this one.
     async fn charges(&self, after: Option<&OrderId>, limit: usize) -> Result<Vec<Charge>, StoreError>;
 
-    /// Payments that are processing, wait for their holder, or are held.
-    async fn open_charges(&self) -> Result<Vec<Charge>, StoreError>;
+    /// Payments that are [due](Charge::due) by now.
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError>;
 
     /// After this sequence, in order.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;

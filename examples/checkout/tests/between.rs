@@ -68,8 +68,8 @@ impl Store for Between {
         self.inner.charges(after, limit).await
     }
 
-    async fn open_charges(&self) -> Result<Vec<Charge>, StoreError> {
-        self.inner.open_charges().await
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
+        self.inner.due_charges(now).await
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

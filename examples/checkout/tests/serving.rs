@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{key, order, usd};
 use crate::api::CheckoutClient;
 use crate::commands::card;
-use crate::commands::server::{Options, Place, Running};
+use crate::commands::server::{Options, Place, Ready};
 
 fn options() -> Options {
     Options { addr: "127.0.0.1:0".into(), place: Place::default(), api_keys: None, network_ms: 0, network_seed: 0 }
@@ -15,7 +15,7 @@ fn options() -> Options {
 
 #[tokio::test]
 async fn a_drain_ends_an_event_stream_normally_after_its_last_event() {
-    let server = Running::start(&options()).await.unwrap();
+    let server = Ready::start(&options()).await.unwrap();
     let shop = CheckoutClient::connect(server.bound.local_addr()).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(async move { server.serve_until(async { drop(stopped.await) }).await.map_err(|error| error.to_string()) });

@@ -91,6 +91,7 @@ fn a_usage_error_exits_with_64_and_repeats_no_card_number() {
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o", "--amount", "1.5", "--currency", "USD"],
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o", "--amount", "1", "--currency", "USD", "--card", "4242424242424241"],
         &["server", "--data", "a", "--store", "b"],
+        &["audit"],
         &["refund"],
     ] {
         let ran = run("checkout", arguments);

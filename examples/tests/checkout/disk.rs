@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Command;
 
 use crate::shop::{Folder, pay, status};
-use crate::support::{Server, example, run};
+use crate::support::{Server, example};
 
 /// M7: seen from outside, by the system calls that the server makes.
 #[test]
@@ -174,9 +174,4 @@ fn started(mut command: Command) -> Result<Server, (Option<i32>, String)> {
     let mut command = Command::new(program.0);
     command.args(program.1);
     Ok(Server::ready(command))
-}
-
-#[test]
-fn an_audit_of_nothing_says_so() {
-    assert_eq!(run("checkout", &["audit"]).code, Some(1));
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_postgres::types::{Json, ToSql};
 
@@ -147,8 +146,8 @@ async fn write_rows(session: &Session, rows: Rows, last_entry: &mut i64) -> Resu
     for (name, new) in rows.new_keys {
         let was_there = rows.keys.contains_key(&name);
         match new {
-            Some(record) if was_there => updated.key(name, &record)?,
-            Some(record) => inserted.key(name, &record)?,
+            Some(record) if was_there => updated.add(name, record)?,
+            Some(record) => inserted.add(name, record)?,
             None => released.push(name),
         }
     }
@@ -165,18 +164,7 @@ async fn write_rows(session: &Session, rows: Rows, last_entry: &mut i64) -> Resu
     if !released.is_empty() {
         session.execute("delete from checkout_keys where key = any($1)", &[&released]).await?;
     }
-    let mut charges = Columns::default();
-    for (order, charge) in rows.new_charges {
-        charges.add(order, charge.is_open(), signed(charge.version)?, &charge);
-    }
-    charges
-        .run(
-            session,
-            r#"insert into checkout_charges ("order", open, version, charge)
-               select * from unnest($1::text[], $2::boolean[], $3::bigint[], $4::jsonb[])
-               on conflict ("order") do update set version = excluded.version, open = excluded.open, charge = excluded.charge"#,
-        )
-        .await?;
+    write_charges(session, rows.new_charges).await?;
     for card in &rows.cards {
         session.execute("insert into checkout_cards (token, card) values ($1, $2)", &[&card.token.as_str(), &Json(card)]).await?;
     }
@@ -200,31 +188,45 @@ async fn write_rows(session: &Session, rows: Rows, last_entry: &mut i64) -> Resu
     Ok(())
 }
 
-/// Many rows of a name, a flag, a number and a value, for one statement.
+async fn write_charges(session: &Session, new: HashMap<String, Charge>) -> Result<(), StoreError> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let (mut orders, mut versions, mut dues, mut charges) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (order, charge) in &new {
+        orders.push(order);
+        versions.push(signed(charge.version)?);
+        dues.push(charge.due().map(signed).transpose()?);
+        charges.push(Json(charge));
+    }
+    let write = r#"insert into checkout_charges ("order", version, due, charge)
+                   select * from unnest($1::text[], $2::bigint[], $3::bigint[], $4::jsonb[])
+                   on conflict ("order") do update set version = excluded.version, due = excluded.due, charge = excluded.charge"#;
+    session.execute(write, &[&orders, &versions, &dues, &charges]).await?;
+    Ok(())
+}
+
+/// Keys, column by column, for one statement.
 #[derive(Default)]
 struct Columns {
     names: Vec<String>,
-    flags: Vec<bool>,
-    numbers: Vec<i64>,
-    values: Vec<Json<serde_json::Value>>,
+    answered: Vec<bool>,
+    begun_at: Vec<i64>,
+    records: Vec<Json<KeyRecord>>,
 }
 
 impl Columns {
-    fn key(&mut self, name: String, record: &KeyRecord) -> Result<(), StoreError> {
-        self.add(name, record.answer.is_some(), signed(record.begun_at)?, record);
-        Ok(())
-    }
-
-    fn add(&mut self, name: String, flag: bool, number: i64, value: &impl Serialize) {
+    fn add(&mut self, name: String, record: KeyRecord) -> Result<(), StoreError> {
         self.names.push(name);
-        self.flags.push(flag);
-        self.numbers.push(number);
-        self.values.push(Json(serde_json::json!(value)));
+        self.answered.push(record.answer.is_some());
+        self.begun_at.push(signed(record.begun_at)?);
+        self.records.push(Json(record));
+        Ok(())
     }
 
     async fn run(&self, session: &Session, statement: &'static str) -> Result<(), StoreError> {
         if !self.names.is_empty() {
-            session.execute(statement, &[&self.names, &self.flags, &self.numbers, &self.values]).await?;
+            session.execute(statement, &[&self.names, &self.answered, &self.begun_at, &self.records]).await?;
         }
         Ok(())
     }

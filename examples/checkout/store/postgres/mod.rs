@@ -40,8 +40,8 @@ select pg_advisory_xact_lock(7203301);
 create table if not exists checkout_keys (
     key text primary key, answered boolean not null, begun_at bigint not null, record jsonb not null);
 create table if not exists checkout_charges (
-    "order" text collate "C" primary key, version bigint not null, open boolean not null, charge jsonb not null);
-create index if not exists checkout_open_charges on checkout_charges ("order") where open;
+    "order" text collate "C" primary key, version bigint not null, due bigint, charge jsonb not null);
+create index if not exists checkout_due_charges on checkout_charges (due) where due is not null;
 create table if not exists checkout_cards (token text primary key, card jsonb not null);
 create table if not exists checkout_entries (number bigint primary key, entry jsonb not null);
 create table if not exists checkout_balances (
@@ -115,8 +115,8 @@ impl Store for PostgresStore {
         self.all(r#"select charge from checkout_charges where "order" > $1 order by "order" limit $2"#, &[&after, &limit], json).await
     }
 
-    async fn open_charges(&self) -> Result<Vec<Charge>, StoreError> {
-        self.all(r#"select charge from checkout_charges where open order by "order""#, &[], json).await
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
+        self.all("select charge from checkout_charges where due <= $1", &[&signed(now)?], json).await
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

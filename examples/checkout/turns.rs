@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::key::IdempotencyKey;
 
 #[derive(Clone, Default)]
-pub struct Running {
+pub struct Turns {
     /// The receiver of a key's turn sees its sender go.
     turns: Arc<Mutex<HashMap<IdempotencyKey, watch::Receiver<()>>>>,
 }
@@ -22,7 +22,7 @@ pub enum Turn {
 
 /// The turn lasts as long as this.
 pub struct Guard {
-    running: Running,
+    turns: Turns,
     key: IdempotencyKey,
     /// Dropped after the key was taken off the list.
     _ends: watch::Sender<()>,
@@ -31,7 +31,7 @@ pub struct Guard {
 /// Ready when somebody's turn is over.
 pub struct Over(watch::Receiver<()>);
 
-impl Running {
+impl Turns {
     pub fn enter(&self, key: &IdempotencyKey) -> Turn {
         let mut turns = self.lock();
         if let Some(turn) = turns.get(key) {
@@ -39,7 +39,7 @@ impl Running {
         }
         let (ends, turn) = watch::channel(());
         turns.insert(key.clone(), turn);
-        Turn::Mine(Guard { running: self.clone(), key: key.clone(), _ends: ends })
+        Turn::Mine(Guard { turns: self.clone(), key: key.clone(), _ends: ends })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IdempotencyKey, watch::Receiver<()>>> {
@@ -57,7 +57,7 @@ impl Over {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.key);
+        self.turns.lock().remove(&self.key);
     }
 }
 
@@ -67,16 +67,16 @@ mod tests {
 
     #[tokio::test]
     async fn the_second_waits_for_the_first_however_it_ends() {
-        let running = Running::default();
+        let turns = Turns::default();
         let key: IdempotencyKey = "k".parse().expect("a key");
-        let Turn::Mine(first) = running.enter(&key) else { panic!("nobody else is there") };
-        let Turn::Theirs(over) = running.enter(&key) else { panic!("the turn is taken") };
+        let Turn::Mine(first) = turns.enter(&key) else { panic!("nobody else is there") };
+        let Turn::Theirs(over) = turns.enter(&key) else { panic!("the turn is taken") };
         let failed = tokio::spawn(async move {
             let _turn = first;
             std::panic::resume_unwind(Box::new(()));
         });
         over.wait().await;
         assert!(failed.await.is_err());
-        assert!(matches!(running.enter(&key), Turn::Mine(_)));
+        assert!(matches!(turns.enter(&key), Turn::Mine(_)));
     }
 }

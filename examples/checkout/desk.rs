@@ -77,7 +77,7 @@ impl Desk {
     /// `pay` and `authorize`.
     pub async fn authorize(&self, operation: Operation, key: IdempotencyKey, order: OrderId, amount: Money, token: &CardToken) -> Answer {
         check_amount(amount)?;
-        let card = self.store.card(token).await.map_err(|error| untouched(&error))?;
+        let card = self.store.card(token).await.map_err(|error| unresolved(&error))?;
         let card = card.ok_or(PayError::Invalid(Invalid::UnknownCard))?;
         let fingerprint = Call::fingerprint(operation, &order, Some(amount), Some(&card.fingerprint));
         let call = self.call(operation, key, order, fingerprint);
@@ -119,7 +119,7 @@ impl Desk {
             };
             // In this order: whoever has changed the payment has written the key with it, and is seen here.
             let charge = self.current(&call.order).await?;
-            match self.store.key(&call.key).await.map_err(|error| untouched(&error))? {
+            match self.store.key(&call.key).await.map_err(|error| unresolved(&error))? {
                 Some(record) if record.fingerprint != call.fingerprint => return Err(PayError::Conflict),
                 Some(KeyRecord { answer: Some(answer), .. }) => return answer,
                 Some(record) if self.belongs_to_another(&record) => {
@@ -132,7 +132,9 @@ impl Desk {
                 None => match self.store.commit(begin(charge, &call)?).await {
                     Ok(Committed::Written) => {}
                     Ok(Committed::Stale) => continue,
-                    // It may be on disk; but the network was not asked, so it will be found to be nothing.
+                    // It may be on disk; but the network was not asked, so it will be found to be nothing. Unless another
+                    // server has this key as well.
+                    Err(error) if self.store.is_shared() => return Err(unresolved(&error)),
                     Err(error) => return Err(untouched(&error)),
                 },
             }
@@ -147,12 +149,12 @@ impl Desk {
 
     async fn put_to_the_network(&self, call: &Call, code: Option<&Secret<String>>) -> Answer {
         let Some(charge) = self.waiting(call).await? else { return self.told(call).await };
-        let known = self.network.find(&charge.key).await.map_err(|_| PayError::Unresolved)?;
+        let known = self.network.find(&charge.reference).await.map_err(|_| PayError::Unresolved)?;
         let asked = async {
             match (known, code) {
-                (Some(network::Answer::Challenge), Some(code)) => self.network.confirm(&charge.key, code.reveal()).await,
+                (Some(network::Answer::Challenge), Some(code)) => self.network.confirm(&charge.reference, code.reveal()).await,
                 (Some(answer), _) => Ok(answer),
-                (None, _) => self.network.authorize(&charge.key, &charge.order, charge.network, charge.amount).await,
+                (None, _) => self.network.authorize(&charge.reference, &charge.order, charge.network, charge.amount).await,
             }
         };
         match tokio::time::timeout(self.patience, asked).await {
@@ -203,7 +205,7 @@ impl Desk {
         loop {
             // In this order, as in `ask`.
             let charge = self.current(&call.order).await?;
-            match self.store.key(&call.key).await.map_err(|error| untouched(&error))? {
+            match self.store.key(&call.key).await.map_err(|error| unresolved(&error))? {
                 Some(record) if record.fingerprint != call.fingerprint => return Err(PayError::Conflict),
                 Some(record) => return record.answer.unwrap_or(Err(PayError::Unresolved)),
                 None => {}
@@ -221,9 +223,9 @@ impl Desk {
     /// The payment of an order, after what time alone has done to it.
     async fn current(&self, order: &OrderId) -> Result<Option<Charge>, PayError> {
         loop {
-            let charge = self.store.charge(order).await.map_err(|error| untouched(&error))?;
+            let charge = self.store.charge(order).await.map_err(|error| unresolved(&error))?;
             let Some(expired) = charge.clone().and_then(|charge| charge.expire(self.now())) else { return Ok(charge) };
-            self.write(expired).await.map_err(|error| untouched(&error))?;
+            self.write(expired).await.map_err(|error| unresolved(&error))?;
         }
     }
 
@@ -236,9 +238,9 @@ impl Desk {
                 let reason = event.decline.map(Decline::code);
                 tracing::info!(order = %event.order, key = %event.key, amount = %event.amount, reason, "{}", event.kind);
             }
-            if let Some(charge) = charge.filter(|charge| !charge.stands_behind(&charge.key)) {
+            if let Some(charge) = charge.filter(|charge| !charge.stands_behind(&charge.reference)) {
                 // If it does not hear us, the next start tells it again.
-                self.network.reverse(&charge.key).await.ok();
+                self.network.reverse(&charge.reference).await.ok();
             }
         }
         Ok(committed)
@@ -255,8 +257,8 @@ pub fn unreadable(error: &StoreError) -> Unavailable {
     Unavailable
 }
 
-/// The book cannot be read or written, and something may have happened.
+/// The book cannot be read or written, and something may have happened, be it in an earlier call with this key.
 fn unresolved(error: &StoreError) -> PayError {
-    tracing::error!(%error, "the book is out of order: the outcome will be known after the next start");
+    tracing::error!(%error, "the book is out of order: an outcome is not known");
     PayError::Unresolved
 }

@@ -9,6 +9,7 @@ pub mod journal;
 #[cfg(feature = "postgres")]
 pub mod shared_journal;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,12 @@ pub enum NetworkToken {
     ApprovesSilently,
 }
 
+/// What the network knows a request by: the key of our caller, and which of the attempts on an order it is. An attempt that was
+/// given up, and whose request arrives after all, is not mistaken for the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Reference(String);
+
 /// What the network says of a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,7 +63,7 @@ pub enum Answer {
 /// One reference, as the network knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    pub reference: IdempotencyKey,
+    pub reference: Reference,
     pub order: OrderId,
     pub amount: Money,
     pub answer: Answer,
@@ -71,6 +78,22 @@ pub struct Network {
     seed: u64,
     /// What an issuer takes to answer on average.
     pace: Duration,
+}
+
+impl Reference {
+    pub fn of(key: &IdempotencyKey, attempt: u64) -> Self {
+        Self(format!("{key}/{attempt}"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 impl NetworkToken {
@@ -103,7 +126,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no answer. The amount may be held.
-    pub async fn authorize(&self, reference: &IdempotencyKey, order: &OrderId, card: NetworkToken, amount: Money) -> Result<Answer, NoAnswer> {
+    pub async fn authorize(&self, reference: &Reference, order: &OrderId, card: NetworkToken, amount: Money) -> Result<Answer, NoAnswer> {
         let delay = self.delay(reference);
         pause(if card == NetworkToken::ApprovesSlowly { SLOW } else { delay }).await;
         let answer = match card {
@@ -129,7 +152,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn confirm(&self, reference: &IdempotencyKey, code: &str) -> Result<Answer, NoAnswer> {
+    pub async fn confirm(&self, reference: &Reference, code: &str) -> Result<Answer, NoAnswer> {
         pause(self.delay(reference)).await;
         let answer = if code == CHALLENGE_CODE { Answer::Approved } else { Answer::Declined(Decline::AuthenticationRequired) };
         let stands = self.journal.change(reference, &[Answer::Challenge], answer).await?;
@@ -140,7 +163,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no answer: the hold may stand.
-    pub async fn reverse(&self, reference: &IdempotencyKey) -> Result<(), NoAnswer> {
+    pub async fn reverse(&self, reference: &Reference) -> Result<(), NoAnswer> {
         self.journal.change(reference, &[Answer::Approved, Answer::Challenge], Answer::Reversed).await?;
         Ok(())
     }
@@ -149,7 +172,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no answer: it can be collected again.
-    pub async fn collect(&self, reference: &IdempotencyKey) -> Result<(), NoAnswer> {
+    pub async fn collect(&self, reference: &Reference) -> Result<(), NoAnswer> {
         self.journal.change(reference, &[Answer::Approved], Answer::Collected).await?;
         Ok(())
     }
@@ -158,7 +181,7 @@ impl Network {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn find(&self, reference: &IdempotencyKey) -> Result<Option<Answer>, NoAnswer> {
+    pub async fn find(&self, reference: &Reference) -> Result<Option<Answer>, NoAnswer> {
         Ok(self.journal.find(reference).await?.map(|hold| hold.answer))
     }
 
@@ -171,7 +194,7 @@ impl Network {
     }
 
     /// The same for the same seed and reference, up to twice the pace over both ways.
-    fn delay(&self, reference: &IdempotencyKey) -> Duration {
+    fn delay(&self, reference: &Reference) -> Duration {
         let mut bits = self.seed ^ 0x9e37_79b9_7f4a_7c15;
         for byte in reference.as_str().bytes() {
             bits = (bits ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

@@ -49,7 +49,7 @@ async fn settle(desk: &Desk) -> Result<(), StoreError> {
             Some(PaymentState::Captured) => drop(desk.network.collect(&hold.reference).await),
             Some(_) => {}
             None => {
-                tracing::warn!(order = %hold.order, key = %hold.reference, amount = %hold.amount, "a hold without a payment: released");
+                tracing::warn!(order = %hold.order, reference = %hold.reference, amount = %hold.amount, "a hold without a payment: released");
                 drop(desk.network.reverse(&hold.reference).await);
             }
         }
@@ -82,7 +82,7 @@ async fn resolve(desk: &Desk, charge: Charge, running: Running) -> Result<(), St
     if record.answer.is_some() || desk.belongs_to_another(&record) {
         return Ok(());
     }
-    let Ok(known) = desk.network.find(&charge.key).await else { return Ok(()) };
+    let Ok(known) = desk.network.find(&charge.reference).await else { return Ok(()) };
     let order = charge.order.clone();
     let asked = match known {
         // The holder's code never arrived: the challenge stands.

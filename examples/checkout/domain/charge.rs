@@ -11,7 +11,7 @@ use crate::card::Brand;
 use crate::decline::Decline;
 use crate::key::{IdempotencyKey, OrderId};
 use crate::money::{LARGEST, Money, MoneyError};
-use crate::network::{self, NetworkToken};
+use crate::network::{self, NetworkToken, Reference};
 use crate::vault::{Card, identifier};
 
 /// How long an issuer holds an amount for us: seven days.
@@ -24,8 +24,9 @@ pub struct Charge {
     /// One more with every change: two callers who saw the same cannot both change it.
     pub version: u64,
     pub state: PaymentState,
-    /// The key of the last attempt to authorize: what the network knows the hold by.
+    /// The key of the last attempt to authorize, and what the network knows that attempt by.
     pub key: IdempotencyKey,
+    pub reference: Reference,
     /// The call that waits for the network's answer.
     pub running: Option<Running>,
     /// What was asked for.
@@ -75,6 +76,7 @@ impl Charge {
             version,
             state: PaymentState::Processing,
             key: call.key.clone(),
+            reference: Reference::of(&call.key, version),
             running: Some(Running { key: call.key.clone(), operation: call.operation }),
             amount,
             authorized: nothing,
@@ -236,8 +238,8 @@ impl Charge {
     }
 
     /// Whether the network holds, or has paid, something for this reference on purpose.
-    pub fn stands_behind(&self, reference: &IdempotencyKey) -> bool {
-        self.key == *reference && !matches!(self.state, PaymentState::RequiresPaymentMethod | PaymentState::Canceled)
+    pub fn stands_behind(&self, reference: &Reference) -> bool {
+        self.reference == *reference && !matches!(self.state, PaymentState::RequiresPaymentMethod | PaymentState::Canceled)
     }
 
     /// When somebody has to look at it even if nobody calls: at once while it waits for the network, and when its hold ends.

@@ -12,8 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rpc::async_trait;
 
-use super::{Answer, Hold};
-use crate::key::IdempotencyKey;
+use super::{Answer, Hold, Reference};
 
 /// Why the network has no answer.
 #[derive(Debug)]
@@ -26,9 +25,9 @@ pub trait Journal: Send + Sync {
     async fn record(&self, hold: Hold) -> Result<Hold, JournalError>;
 
     /// Another answer, if what stands is one of these; gives what stands then.
-    async fn change(&self, reference: &IdempotencyKey, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError>;
+    async fn change(&self, reference: &Reference, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError>;
 
-    async fn find(&self, reference: &IdempotencyKey) -> Result<Option<Hold>, JournalError>;
+    async fn find(&self, reference: &Reference) -> Result<Option<Hold>, JournalError>;
 
     /// Everything that is held or waits for a challenge.
     async fn holds(&self) -> Result<Vec<Hold>, JournalError>;
@@ -42,7 +41,7 @@ pub struct Local {
 
 #[derive(Default)]
 struct Inner {
-    holds: HashMap<IdempotencyKey, Hold>,
+    holds: HashMap<Reference, Hold>,
     file: Option<File>,
 }
 
@@ -98,7 +97,7 @@ impl Journal for Local {
         Ok(hold)
     }
 
-    async fn change(&self, reference: &IdempotencyKey, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
+    async fn change(&self, reference: &Reference, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
         let mut inner = self.lock();
         let Entry::Occupied(known) = inner.holds.entry(reference.clone()) else { return Ok(None) };
         let mut hold = known.get().clone();
@@ -110,7 +109,7 @@ impl Journal for Local {
         Ok(Some(hold))
     }
 
-    async fn find(&self, reference: &IdempotencyKey) -> Result<Option<Hold>, JournalError> {
+    async fn find(&self, reference: &Reference) -> Result<Option<Hold>, JournalError> {
         Ok(self.lock().holds.get(reference).cloned())
     }
 
@@ -128,11 +127,11 @@ impl<J: Journal> Journal for std::sync::Arc<J> {
         (**self).record(hold).await
     }
 
-    async fn change(&self, reference: &IdempotencyKey, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
+    async fn change(&self, reference: &Reference, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
         (**self).change(reference, from, to).await
     }
 
-    async fn find(&self, reference: &IdempotencyKey) -> Result<Option<Hold>, JournalError> {
+    async fn find(&self, reference: &Reference) -> Result<Option<Hold>, JournalError> {
         (**self).find(reference).await
     }
 

@@ -5,8 +5,7 @@ use rpc::async_trait;
 use tokio_postgres::types::Json;
 
 use super::journal::{Journal, JournalError};
-use super::{Answer, Hold};
-use crate::key::IdempotencyKey;
+use super::{Answer, Hold, Reference};
 use crate::store::StoreError;
 use crate::store::postgres::json;
 use crate::store::postgres::session::Link;
@@ -26,7 +25,8 @@ impl SharedJournal {
     /// # Errors
     /// When the database is not reached, or does not let us.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let link = Link::to(url)?;
+        // A server of ours that is killed loses nothing of it. What it loses when the database is, is not our durability.
+        let link = Link::to(url)?.without_waiting_for_the_disk();
         link.session().await?.batch(SCHEMA).await?;
         Ok(Self { link })
     }
@@ -36,12 +36,13 @@ impl SharedJournal {
 impl Journal for SharedJournal {
     async fn record(&self, hold: Hold) -> Result<Hold, JournalError> {
         let session = self.link.session().await?;
-        let add = "insert into card_network values ($1, $2, $3) on conflict do nothing";
-        session.execute(add, &[&hold.reference.as_str(), &Json(hold.answer), &Json(&hold)]).await?;
-        self.find(&hold.reference).await?.ok_or_else(|| JournalError("what was recorded is gone".into()))
+        // The update changes nothing: it lets the row that stands be returned.
+        let add = "insert into card_network as known values ($1, $2, $3) \
+                   on conflict (reference) do update set reference = known.reference returning hold";
+        Ok(json(&session.query_one(add, &[&hold.reference.as_str(), &Json(hold.answer), &Json(&hold)]).await?)?)
     }
 
-    async fn change(&self, reference: &IdempotencyKey, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
+    async fn change(&self, reference: &Reference, from: &[Answer], to: Answer) -> Result<Option<Hold>, JournalError> {
         let session = self.link.session().await?;
         let from: Vec<_> = from.iter().map(Json).collect();
         let change = "update card_network set answer = $1, hold = jsonb_set(hold, '{answer}', $1) where reference = $2 and answer = any($3)";
@@ -49,7 +50,7 @@ impl Journal for SharedJournal {
         self.find(reference).await
     }
 
-    async fn find(&self, reference: &IdempotencyKey) -> Result<Option<Hold>, JournalError> {
+    async fn find(&self, reference: &Reference) -> Result<Option<Hold>, JournalError> {
         let session = self.link.session().await?;
         let row = session.query_opt("select hold from card_network where reference = $1", &[&reference.as_str()]).await?;
         Ok(row.as_ref().map(json).transpose()?)

@@ -15,7 +15,7 @@ use crate::domain::charge::{Charge, HOLD_LIFE};
 use crate::domain::record::{Answer, Call, Done, KEY_LIFE, LEASE};
 use crate::key::CardToken;
 use crate::network::journal::Local;
-use crate::network::{Answer as Said, Network};
+use crate::network::{Answer as Said, Network, Reference};
 use crate::recovery;
 use crate::service::Counter;
 use crate::store::embedded::EmbeddedStore;
@@ -102,6 +102,7 @@ pub async fn all(store: Arc<dyn Store>) {
     a_lost_answer_is_unresolved_and_then_found(&store).await;
     what_a_killed_process_has_left_is_ended_at_the_next_start(&store).await;
     a_hold_that_nobody_knows_is_released_at_start(&store).await;
+    a_late_hold_of_an_earlier_attempt_is_released(&store).await;
     holds_expire(&store).await;
     events_have_no_gap_and_go_on_after_a_cursor(&store).await;
     a_failed_payment_is_told_with_its_reason(&store).await;
@@ -109,6 +110,11 @@ pub async fn all(store: Arc<dyn Store>) {
     a_change_that_came_too_late_writes_nothing(&store).await;
     keys_are_kept_for_more_than_a_day_and_forgotten_later(&store).await;
     assert_eq!(audit(&store.book().await.unwrap()).faults, [""; 0]);
+}
+
+/// Of a first attempt.
+fn reference(name: &str) -> Reference {
+    Reference::of(&key(name), 1)
 }
 
 async fn pay(desk: &crate::desk::Desk, name: &str, minor: u64, card: &CardToken) -> Answer {
@@ -268,7 +274,7 @@ async fn what_a_killed_process_has_left_is_ended_at_the_next_start(store: &Arc<d
         let begun = Charge::begin(None, &call, usd(500), &card).unwrap();
         assert_eq!(store.commit(begun).await.unwrap(), Committed::Written);
         if was_asked {
-            assert_eq!(network.authorize(&key(name), &order(name), card.network, usd(500)).await.unwrap(), Said::Approved);
+            assert_eq!(network.authorize(&reference(name), &order(name), card.network, usd(500)).await.unwrap(), Said::Approved);
         }
     }
     // Another replica waits for as long as the first one may need.
@@ -281,16 +287,38 @@ async fn what_a_killed_process_has_left_is_ended_at_the_next_start(store: &Arc<d
     assert_eq!(store.key(&key("unasked")).await.unwrap(), None, "the key is as good as new");
     assert!(pay(&desk, "unasked", 500, &token).await.is_ok());
     assert!(matches!(pay(&desk, "asked", 500, &token).await, Ok(Done::Receipt(_))));
-    assert_eq!(desk.network.find(&key("unasked")).await.unwrap(), Some(Said::Approved));
-    assert_eq!(desk.network.find(&key("asked")).await.unwrap(), Some(Said::Collected), "what was captured is collected");
+    assert_eq!(desk.network.find(&Reference::of(&key("unasked"), 3)).await.unwrap(), Some(Said::Approved));
+    assert_eq!(desk.network.find(&reference("asked")).await.unwrap(), Some(Said::Collected), "what was captured is collected");
 }
 
 async fn a_hold_that_nobody_knows_is_released_at_start(store: &Arc<dyn Store>) {
     let network = Network::new(Box::new(Local::default()), 0, Duration::ZERO);
-    network.authorize(&key("stray"), &order("stray"), crate::network::NetworkToken::Approves, usd(500)).await.unwrap();
+    network.authorize(&reference("stray"), &order("stray"), crate::network::NetworkToken::Approves, usd(500)).await.unwrap();
     let desk = desk_with(store.clone(), &Time::new(), network);
     recovery::at_start(&desk).await.unwrap();
-    assert_eq!(desk.network.find(&key("stray")).await.unwrap(), Some(Said::Reversed));
+    assert_eq!(desk.network.find(&reference("stray")).await.unwrap(), Some(Said::Reversed));
+}
+
+/// A request that was given up arrives after all, when its key has been used again: it is not taken for the second attempt.
+async fn a_late_hold_of_an_earlier_attempt_is_released(store: &Arc<dyn Store>) {
+    let time = Time::new();
+    let journal = Arc::new(Local::default());
+    let network = || Network::new(Box::new(journal.clone()), 0, Duration::ZERO);
+    let token = token(&desk(store.clone(), &time), GOOD).await;
+    let card = store.card(&token).await.unwrap().unwrap();
+    let fingerprint = Call::fingerprint(Operation::Pay, &order("given-up"), Some(usd(500)), Some(&card.fingerprint));
+    let call = Call { key: key("given-up"), operation: Operation::Pay, order: order("given-up"), fingerprint, owner: "slow".into(), now: time.now() };
+    store.commit(Charge::begin(None, &call, usd(500), &card).unwrap()).await.unwrap();
+    time.pass(LEASE);
+    let desk = desk_with(store.clone(), &time, network());
+    recovery::sweep(&desk).await.unwrap();
+    assert_eq!(store.key(&key("given-up")).await.unwrap(), None);
+
+    network().authorize(&reference("given-up"), &order("given-up"), card.network, usd(500)).await.unwrap();
+    assert!(matches!(pay(&desk, "given-up", 500, &token).await, Ok(Done::Receipt(_))));
+    recovery::at_start(&desk).await.unwrap();
+    assert_eq!(network().find(&reference("given-up")).await.unwrap(), Some(Said::Reversed));
+    assert_eq!(network().find(&Reference::of(&key("given-up"), 3)).await.unwrap(), Some(Said::Collected));
 }
 
 async fn holds_expire(store: &Arc<dyn Store>) {
@@ -309,7 +337,7 @@ async fn holds_expire(store: &Arc<dyn Store>) {
     assert_eq!(late, Err(refused), "before any sweep has seen it");
     recovery::sweep(&desk).await.unwrap();
     assert_eq!(store.charge(&order("expires-swept")).await.unwrap().unwrap().state, PaymentState::Canceled);
-    assert_eq!(desk.network.find(&key("expires-swept")).await.unwrap(), Some(Said::Reversed));
+    assert_eq!(desk.network.find(&reference("expires-swept")).await.unwrap(), Some(Said::Reversed));
 }
 
 async fn events_have_no_gap_and_go_on_after_a_cursor(store: &Arc<dyn Store>) {

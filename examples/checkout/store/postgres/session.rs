@@ -12,6 +12,8 @@ use crate::store::StoreError;
 /// One connection, made anew when it was lost.
 pub struct Link {
     config: Config,
+    /// What a new session is told first.
+    setup: &'static str,
     session: Mutex<Option<Arc<Session>>>,
 }
 
@@ -69,7 +71,12 @@ impl Link {
     pub fn to(url: &str) -> Result<Self, StoreError> {
         // The URL may hold a password: it is never repeated.
         let config = Config::from_str(url).map_err(|error| StoreError(format!("--store is no URL of a database: {error}")))?;
-        Ok(Self { config, session: Mutex::new(None) })
+        Ok(Self { config, setup: "set synchronous_commit = on", session: Mutex::new(None) })
+    }
+
+    /// Commits are answered before they are on disk.
+    pub fn without_waiting_for_the_disk(self) -> Self {
+        Self { setup: "set synchronous_commit = off", ..self }
     }
 
     /// A connection of one's own.
@@ -93,7 +100,7 @@ impl Link {
             return Ok(session);
         }
         let client = self.connect().await?;
-        client.batch_execute("set synchronous_commit = on").await?;
+        client.batch_execute(self.setup).await?;
         let session = Arc::new(Session { client, prepared: Mutex::default() });
         *locked(&self.session) = Some(session.clone());
         Ok(session)

@@ -35,7 +35,7 @@ impl fmt::Display for PayError {
             Self::Conflict => f.write_str("the key belongs to another payment"),
             Self::Invalid(invalid) => invalid.fmt(f),
             Self::IllegalTransition { from, operation } => write!(f, "a payment that is {from} takes no {operation}"),
-            Self::Unresolved => f.write_str("no answer from the card network yet: ask for the status of this key"),
+            Self::Unresolved => f.write_str("the outcome is not known yet: ask for the status of this key"),
             Self::Unavailable(error) => error.fmt(f),
         }
     }

@@ -11,14 +11,8 @@ use crate::support::{Server, example};
 fn m7_the_book_is_synced_before_a_receipt_leaves() {
     let folder = Folder::new("m7");
     let trace = folder.book() + ".trace";
-    let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-s", "400", "-o", &trace, "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg"]);
-    command.arg(example("checkout").get_program()).args(["server", "--addr", "127.0.0.1:0", "--data", &folder.book()]);
-    if Command::new("strace").args(["-o", "/dev/null", "true"]).output().map_or(true, |ran| !ran.status.success()) {
-        let words = "m7: NOT RUN, because strace is not here or may not trace; the same order is also held by crash_points.rs";
-        writeln!(std::io::stderr(), "{words}").ok();
-        return;
-    }
+    let options = ["-y", "-s", "400", "-o", &trace, "-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg"];
+    let Some(command) = traced("m7", &options, &folder) else { return };
     let server = Server::ready(command);
     for n in 0..5 {
         assert_eq!(pay(&server.address, &format!("key-{n}"), &format!("order-{n}"), &[]).1, Some(0));
@@ -47,6 +41,53 @@ fn m7_the_book_is_synced_before_a_receipt_leaves() {
         }
     }
     assert_eq!(receipts, 5, "every receipt was seen to leave");
+}
+
+/// A server on this book under strace; `None`, and words that say so, where nothing can be traced.
+fn traced(test: &str, options: &[&str], folder: &Folder) -> Option<Command> {
+    if Command::new("strace").args(["-o", "/dev/null", "true"]).output().map_or(true, |ran| !ran.status.success()) {
+        let words = "NOT RUN, because strace is not here or may not trace; crash_points.rs holds the same on a disk in memory";
+        writeln!(std::io::stderr(), "{test}: {words}").ok();
+        return None;
+    }
+    let mut command = Command::new("strace");
+    command.arg("-f").args(options).arg(example("checkout").get_program());
+    command.args(["server", "--addr", "127.0.0.1:0", "--data", &folder.book()]);
+    Some(command)
+}
+
+/// M8, by a kernel that says that it could not sync.
+#[test]
+fn m8_a_sync_that_fails_is_never_a_success() {
+    let folder = Folder::new("m8-sync");
+    // The book is made first: from then on every payment syncs as often.
+    drop(folder.serve(&[]));
+    let failing = ["-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=30+"];
+    let Some(command) = traced("m8", &failing, &folder) else { return };
+    let server = Server::ready(command);
+    let mut captured = Vec::new();
+    let (name, outcome, code) = loop {
+        let name = format!("n{}", captured.len());
+        let (outcome, code) = pay(&server.address, &name, &name, &[]);
+        match code {
+            Some(0) => captured.push(name),
+            _ => break (name, outcome, code),
+        }
+        assert!(captured.len() < 100, "no sync has failed");
+    };
+    println!("{} captured, then {outcome}", captured.len());
+    assert!(matches!(code, Some(1..=3)), "{outcome}");
+    let (ended, log) = server.ended();
+    assert_eq!(ended, Some(1), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("the book has failed")), "{log:?}");
+
+    let server = folder.serve(&[]);
+    let charges = folder.audit();
+    let orders: Vec<_> = charges.iter().map(|charge| charge["order"].as_str().unwrap()).collect();
+    assert!(captured.iter().all(|name| orders.contains(&name.as_str())), "nothing acknowledged is missing");
+    assert!(charges.iter().all(|charge| charge["state"] == "captured"), "nothing hangs: {charges:?}");
+    assert_eq!(pay(&server.address, &name, &name, &[]).1, Some(0), "the same key tells, or pays");
+    assert_eq!(folder.audit().len(), captured.len() + 1);
 }
 
 /// M8, by a limit that the kernel enforces on the file.

@@ -1,24 +1,74 @@
-//! The contract of the checkout. Server and client share this file and nothing else.
+//! The contract of the checkout: this trait and the types it names. Server and client share nothing else.
+//!
+//! Three promises stand behind every method that moves money. Its first argument is an [`IdempotencyKey`], so that a charge
+//! without one does not compile. It is `idempotent`: with the same key it may be sent again, and gives the same answer
+//! without a second charge. It is `detached`: once begun it runs to its end, whatever becomes of its caller.
 
-use std::fmt;
-
+use rpc::Stream;
 use serde::{Deserialize, Serialize};
 
-/// Takes payments by card.
+pub use crate::card::{Brand, CardError, Expiry, NewCard, Secret};
+pub use crate::decline::Decline;
+pub use crate::key::{CardToken, IdempotencyKey, OrderId};
+pub use crate::money::{Currency, Money};
+
+/// Takes payments by card. One order has one payment; [`PaymentState`] says what may come next.
 #[rpc::service]
 pub trait Checkout {
     /// What these items cost together.
+    #[rpc(idempotent)]
     async fn quote(&self, items: Vec<Item>) -> Result<Money, QuoteError>;
 
-    /// Authorizes and captures a payment, once per key: the same key again gives the same answer and charges nothing.
-    ///
-    /// It may be sent again, and it runs to its end whatever becomes of its caller.
-    #[rpc(idempotent, detached)]
-    async fn pay(&self, key: IdempotencyKey, order: String, amount: Money, card: CardNumber) -> Result<Receipt, PayError>;
+    /// Takes a card's number, once, and gives a token for it. No other method takes a number.
+    async fn tokenize(&self, card: NewCard) -> Result<SavedCard, TokenizeError>;
 
-    /// What became of the payment with this key.
+    /// Authorizes and captures in one step.
+    ///
+    /// A card that needs its holder's confirmation is declined with `authentication_required`: use `authorize` for those.
+    #[rpc(idempotent, detached)]
+    async fn pay(&self, key: IdempotencyKey, order: OrderId, amount: Money, card: CardToken) -> Result<Receipt, PayError>;
+
+    /// Holds an amount on a card, for seven days. The payment is `Authorized` then, or `RequiresAction`.
+    #[rpc(idempotent, detached)]
+    async fn authorize(&self, key: IdempotencyKey, order: OrderId, amount: Money, card: CardToken) -> Result<Payment, PayError>;
+
+    /// Ends a 3-D Secure challenge with the code that the card's holder was given.
+    #[rpc(idempotent, detached)]
+    async fn confirm_challenge(&self, key: IdempotencyKey, order: OrderId, code: Secret<String>) -> Result<Payment, PayError>;
+
+    /// Takes at most the authorized amount, once; the rest of the hold is released.
+    #[rpc(idempotent, detached)]
+    async fn capture(&self, key: IdempotencyKey, order: OrderId, amount: Money) -> Result<Payment, PayError>;
+
+    /// Ends a payment that was not captured and releases its hold.
+    #[rpc(idempotent, detached)]
+    async fn void(&self, key: IdempotencyKey, order: OrderId) -> Result<Payment, PayError>;
+
+    /// Gives back some of what was captured. Several refunds may add up to all of it, and to no more.
+    #[rpc(idempotent, detached)]
+    async fn refund(&self, key: IdempotencyKey, order: OrderId, amount: Money) -> Result<Refund, PayError>;
+
+    /// What became of a key: the truth after a lost answer.
     #[rpc(idempotent)]
-    async fn status(&self, key: &IdempotencyKey) -> Status;
+    async fn status(&self, key: &IdempotencyKey) -> Result<Status, Unavailable>;
+
+    /// The payment of an order.
+    #[rpc(idempotent)]
+    async fn get(&self, order: &OrderId) -> Result<Option<Payment>, Unavailable>;
+
+    /// Payments in the order of their orders' names, after this one; at most 1,000 at a time.
+    #[rpc(idempotent)]
+    async fn list(&self, after: Option<OrderId>, limit: u32) -> Result<Vec<Payment>, Unavailable>;
+
+    /// The sequence of the last event so far: begin there to see only what comes.
+    #[rpc(idempotent)]
+    async fn last_event(&self) -> Result<u64, Unavailable>;
+
+    /// Everything that happened after this sequence number, 0 for all, and then whatever happens, as it does.
+    ///
+    /// Sequences grow by one without a gap: after a cut, ask again with the last one that was seen. An event may be seen
+    /// twice that way; its `id` tells. The stream ends when the server drains.
+    fn events(&self, after: u64) -> impl Stream<Item = Event>;
 }
 
 /// So many of one article.
@@ -26,52 +76,6 @@ pub trait Checkout {
 pub struct Item {
     pub sku: String,
     pub quantity: u32,
-}
-
-/// An amount in the smallest unit of its currency: 1990 is USD 19.90, and JPY 1990.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Money {
-    pub minor: u64,
-    pub currency: Currency,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Currency {
-    Usd,
-    Eur,
-    Jpy,
-    Bhd,
-}
-
-/// Says which payment this is, however often it is sent: 1 to 255 characters, chosen by the client.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct IdempotencyKey(String);
-
-/// A card number of the right length and check digit. It is never printed.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct CardNumber(String);
-
-/// A payment that was captured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    pub id: String,
-    pub order: String,
-    pub captured: Money,
-    pub last_four: String,
-}
-
-/// What became of a payment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// Nobody has asked for it with this key.
-    Unknown,
-    Pending,
-    Captured(Receipt),
-    Declined(Decline),
 }
 
 /// Why there is no price.
@@ -82,170 +86,174 @@ pub enum QuoteError {
     TooMuch,
 }
 
-/// Why a payment was refused.
+/// A card that may be charged: what a shop keeps instead of its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedCard {
+    pub token: CardToken,
+    pub brand: Brand,
+    pub last_four: String,
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenizeError {
+    Card(CardError),
+    Unavailable(Unavailable),
+}
+
+/// The payment of one order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    pub order: OrderId,
+    /// The key of the call that put the card to the network.
+    pub key: IdempotencyKey,
+    pub state: PaymentState,
+    pub authorized: Money,
+    pub captured: Money,
+    pub refunded: Money,
+    pub brand: Brand,
+    pub last_four: String,
+    /// When an uncaptured hold ends, in milliseconds since 1970.
+    pub expires_at: Option<u64>,
+}
+
+/// ```text
+/// requires_payment_method -> processing -> authorized -> captured
+///            ^                 |     ^          |
+///            +---- declined ---+     |          +-> canceled
+///                              v     |
+///                        requires_action (3-D Secure) -> canceled
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentState {
+    /// Nothing is held: the last card was declined.
+    RequiresPaymentMethod,
+    /// The card network has been asked and has not answered: nobody knows yet.
+    Processing,
+    /// The card's holder has to confirm.
+    RequiresAction,
+    /// The amount is held, and can be captured.
+    Authorized,
+    Captured,
+    /// Final: voided, or the hold has expired.
+    Canceled,
+}
+
+/// A payment that was captured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub id: String,
+    pub order: OrderId,
+    pub captured: Money,
+    pub brand: Brand,
+    pub last_four: String,
+}
+
+/// An amount that was given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    pub id: String,
+    pub order: OrderId,
+    pub amount: Money,
+    /// All that was given back so far, this refund included.
+    pub refunded: Money,
+}
+
+/// Why a call moved no money, or why nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PayError {
-    /// The issuer said no. Final: the same key gives the same answer.
+    /// The issuer said no. Final for this key.
     Declined(Decline),
-    /// The key belongs to a payment with another order, amount or card. That payment is untouched.
+    /// The key belongs to a call with another method, order, amount or card. What that call did stands.
     Conflict,
-    /// Nothing to pay. The key is not used up.
-    ZeroAmount,
+    /// The arguments make no sense. Nothing was stored, the key is not used up.
+    Invalid(Invalid),
+    /// The payment is in a state that does not allow this. Nothing was stored.
+    IllegalTransition { from: PaymentState, operation: Operation },
+    /// The money may have moved. Ask `status`, or send the same call with the same key.
+    Unresolved,
+    /// No money has moved. Send the same call with the same key later.
+    Unavailable(Unavailable),
 }
 
-/// What an issuer says when it says no.
+/// The fault is the server's: its book cannot be read or written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unavailable;
+
+/// What is wrong with the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Decline {
-    GenericDecline,
-    InsufficientFunds,
+pub enum Invalid {
+    ZeroAmount,
+    /// More than twelve digits.
+    AmountTooLarge,
+    UnknownCard,
+    UnknownOrder,
+    /// Another currency than the payment's.
+    MixedCurrencies,
+    /// More than is held.
+    MoreThanAuthorized,
+    /// More than was captured and not given back yet.
+    MoreThanCaptured,
 }
 
-// ---- what the types above promise
-
-impl Currency {
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Usd => "USD",
-            Self::Eur => "EUR",
-            Self::Jpy => "JPY",
-            Self::Bhd => "BHD",
-        }
-    }
-
-    /// Digits after the point (ISO 4217).
-    fn exponent(self) -> u32 {
-        match self {
-            Self::Jpy => 0,
-            Self::Usd | Self::Eur => 2,
-            Self::Bhd => 3,
-        }
-    }
+/// What a key was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    Pay,
+    Authorize,
+    ConfirmChallenge,
+    Capture,
+    Void,
+    Refund,
 }
 
-impl std::str::FromStr for Currency {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [Self::Usd, Self::Eur, Self::Jpy, Self::Bhd];
-        all.into_iter().find(|currency| currency.code() == text).ok_or("expected USD, EUR, JPY or BHD")
-    }
+/// What became of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Nothing was done with this key.
+    NotFound,
+    /// Still running: ask again.
+    Pending,
+    Captured(Receipt),
+    Declined(Decline),
+    /// An `authorize`, `confirm_challenge`, `capture` or `void`: the payment as it was then.
+    Done(Payment),
+    Refunded(Refund),
 }
 
-impl fmt::Display for Money {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (code, digits) = (self.currency.code(), self.currency.exponent());
-        let unit = 10u64.pow(digits);
-        match digits {
-            0 => write!(f, "{code} {}", self.minor),
-            _ => write!(f, "{code} {}.{:0width$}", self.minor / unit, self.minor % unit, width = digits as usize),
-        }
-    }
+/// Something that happened to a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub sequence: u64,
+    /// The same however often the event is seen.
+    pub id: String,
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    pub order: OrderId,
+    pub key: IdempotencyKey,
+    pub amount: Money,
+    /// Why it failed, if it did.
+    pub decline: Option<Decline>,
+    /// In milliseconds since 1970.
+    pub at: u64,
 }
 
-impl TryFrom<String> for IdempotencyKey {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        match text.chars().count() {
-            1..=255 => Ok(Self(text)),
-            _ => Err("an idempotency key has 1 to 255 characters"),
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventKind {
+    #[serde(rename = "payment.authorized")]
+    Authorized,
+    #[serde(rename = "payment.captured")]
+    Captured,
+    #[serde(rename = "payment.failed")]
+    Failed,
+    #[serde(rename = "payment.canceled")]
+    Canceled,
+    #[serde(rename = "refund.succeeded")]
+    Refunded,
 }
-
-impl std::str::FromStr for IdempotencyKey {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.to_owned().try_into()
-    }
-}
-
-impl CardNumber {
-    /// For the issuer only.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    pub fn last_four(&self) -> &str {
-        &self.0[self.0.len() - 4..]
-    }
-}
-
-impl TryFrom<String> for CardNumber {
-    type Error = &'static str;
-
-    /// The error never repeats the number.
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let is_number = (12..=19).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number && luhn(text.as_bytes()) { Ok(Self(text)) } else { Err("not a card number") }
-    }
-}
-
-impl std::str::FromStr for CardNumber {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.to_owned().try_into()
-    }
-}
-
-impl fmt::Debug for CardNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// The check digit of ISO/IEC 7812: from the right, every second digit doubled, the digits of all that add up to tens.
-fn luhn(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let digit = u32::from(digit - b'0') << (place % 2);
-            digit / 10 + digit % 10
-        })
-        .sum();
-    sum.is_multiple_of(10)
-}
-
-impl Decline {
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::GenericDecline => "generic_decline",
-            Self::InsufficientFunds => "insufficient_funds",
-        }
-    }
-
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::GenericDecline => "ask the card's issuer",
-            Self::InsufficientFunds => "try again later, or another card",
-        }
-    }
-}
-
-impl fmt::Display for QuoteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownSku(sku) => write!(f, "no article is called {sku}"),
-            Self::TooMuch => f.write_str("more than an amount can hold"),
-        }
-    }
-}
-
-impl fmt::Display for PayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Declined(decline) => write!(f, "declined: {}", decline.code()),
-            Self::Conflict => f.write_str("the key belongs to another payment"),
-            Self::ZeroAmount => f.write_str("there is nothing to pay"),
-        }
-    }
-}
-
-impl std::error::Error for QuoteError {}
-impl std::error::Error for PayError {}

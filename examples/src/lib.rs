@@ -68,6 +68,12 @@ pub fn log_to_stderr() {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time().with_target(false).init();
 }
 
+/// As [`log_to_stderr`], but only what went wrong: for a program whose screen is its own.
+pub fn log_warnings_to_stderr() {
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN);
+    log.with_writer(io::stderr).with_ansi(false).without_time().with_target(false).init();
+}
+
 /// The command line. A mistake in it exits with 64, as `sysexits.h` has it: 1 to 3 are answers.
 #[must_use]
 pub fn arguments<P: clap::Parser>() -> P {

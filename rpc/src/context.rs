@@ -99,6 +99,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Without certificates.
+    pub(crate) fn at(address: impl Into<String>) -> Self {
+        Self { address: address.into(), certificates: Box::default() }
+    }
+
     /// Where it calls from: `127.0.0.1:50312`, or `unix`, or `memory`, or what the transport says.
     #[must_use]
     pub fn address(&self) -> &str {

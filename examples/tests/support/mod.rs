@@ -57,6 +57,13 @@ impl Server {
         Self::of(example(name))
     }
 
+    /// Ready, with more arguments and an environment of its own.
+    pub fn with(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = example(name);
+        command.args(["server", "--addr", "127.0.0.1:0"]).args(arguments).envs(environment.iter().copied());
+        Self::ready(command)
+    }
+
     /// Ready as well, under a command that becomes the example: it takes the path and the arguments as its last.
     pub fn under(mut command: Command, name: &str) -> Self {
         command.arg(example(name).get_program()).env_remove("RUST_BACKTRACE").stdin(Stdio::null());
@@ -64,7 +71,13 @@ impl Server {
     }
 
     fn of(mut command: Command) -> Self {
-        let mut child = command.args(["server", "--addr", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(["server", "--addr", "127.0.0.1:0"]);
+        Self::ready(command)
+    }
+
+    /// Any command that prints `READY ADDR` first.
+    pub fn ready(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut first = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut first).unwrap();

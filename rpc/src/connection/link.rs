@@ -518,7 +518,7 @@ mod tests {
     /// A link to a peer that takes large messages; its driver sleeps.
     fn link() -> Arc<Link> {
         let limits = Limits::default();
-        let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), limits);
+        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits);
         let mut state = link.lock();
         state.outbound.on_hello(limits.allowance(), &mut Wake::new());
         state.park(Waker::noop(), None);

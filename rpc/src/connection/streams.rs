@@ -591,6 +591,7 @@ mod tests {
     use super::*;
     use crate::SlowConsumer;
     use crate::connection::batch::Batch;
+    use crate::context::Peer;
     use crate::frame::codec::{self, Fields};
     use crate::frame::limits::Limits;
     use crate::streaming::{Outlet, Streaming};
@@ -632,8 +633,7 @@ mod tests {
             // Little room, so that streams meet its end.
             let max_stream_bytes = [0, 20_000, 100_000, 2 << 20][random.below(4)];
             let limits = Limits { max_stream_bytes, max_message: 65_536, max_assembly: 65_536, ..Limits::default() };
-            let link =
-                Link::new(Box::new(tokio::io::sink()), crate::transport::Transport::new(tokio::io::empty(), tokio::io::sink(), "test").peer, limits);
+            let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits);
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
             let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: SlowConsumer::Wait };
@@ -827,7 +827,7 @@ mod tests {
     /// Conformance 17: a reader that takes a long item at the moment its call ends gives back what the item had beyond the window.
     #[test]
     fn a_long_item_that_is_taken_while_its_call_ends_gives_its_room_back() {
-        let link = Link::new(Box::new(tokio::io::sink()), "test".to_owned(), Limits::default());
+        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Limits::default());
         let left = link.lock().windows.left();
         let streams = Streams::new(Role::Caller, true, None);
         let mut item = Vec::new();

@@ -27,7 +27,7 @@ pub struct Transport {
 impl Transport {
     /// A transport over two halves; `peer` is what handlers and logs see as the other end's address.
     pub fn new(read: impl AsyncRead + Send + Unpin + 'static, write: impl AsyncWrite + Send + Unpin + 'static, peer: impl Into<String>) -> Self {
-        Self { read: Box::new(read), write: Box::new(write), peer: Peer { address: peer.into(), certificates: Box::default() } }
+        Self { read: Box::new(read), write: Box::new(write), peer: Peer::at(peer) }
     }
 
     /// A transport over a whole stream. Where a stream can be split without a lock, [`new`](Self::new) is faster.

@@ -40,7 +40,7 @@ use clap::{Parser, Subcommand};
 
 use crate::api::{Currency, IdempotencyKey, Money, OrderId};
 use crate::card::CardNumber;
-use crate::commands::{audit, client, load, pay, server, status, story};
+use crate::commands::{Trust, audit, client, load, pay, server, status, story};
 
 /// A payment checkout over RPC. Without a command: server and client in one, on a free port.
 ///
@@ -63,6 +63,8 @@ enum Command {
         /// The server.
         #[arg(long, default_value = "localhost:8080")]
         addr: String,
+        #[command(flatten)]
+        trust: Trust,
     },
     /// Pays once and prints one line of JSON: outcome, receipt, reason.
     ///
@@ -77,6 +79,8 @@ enum Command {
         /// The key of the call in question.
         #[arg(long)]
         key: IdempotencyKey,
+        #[command(flatten)]
+        trust: Trust,
     },
     /// Prints one line of JSON a charge, and exits with 1 if the books do not balance. The server may be up or down.
     Audit(server::Place),
@@ -107,6 +111,8 @@ struct PayArguments {
     /// Gives up after this long.
     #[arg(long)]
     timeout_ms: Option<u64>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 #[tokio::main]
@@ -115,9 +121,9 @@ async fn main() -> ExitCode {
     let result = match arguments.command {
         None => story::run().await,
         Some(Command::Server(options)) => server::run(options).await,
-        Some(Command::Client { addr }) => client::run(&addr).await,
+        Some(Command::Client { addr, trust }) => client::run(&addr, &trust).await,
         Some(Command::Pay(arguments)) => return pay_once(arguments).await,
-        Some(Command::Status { addr, key }) => return ExitCode::from(status::run(&addr, key).await),
+        Some(Command::Status { addr, key, trust }) => return ExitCode::from(status::run(&addr, &trust, key).await),
         Some(Command::Audit(server::Place { data: None, store: None })) => {
             eprintln!("error: which books? --data PATH or --store URL");
             return ExitCode::from(64);
@@ -135,7 +141,7 @@ async fn main() -> ExitCode {
 }
 
 async fn pay_once(arguments: PayArguments) -> ExitCode {
-    let PayArguments { addr, key, order, amount, currency, card, timeout_ms } = arguments;
+    let PayArguments { addr, key, order, amount, currency, card, timeout_ms, trust } = arguments;
     let number = card.unwrap_or_else(|| commands::GOOD_CARD.to_owned());
     // Parsed here and not by clap, which would repeat the number in its message.
     if CardNumber::parse(&number).is_err() {
@@ -144,7 +150,7 @@ async fn pay_once(arguments: PayArguments) -> ExitCode {
     }
     let card = commands::card(&number);
     let timeout = timeout_ms.map(Duration::from_millis);
-    ExitCode::from(pay::run(&addr, pay::Payment { key, order, amount: Money::new(amount, currency), card, timeout }).await)
+    ExitCode::from(pay::run(&addr, &trust, pay::Payment { key, order, amount: Money::new(amount, currency), card, timeout }).await)
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {

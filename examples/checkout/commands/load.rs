@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use rpc::CallError;
 
-use super::{GOOD_CARD, Tried, card, connect, unique};
+use super::{GOOD_CARD, Tried, Trust, card, connect, unique};
 use crate::access::Caller;
 use crate::api::{CheckoutClient, Currency, IdempotencyKey, Money, OrderId};
 
@@ -26,6 +26,8 @@ pub struct Options {
     /// For how long.
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,
+    #[command(flatten)]
+    pub trust: Trust,
 }
 
 /// What a customer saw.
@@ -39,12 +41,12 @@ struct Seen {
 }
 
 pub async fn run(options: Options) -> Tried {
-    let Options { addr, customers, seconds } = options;
+    let Options { addr, customers, seconds, trust } = options;
     let customers = customers.max(1);
     let run = unique();
     let mut shops = Vec::new();
     for _ in 0..customers.div_ceil(PER_CONNECTION) {
-        shops.push(connect(&addr, None).await?);
+        shops.push(connect(&addr, &trust, None).await?);
     }
     let began = Instant::now();
     let until = began + Duration::from_secs(seconds);

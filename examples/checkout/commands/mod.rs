@@ -10,9 +10,11 @@ pub mod status;
 mod steps;
 pub mod story;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rpc::{Client, Limits};
+use rpc::tls::ClientTls;
+use rpc::{Client, ClientOptions, Limits};
 
 use crate::api::{CheckoutClient, Expiry, NewCard, Secret};
 
@@ -27,11 +29,38 @@ pub fn card(number: &str) -> NewCard {
     NewCard { number: Secret::new(number.into()), expiry: Expiry { year: 2099, month: 12 }, cvc: Secret::new(cvc.into()) }
 }
 
+/// How a client tells its server from another.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Trust {
+    /// Speaks TLS, and trusts servers with a certificate of an authority in this PEM file.
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+}
+
+impl Trust {
+    fn options(&self) -> Result<ClientOptions, rpc::Error> {
+        Ok(match &self.tls_ca {
+            Some(file) => Client::options().tls(ClientTls::from_ca_file(file)?),
+            None => Client::options(),
+        })
+    }
+
+    /// For a way to the server that has another address than the server itself.
+    fn options_by_way_of(&self, server: &str) -> Result<ClientOptions, rpc::Error> {
+        let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Ok(match &self.tls_ca {
+            Some(file) => Client::options().tls(ClientTls::from_ca_file(file)?.server_name(host)?),
+            None => Client::options(),
+        })
+    }
+}
+
 /// The one way to a server.
-pub async fn connect(address: &str, within: Option<Duration>) -> Result<CheckoutClient, rpc::Error> {
+pub async fn connect(address: &str, trust: &Trust, within: Option<Duration>) -> Result<CheckoutClient, rpc::Error> {
     let mut limits = Limits::default();
     limits.connect_timeout = within.unwrap_or(limits.connect_timeout).min(limits.connect_timeout);
-    Ok(Client::options().limits(limits).connect(address).await?.into())
+    Ok(trust.options()?.limits(limits).connect(address).await?.into())
 }
 
 /// A beginning for keys and orders that no earlier run has used.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rpc::{CallError, Error, Executed};
 use serde_json::{Value, json};
 
-use super::connect;
+use super::{Trust, connect};
 use crate::access::Caller;
 use crate::api::{IdempotencyKey, Money, NewCard, OrderId, PayError, Receipt, TokenizeError};
 use crate::decline::Decline;
@@ -28,8 +28,8 @@ pub struct Outcome {
 }
 
 /// Pays, prints one line, and gives the exit code: 0 captured, 1 refused, 2 unknown, 3 not sent.
-pub async fn run(address: &str, payment: Payment) -> u8 {
-    let outcome = match pay(address, payment).await {
+pub async fn run(address: &str, trust: &Trust, payment: Payment) -> u8 {
+    let outcome = match pay(address, trust, payment).await {
         Ok(receipt) => Outcome::captured(receipt),
         Err(Failure::Card(error)) => Outcome::new("error", error.to_string(), 1),
         Err(Failure::Pay(error)) => Outcome::of(&error),
@@ -45,12 +45,12 @@ enum Failure {
     Rpc(Error),
 }
 
-async fn pay(address: &str, payment: Payment) -> Result<Receipt, Failure> {
+async fn pay(address: &str, trust: &Trust, payment: Payment) -> Result<Receipt, Failure> {
     let Payment { key, order, amount, card, timeout } = payment;
     let began = Instant::now();
     let left = || timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
     let caller = Caller::from_environment();
-    let shop = connect(address, timeout).await.map_err(Failure::Rpc)?;
+    let shop = connect(address, trust, timeout).await.map_err(Failure::Rpc)?;
     let call = caller.sign(shop.tokenize(card));
     let card = match left() {
         None => call.await,

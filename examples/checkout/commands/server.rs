@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rpc::tls::ServerTls;
 use rpc::transport::Address;
 use rpc::{Bound, CallInfo, Server};
 use tokio::sync::{oneshot, watch};
@@ -38,6 +39,28 @@ pub struct Options {
     /// Which delays it takes: the same seed, the same delays.
     #[arg(long, default_value_t = 0)]
     pub network_seed: u64,
+    #[command(flatten)]
+    pub tls: Tls,
+}
+
+/// What a server shows of itself. Then nothing but TLS is spoken on its port; changed files are read again.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Tls {
+    /// The server's certificate, with those between it and its authority after it: PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key: PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+}
+
+impl Tls {
+    fn add_to(&self, server: Server) -> Tried<Server> {
+        Ok(match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => server.tls(ServerTls::from_pem_files(certificate, key)?),
+            _ => server,
+        })
+    }
 }
 
 /// Where the book is. A server without either forgets its payments when it ends.
@@ -115,7 +138,7 @@ impl Ready {
             }
             allowed
         };
-        let bound = Server::new().add(service).hook(hook).bind(&options.addr).await?;
+        let bound = options.tls.add_to(Server::new().add(service).hook(hook))?.bind(&options.addr).await?;
         let swept = desk.clone();
         let sweeping = tokio::spawn(async move { recovery::keep_sweeping(&swept).await });
         Ok(Self { bound, desk, asks_for_keys, closing, sweeping })
@@ -154,7 +177,7 @@ pub async fn run(options: Options) -> Tried {
     if !server.asks_for_keys {
         tracing::warn!("no API keys: everybody who reaches this server may call it");
     }
-    if !is_loopback(&address) {
+    if options.tls.tls_cert.is_none() && !is_loopback(&address) {
         tracing::warn!("listening beyond this machine without TLS: card numbers travel in clear");
     }
     println!("READY {address}");

@@ -3,14 +3,14 @@
 use rpc::{CallError, Error};
 use serde_json::{Value, json};
 
-use super::connect;
 use super::pay::Outcome;
+use super::{Trust, connect};
 use crate::access::Caller;
 use crate::api::{IdempotencyKey, Status, Unavailable};
 
 /// Asks, prints one line, and gives the exit code: 0 with an answer, 1 when the server has none, 2 or 3 when it was not reached.
-pub async fn run(address: &str, key: IdempotencyKey) -> u8 {
-    let (line, code) = match ask(address, &key).await {
+pub async fn run(address: &str, trust: &Trust, key: IdempotencyKey) -> u8 {
+    let (line, code) = match ask(address, trust, &key).await {
         Ok(status) => (line(&status), 0),
         Err(CallError::Service(error)) => (json!({ "outcome": "error", "receipt": null, "reason": error.to_string() }), 1),
         Err(CallError::Rpc(error)) => {
@@ -24,8 +24,8 @@ pub async fn run(address: &str, key: IdempotencyKey) -> u8 {
     code
 }
 
-async fn ask(address: &str, key: &IdempotencyKey) -> Result<Status, CallError<Unavailable>> {
-    let shop = connect(address, None).await.map_err(|error: Error| CallError::Rpc(error))?;
+async fn ask(address: &str, trust: &Trust, key: &IdempotencyKey) -> Result<Status, CallError<Unavailable>> {
+    let shop = connect(address, trust, None).await.map_err(|error: Error| CallError::Rpc(error))?;
     let status = Caller::from_environment().sign(shop.status(key)).await?;
     shop.close().await;
     Ok(status)

@@ -9,7 +9,7 @@ use rpc::{Call, CallError, Executed};
 use serde_json::{Value, json};
 
 use super::proxy::Wire;
-use super::{GOOD_CARD, Tried, card, connect, unique};
+use super::{GOOD_CARD, Tried, Trust, card, connect, unique};
 use crate::access::Caller;
 use crate::api::{
     CardToken, CheckoutClient, Currency, Event, EventKind, IdempotencyKey, Invalid, Item, Money, OrderId, PayError, Payment, PaymentState,
@@ -33,11 +33,11 @@ pub struct Steps {
 }
 
 impl Steps {
-    pub async fn begin(server: &str) -> Tried<Self> {
+    pub async fn begin(server: &str, trust: &Trust) -> Tried<Self> {
         // Asked directly first: an address where nobody answers is told as such.
-        connect(server, None).await?.close().await;
+        connect(server, trust, None).await?.close().await;
         let wire = Wire::to(server.to_owned()).await?;
-        let shop = connect(&wire.address.to_string(), None).await?;
+        let shop: CheckoutClient = trust.options_by_way_of(server)?.connect(wire.address.to_string()).await?.into();
         let caller = Caller::from_environment();
         let good = caller.sign(shop.tokenize(card(GOOD_CARD))).await?.token;
         let first = caller.sign(shop.last_event()).await?;

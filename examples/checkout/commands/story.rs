@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::server::{Options, Place, Ready};
 use super::steps::Steps;
-use super::{Tried, card, connect, unique};
+use super::{Tried, Trust, card, connect, unique};
 use crate::access::Caller;
 use crate::api::{CheckoutClient, Currency, Money, Status};
 use crate::domain::audit::audit;
@@ -27,7 +27,7 @@ pub async fn run() -> Tried {
     let folder = Folder(std::env::temp_dir().join(format!("checkout-{}", unique())));
     let book = folder.0.join("checkout.redb");
     let place = Place { data: Some(book.clone()), store: None };
-    let options = Options { addr: "127.0.0.1:0".into(), place, api_keys: None, network_ms: 2, network_seed: 0 };
+    let options = Options { addr: "127.0.0.1:0".into(), place, api_keys: None, network_ms: 2, network_seed: 0, tls: Default::default() };
     let server = Ready::start(&options).await?;
     let address = server.bound.local_addr().to_string();
     println!("listening on {address}");
@@ -37,12 +37,12 @@ pub async fn run() -> Tried {
         server.serve_until(async { drop(stopped.await) }).await.map_err(|error| error.to_string())
     });
 
-    let steps = Steps::begin(&address).await?;
+    let steps = Steps::begin(&address, &Trust::default()).await?;
     println!("connected to {address}");
     steps.tell().await?;
 
     println!("8. the server drains with work in flight");
-    let shop = connect(&address, None).await?;
+    let shop = connect(&address, &Trust::default(), None).await?;
     let in_flight = slow_payment(&shop).await?;
     println!("   pay        a slow issuer                in flight");
     stop.send(()).map_err(|()| "the server has stopped already")?;

@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 use super::{key, order, usd};
 use crate::api::CheckoutClient;
 use crate::commands::card;
-use crate::commands::server::{Options, Place, Ready};
+use crate::commands::server::{Options, Place, Ready, Tls};
 
 fn options() -> Options {
-    Options { addr: "127.0.0.1:0".into(), place: Place::default(), api_keys: None, network_ms: 0, network_seed: 0 }
+    Options { addr: "127.0.0.1:0".into(), place: Place::default(), api_keys: None, network_ms: 0, network_seed: 0, tls: Tls::default() }
 }
 
 #[tokio::test]

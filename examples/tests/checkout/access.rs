@@ -3,7 +3,7 @@
 use rpc::{Client, ErrorKind, Executed};
 use serde_json::{Value, json};
 
-use crate::shop::Folder;
+use crate::shop::{Folder, pay};
 use crate::support::{Server, example, run};
 use crate::till::{block_on, usd};
 
@@ -63,4 +63,72 @@ fn a_server_beyond_this_machine_warns_that_card_numbers_travel_in_clear() {
     command.args(["server", "--addr", "0.0.0.0:0"]);
     let server = Server::ready(command);
     server.logged("card numbers travel in clear");
+}
+
+/// The certificate of an authority, and one of its for `localhost` with its key.
+fn certificates(folder: &Folder) -> [String; 3] {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_certificate = authority.self_signed(&authority_key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let server = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let certificate = server.signed_by(&key, &issuer).unwrap();
+    [("ca.pem", authority_certificate.pem()), ("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem())]
+        .map(|(name, pem)| folder.file(name, &pem))
+}
+
+/// Case 57, from outside.
+#[test]
+fn over_tls_a_payment_is_a_payment_and_without_it_nothing_is_sent() {
+    let folder = Folder::new("tls");
+    let [authority, certificate, key] = certificates(&folder);
+    let server = folder.serve(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let address = &server.address;
+
+    let (line, code) = pay(address, "k1", "o1", &["--tls-ca", &authority]);
+    assert_eq!((line["outcome"].as_str(), code), (Some("captured"), Some(0)), "{line}");
+    let (line, code) = crate::shop::line(&["status", "--addr", address, "--key", "k1", "--tls-ca", &authority]);
+    assert_eq!((line["outcome"].as_str(), code), (Some("captured"), Some(0)), "{line}");
+
+    // In clear nothing is taken, and the reason says why; with another authority nothing is even said.
+    let (line, code) = pay(address, "k2", "o2", &[]);
+    assert_eq!((line["outcome"].as_str(), code), (Some("not_sent"), Some(3)), "{line}");
+    assert!(line["reason"].as_str().unwrap().contains("TLS"), "{line}");
+    let other = Folder::new("tls-other");
+    let [other_authority, ..] = certificates(&other);
+    let (line, code) = pay(address, "k3", "o3", &["--tls-ca", &other_authority]);
+    assert_eq!((line["outcome"].as_str(), code), (Some("not_sent"), Some(3)), "{line}");
+
+    // The whole story, cut wire and all.
+    let told = run("checkout", &["client", "--addr", address, "--tls-ca", &authority]);
+    assert_eq!(told.code, Some(0), "{}", told.log);
+    assert!(told.out.ends_with("disconnected\n"), "{}", told.out);
+    drop(server);
+    let charged = folder.audit();
+    assert!(charged.iter().any(|charge| charge["key"] == "k1") && !charged.iter().any(|charge| charge["key"] == "k2" || charge["key"] == "k3"));
+}
+
+#[test]
+fn a_certificate_without_its_key_is_a_usage_error() {
+    let ran = run("checkout", &["server", "--addr", "127.0.0.1:0", "--tls-cert", "cert.pem"]);
+    assert_eq!((ran.out.as_str(), ran.code), ("", Some(64)));
+    assert!(ran.log.contains("--tls-key"), "{}", ran.log);
+}
+
+#[test]
+fn beyond_this_machine_with_tls_there_is_nothing_to_warn_of() {
+    let folder = Folder::new("tls-warning");
+    let [authority, certificate, key] = certificates(&folder);
+    let mut command = example("checkout");
+    command.args(["server", "--addr", "0.0.0.0:0", "--tls-cert", &certificate, "--tls-key", &key]);
+    let server = Server::ready(command);
+    let port = server.address.rsplit(':').next().unwrap();
+    let (line, code) = pay(&format!("127.0.0.1:{port}"), "k1", "o1", &["--tls-ca", &authority]);
+    assert_eq!(code, Some(0), "{line}");
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0));
+    assert!(!log.iter().any(|line| line.contains("in clear")), "{log:?}");
 }

@@ -22,6 +22,13 @@ impl Folder {
         self.0.join("book.redb").display().to_string()
     }
 
+    /// A file with this text; its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// A server on this book.
     pub fn serve(&self, more: &[&str]) -> Server {
         let book = self.book();

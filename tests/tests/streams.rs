@@ -513,3 +513,37 @@ async fn streams_beyond_the_limit_are_overloaded(kind: Kind) {
         assert_eq!(error.kind(), ErrorKind::Overloaded);
     }
 }
+
+/// A method whose handler outlives its caller, and whose items nobody can take then.
+#[rpc::service]
+trait Tap {
+    #[rpc(detached)]
+    fn pour(&self) -> impl rpc::Stream<Item = u64>;
+}
+
+/// Held by every stream that it pours.
+struct Water(Arc<()>);
+
+impl Tap for Water {
+    fn pour(&self) -> impl rpc::Stream<Item = u64> {
+        let held = self.0.clone();
+        stream::repeat_with(move || Arc::strong_count(&held) as u64)
+    }
+}
+
+/// Conformance 24: what it sends is not wanted by anybody, so its stream ends as it does when the connection is lost.
+#[tokio::test(start_paused = true)]
+async fn a_detached_handler_ends_with_the_items_that_nobody_takes() {
+    let held = Arc::new(());
+    let tap = TapClient::local(Water(held.clone()));
+    let mut items = tap.pour().await.unwrap();
+    assert!(items.next().await.unwrap().is_ok());
+    drop(items);
+    let ended = async {
+        // One is the service's.
+        while Arc::strong_count(&held) > 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), ended).await.expect("its handler still waits for credit");
+}

@@ -129,6 +129,8 @@ impl State {
         while let Some(woken) = wake.get(at).copied() {
             at += 1;
             match woken {
+                // The lock may have been let go since this was noted: the slot may be another call's by now.
+                Woken::Slot(slot) if !self.outbound.has_ended(slot) => {}
                 Woken::Slot(slot) => {
                     if let Some(streams) = self.streams.get_mut(slot as usize).and_then(Option::take) {
                         self.end_streams(slot, &streams, wake, wakers);
@@ -526,11 +528,14 @@ mod tests {
         link
     }
 
-    fn submit(link: &Link, mut payload: Vec<u8>) {
+    fn submit(link: &Link, mut payload: Vec<u8>) -> (u32, Arc<Cell>) {
         let callee = Callee::Named("method".into());
         let outgoing =
             Outgoing { callee: &callee, deadline: None, remaining: None, metadata: &[], oneway: false, payload: &mut payload, streams: None };
-        assert!(matches!(link.submit(outgoing, None, &Context::from_waker(Waker::noop())), Submitted::Slot(..)));
+        match link.submit(outgoing, None, &Context::from_waker(Waker::noop())) {
+            Submitted::Slot(id, cell) => (id, cell),
+            _ => unreachable!("nothing is in its way"),
+        }
     }
 
     #[test]
@@ -553,5 +558,28 @@ mod tests {
         let mut state = link.lock();
         assert!(!state.awake, "it was written here");
         assert!(!state.outbound.wants_stamp(), "or the answer's time would be counted from when the driver wakes for it");
+    }
+
+    /// The driver lets go of the lock between reading a reply and waking its caller when a call stands behind the reply, whose
+    /// handler may do anything.
+    #[test]
+    fn a_reply_whose_caller_has_gone_is_not_taken_for_that_of_the_next_call_in_its_slot() {
+        let link = link();
+        let (first, cell) = submit(&link, vec![0]);
+        let reply = |wake: &mut Wake| {
+            let mut state = link.lock();
+            let _ = state.outbound.on_bound(0, &[]);
+            state.outbound.on_reply(first, false, crate::connection::inbound::Payload::Borrowed(b"x"), wake)
+        };
+        let mut wake = Wake::new();
+        assert_eq!(reply(&mut wake), Ok(()));
+        link.cancel(first, &cell);
+        let (second, cell) = submit(&link, vec![0]);
+        assert_eq!(first, second, "its slot is free");
+        link.lock().wakers(&mut wake, &mut Vec::new());
+        assert!(cell.poll(&mut Vec::new(), &Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(reply(&mut wake), Ok(()));
+        link.lock().wakers(&mut wake, &mut Vec::new());
+        assert!(matches!(cell.poll(&mut Vec::new(), &Context::from_waker(Waker::noop())), Poll::Ready(crate::connection::outbound::Ended::Returned)));
     }
 }

@@ -367,6 +367,12 @@ impl Outbound {
         }
     }
 
+    /// There is a result in this slot that nobody has collected.
+    #[inline]
+    pub(crate) fn has_ended(&self, id: u32) -> bool {
+        self.slots[id as usize].ended.is_some()
+    }
+
     /// The result of this call, if it has one; the slot is then free. The payload is swapped into `payload`.
     #[inline]
     pub(crate) fn collect(&mut self, id: u32, payload: &mut Vec<u8>, wake: &mut Wake) -> Option<Ended> {

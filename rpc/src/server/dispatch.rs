@@ -616,11 +616,12 @@ impl Dispatcher {
         }
     }
 
-    /// What the caller sends is cut off: never a normal end.
+    /// What the caller sends is cut off: never a normal end. What it was sent it does not take any more.
     fn cut_streams(&self, id: u32, error: Error) {
         let Some(Some(streams)) = self.streams.get(id as usize) else { return };
         let mut wakers = Vec::new();
         let _ = streams.end(Last::Error(error), &mut wakers);
+        streams.stop(&mut wakers);
         for waker in wakers {
             waker.wake();
         }

@@ -7,6 +7,7 @@ pub mod fault;
 pub mod feeds;
 pub mod flows;
 pub mod lab;
+pub mod log;
 pub mod mutate;
 pub mod rig;
 pub mod rng;

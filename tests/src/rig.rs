@@ -153,3 +153,37 @@ impl Rig {
         assert!(task.await.unwrap_err().is_cancelled());
     }
 }
+
+/// Tests over the transports: the cases are `async fn case(kind: Kind)` beside it.
+#[macro_export]
+macro_rules! over_each_transport {
+    ($($case:ident)*) => {
+        $crate::over!(tcp Tcp "current_thread" $($case)*);
+        $crate::over!(tcp_on_two_threads Tcp "multi_thread" $($case)*);
+        $crate::over!(unix Unix "current_thread" $($case)*);
+        $crate::over!(memory Memory "current_thread" $($case)*);
+        $crate::over!(memory_on_two_threads Memory "multi_thread" $($case)*);
+        $crate::over!(any_stream Over "current_thread" $($case)*);
+        $crate::over!(tls Tls "current_thread" $($case)*);
+    };
+}
+
+/// The same over one of them.
+#[macro_export]
+macro_rules! over {
+    ($module:ident $kind:ident $flavor:literal $($case:ident)*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = $flavor)]
+                async fn $case() {
+                    // A machine may be without IPv6.
+                    if $crate::Kind::$kind == $crate::Kind::Tcp6 && std::net::TcpListener::bind("[::1]:0").is_err() {
+                        println!("no IPv6 here");
+                        return;
+                    }
+                    super::$case($crate::Kind::$kind).await;
+                }
+            )*
+        }
+    };
+}

@@ -170,32 +170,7 @@ async fn ends(kind: Kind, limits: Limits) -> Ends {
     Ends { client: client.into(), here, there, stop: Some(stop), server }
 }
 
-macro_rules! over_each_transport {
-    ($($case:ident)*) => {
-        over!(tcp Tcp "current_thread" $($case)*);
-        over!(tcp_on_two_threads Tcp "multi_thread" $($case)*);
-        over!(unix Unix "current_thread" $($case)*);
-        over!(memory Memory "current_thread" $($case)*);
-        over!(memory_on_two_threads Memory "multi_thread" $($case)*);
-        over!(any_stream Over "current_thread" $($case)*);
-        over!(tls Tls "current_thread" $($case)*);
-    };
-}
-
-macro_rules! over {
-    ($module:ident $kind:ident $flavor:literal $($case:ident)*) => {
-        mod $module {
-            $(
-                #[tokio::test(flavor = $flavor)]
-                async fn $case() {
-                    super::$case(super::Kind::$kind).await;
-                }
-            )*
-        }
-    };
-}
-
-over_each_transport! {
+rpc_tests::over_each_transport! {
     both_ends_call_each_other_sixty_four_deep
     streams_within_streams
     a_handler_asks_its_caller

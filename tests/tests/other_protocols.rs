@@ -2,44 +2,11 @@
 //! of its own, because lines are limited to one a second for each protocol.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc::Server;
+use rpc_tests::log::Log;
 use rpc_tests::wire::{self, Random};
-use tracing::field::{Field, Visit};
-use tracing::span;
-
-/// Keeps the messages of events.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.0.lock().unwrap().push(message.0);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// The log of a server that was sent this, and what it answered.
 fn log_of(bytes: &[u8]) -> (String, Vec<u8>) {
@@ -56,7 +23,7 @@ fn log_of(bytes: &[u8]) -> (String, Vec<u8>) {
             answer
         })
     });
-    let lines = log.0.lock().unwrap().join("\n");
+    let lines = log.take().join("\n");
     (lines, answer)
 }
 

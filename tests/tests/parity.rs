@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rpc::{CallError, ErrorKind, Executed, Named};
 use rpc_tests::lab::pattern;
-use rpc_tests::{Blob, Kind, LabError, Rig};
+use rpc_tests::{Blob, Kind, LabError, Rig, over};
 use serde::Serialize;
 
-macro_rules! over_each_transport {
+macro_rules! over_every_transport {
     ($($case:ident)*) => {
         over!(tcp Tcp "current_thread" $($case)*);
         over!(tcp_on_two_threads Tcp "multi_thread" $($case)*);
@@ -17,30 +17,12 @@ macro_rules! over_each_transport {
         over!(unix Unix "current_thread" $($case)*);
         over!(memory Memory "current_thread" $($case)*);
         over!(memory_on_two_threads Memory "multi_thread" $($case)*);
-        over!(local Local "current_thread" $($case)*);
         over!(any_stream Over "current_thread" $($case)*);
+        over!(local Local "current_thread" $($case)*);
     };
 }
 
-macro_rules! over {
-    ($module:ident $kind:ident $flavor:literal $($case:ident)*) => {
-        mod $module {
-            $(
-                #[tokio::test(flavor = $flavor)]
-                async fn $case() {
-                    // A machine may be without IPv6.
-                    if super::Kind::$kind == super::Kind::Tcp6 && std::net::TcpListener::bind("[::1]:0").is_err() {
-                        println!("no IPv6 here");
-                        return;
-                    }
-                    super::$case(super::Kind::$kind).await;
-                }
-            )*
-        }
-    };
-}
-
-over_each_transport! {
+over_every_transport! {
     an_empty_call_is_small
     a_large_call_arrives_whole
     a_thousand_large_calls_at_once

@@ -11,32 +11,7 @@ use rpc_tests::flows::{NotSeven, flows};
 use rpc_tests::lab::pattern;
 use rpc_tests::{Blob, Kind, LabError, ON_PURPOSE, Rig, settle};
 
-macro_rules! over_each_transport {
-    ($($case:ident)*) => {
-        over!(tcp Tcp "current_thread" $($case)*);
-        over!(tcp_on_two_threads Tcp "multi_thread" $($case)*);
-        over!(unix Unix "current_thread" $($case)*);
-        over!(memory Memory "current_thread" $($case)*);
-        over!(memory_on_two_threads Memory "multi_thread" $($case)*);
-        over!(any_stream Over "current_thread" $($case)*);
-        over!(tls Tls "current_thread" $($case)*);
-    };
-}
-
-macro_rules! over {
-    ($module:ident $kind:ident $flavor:literal $($case:ident)*) => {
-        mod $module {
-            $(
-                #[tokio::test(flavor = $flavor)]
-                async fn $case() {
-                    super::$case(super::Kind::$kind).await;
-                }
-            )*
-        }
-    };
-}
-
-over_each_transport! {
+rpc_tests::over_each_transport! {
     a_client_stream_is_summed
     a_server_stream_keeps_sizes_and_order
     strict_turns

@@ -2,55 +2,15 @@
 //! of its own and in one test, because lines are limited to one a second for each kind of fault.
 #![allow(clippy::unwrap_used)]
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rpc::tls::{ClientTls, ServerTls};
 use rpc::transport::Transport;
 use rpc::{Client, ErrorKind, Server};
 use rpc_tests::certs::{Authority, HOSTS};
+use rpc_tests::log::Log;
 use rpc_tests::{Pki, settle, virtual_time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tracing::field::{Field, Visit};
-use tracing::{Level, span};
-
-/// Keeps the messages of warnings and infos of this crate.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    /// What was said since the last time.
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Message(String);
-        impl Visit for Message {
-            fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.0.lock().unwrap().push(message.0);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// A server of this one connection, until it has ended.
 async fn meet(tls: ServerTls, client: impl AsyncFnOnce(tokio::io::DuplexStream)) {

@@ -122,7 +122,7 @@ impl<'c, O> Call<'c, O> {
 
     /// Gives up after this long, counted from the first poll. The server knows and stops too.
     ///
-    /// Without it the method's own timeout holds, or the client's. A call made inside a handler never has more time than
+    /// Without it the method's own timeout holds, or the client's; a call with streams has none of the client's. A call made inside a handler never has more time than
     /// that handler.
     pub fn timeout(mut self, after: Duration) -> Self {
         self.raw.timeout = Some(after);

@@ -363,7 +363,8 @@ impl Streams {
     /// The first window, which needs no credit.
     pub(crate) fn open(&self) {
         if let Some(mut flow) = self.flow() {
-            flow.credit += FIRST_WINDOW;
+            // Some may have come before.
+            flow.credit = flow.credit.saturating_add(FIRST_WINDOW);
             flow.begun = true;
         }
     }

@@ -174,7 +174,7 @@ impl Error {
             Some(source) => Cow::Owned(format!("{}: {source}", self.0.message)),
             None => self.0.message.clone(),
         };
-        Self::with(self.0.kind, executed, message).after(self.0.retry_after)
+        Self::with(self.0.kind, executed, message).after(self.0.retry_after).with_missed(self.0.missed)
     }
 
     /// What kind of failure it is.

@@ -221,3 +221,32 @@ async fn unless_told_otherwise_a_stream_waits() {
     let ticks = client.unsaid().await.unwrap();
     assert_eq!(missed_meanwhile(ticks, sender).await, 0);
 }
+
+#[rpc::service]
+trait Sink {
+    async fn count(&self, ticks: Streaming<Tick>) -> u64;
+}
+
+struct Counter;
+
+impl Sink for Counter {
+    async fn count(&self, mut ticks: Streaming<Tick>) -> u64 {
+        let mut count = 0;
+        while let Some(Ok(_)) = ticks.next().await {
+            count += 1;
+        }
+        count
+    }
+}
+
+/// A stream with a gap cannot be handed on as if it had none: the call that it was passed to fails, and says how much is missing.
+#[tokio::test]
+async fn a_gap_in_a_stream_that_is_handed_on_fails_the_call_and_keeps_its_count() {
+    let (client, feeder) = local(|server| server).await;
+    let sender = feeder.sender();
+    let ticks = client.newest().await.unwrap();
+    feed(sender).await;
+    let error = SinkClient::local(Counter).count(ticks).await.unwrap_err();
+    assert_eq!((error.kind(), error.executed()), (ErrorKind::Missed, Executed::Maybe), "{error}");
+    assert!(error.missed().unwrap() > 0, "{error}");
+}

@@ -941,7 +941,7 @@ mod tests {
             // What is still to be sent of each; even ones are calls, odd ones replies.
             let mut rest: Vec<(u32, Vec<u8>)> = (0..6).map(|id| (id, vec![random.below(256) as u8; 1 + random.below(300_000)])).collect();
             for (id, payload) in &mut rest {
-                let tail = payload.split_off(random.below(payload.len()).max(1).min(60_000));
+                let tail = payload.split_off(random.below(payload.len()).clamp(1, 60_000));
                 let frame = if *id % 2 == 0 {
                     Frame::new(&mut bytes, kind::CALL).number(u64::from(*id)).number(0)
                 } else {

@@ -545,7 +545,7 @@ impl Outbound {
     }
 
     /// Some chunk has been taken that has no time yet.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "json"))]
     pub(crate) fn wants_stamp(&mut self) -> bool {
         self.chunked.pace().wants_stamp()
     }

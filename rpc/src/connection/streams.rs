@@ -363,7 +363,8 @@ impl Streams {
     /// The first window, which needs no credit.
     pub(crate) fn open(&self) {
         if let Some(mut flow) = self.flow() {
-            flow.credit += FIRST_WINDOW;
+            // Some may have come before.
+            flow.credit = flow.credit.saturating_add(FIRST_WINDOW);
             flow.begun = true;
         }
     }
@@ -834,12 +835,12 @@ mod tests {
         codec::write_varint(&mut item, 1 << 20);
         streams.arrive(&item, 4 << 20, &mut Vec::new()).unwrap();
         let mut local = Vec::new();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(streams.poll_read(&link, ID, &mut local, &mut cx).is_pending());
+        let cx = Context::from_waker(Waker::noop());
+        assert!(streams.poll_read(&link, ID, &mut local, &cx).is_pending());
         assert_ne!(link.lock().windows.left(), left, "the item has room beyond its window");
         item.resize(item.len() + (1 << 20), 0);
         streams.arrive(&item[3..], 4 << 20, &mut Vec::new()).unwrap();
-        assert!(matches!(streams.poll_read(&link, ID, &mut local, &mut cx), Poll::Ready(Arrived::Items)));
+        assert!(matches!(streams.poll_read(&link, ID, &mut local, &cx), Poll::Ready(Arrived::Items)));
         // The two steps of a reader, with the driver between them.
         let extra = streams.taken();
         streams.close(&mut link.lock(), &mut Vec::new());

@@ -3,11 +3,11 @@
 //! It checks all that can be checked without knowing services or calls of ours: order of frames, ids, numbers,
 //! allowances. Owned by `driver.rs`, which acts on the events. Its counterpart is `outbound.rs`.
 
-use bytes::BufMut;
 use bytes::buf::Limit;
 
+use super::assembly::{Assemblies, Begun, Whole};
 use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_FRAME, MAX_NAME};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME};
 use crate::frame::violation::Violation;
 
 /// What one frame (or the last chunk of a message) means.
@@ -153,28 +153,12 @@ struct Open {
     large: bool,
 }
 
-/// A message of which some chunks have come.
-struct Assembly {
-    id: u32,
-    total: usize,
-    bytes: Vec<u8>,
-    begun: Begun,
-}
-
-enum Begun {
-    Call { number: u32, deadline: Option<std::time::Duration>, metadata: Vec<u8>, json: bool },
-    Reply { failed: bool },
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Preface,
     Hello,
     Open,
 }
-
-/// The rest of a chunk that is longer than this is worth a read of its own: then it is not copied.
-const DIRECT: usize = 16 << 10;
 
 /// A `refused` is two numbers; one of a later version may say more.
 const MAX_REFUSED: usize = 1024;
@@ -195,13 +179,7 @@ pub(crate) struct Inbound {
     large_bytes: usize,
     /// Calls read so far: what a go-away tells.
     pub(crate) calls: u64,
-    assemblies: Vec<Assembly>,
-    /// Bytes of replies under way.
-    reply_bytes: usize,
-    /// Of a chunk that is taken as it comes: the message, if it is still wanted, and the bytes to come.
-    partial: Option<(Option<usize>, usize)>,
-    /// A message whose last bytes were read where it was put together.
-    completed: Option<usize>,
+    assemblies: Assemblies,
 }
 
 impl Inbound {
@@ -217,23 +195,20 @@ impl Inbound {
             small_bytes: 0,
             large_bytes: 0,
             calls: 0,
-            assemblies: Vec::new(),
-            reply_bytes: 0,
-            partial: None,
-            completed: None,
+            assemblies: Assemblies::default(),
         }
     }
 
     /// Calls that have begun to arrive and are not complete.
     pub(crate) fn is_assembling(&self) -> bool {
-        !self.assemblies.is_empty() || self.partial.is_some()
+        !self.assemblies.is_empty()
     }
 
     /// The next event in `bytes` from `at` on, which moves past what was used. `None`: the rest is an incomplete frame,
     /// to be shown again with more behind it.
     pub(crate) fn next<'b>(&mut self, bytes: &'b [u8], at: &mut usize) -> Result<Option<Event<'b>>, Violation> {
-        if let Some(message) = self.completed.take() {
-            return Ok(self.complete(message));
+        if let Some(whole) = self.assemblies.completed() {
+            return Ok(Some(whole.into()));
         }
         loop {
             let rest = &bytes[*at..];
@@ -250,23 +225,19 @@ impl Inbound {
                 *at += PREFACE;
                 continue;
             }
-            if let Some((message, left)) = self.partial {
-                let chunk = &rest[..rest.len().min(left)];
-                if chunk.is_empty() {
-                    return Ok(None);
+            if let Some(taken) = self.assemblies.take(rest)? {
+                *at += taken.bytes;
+                self.frames += u64::from(taken.ends_frame);
+                match taken.whole {
+                    Some(whole) => return Ok(Some(whole.into())),
+                    None if taken.ends_frame => continue,
+                    None => return Ok(None),
                 }
-                *at += chunk.len();
-                self.partial = (chunk.len() < left).then_some((message, left - chunk.len()));
-                self.frames += u64::from(self.partial.is_none());
-                if let Some(event) = self.take(message, chunk)? {
-                    return Ok(Some(event));
-                }
-                continue;
             }
             let Some(header) = codec::read_header(rest)? else { return Ok(None) };
             if matches!(header.kind, kind::CALL_CHUNK | kind::REPLY_CHUNK) && self.stage == Stage::Open {
                 // Chunks go to their message as they come, without waiting for the whole frame.
-                let Some(used) = self.chunk(header, &rest[HEADER..])? else { return Ok(None) };
+                let Some(used) = self.assemblies.chunk(header, &rest[HEADER..])? else { return Ok(None) };
                 *at += HEADER + used;
                 continue;
             }
@@ -294,10 +265,7 @@ impl Inbound {
 
     /// Forgets the chunks of a call that is cancelled; true if it was not complete.
     pub(crate) fn abandon(&mut self, id: u32) -> bool {
-        // Frames are acted on when they are whole, so no chunk of any message is half taken here.
-        let before = self.assemblies.len();
-        self.assemblies.retain(|assembly| assembly.id != id || matches!(assembly.begun, Begun::Reply { .. }));
-        before != self.assemblies.len()
+        self.assemblies.abandon_call(id)
     }
 
     fn frame<'b>(&mut self, header: Header, body: &'b [u8]) -> Result<Option<Event<'b>>, Violation> {
@@ -392,8 +360,8 @@ impl Inbound {
         }
         self.admit(id, length, true)?;
         let begun = Begun::Call { number, deadline: parts.deadline, metadata: parts.metadata.to_vec(), json: parts.json };
-        let whole = self.assemble(id, length, fields.rest(), begun)?;
-        Ok(Some(whole.unwrap_or(Event::CallBegins { id, number })))
+        let whole = self.assemblies.begin(id, length, fields.rest(), begun)?;
+        Ok(Some(whole.map_or(Event::CallBegins { id, number }, Event::from)))
     }
 
     /// Counts a call against the allowance of our hello (protocol 5.1).
@@ -428,106 +396,26 @@ impl Inbound {
             return Ok(Some(Event::Reply { id, failed, payload: Payload::Borrowed(fields.rest()) }));
         }
         let total = usize::try_from(fields.number()?).unwrap_or(usize::MAX);
-        if total > self.ours.max_message || self.reply_bytes + total > self.ours.assembly {
+        if total > self.ours.max_message || self.assemblies.reply_bytes() + total > self.ours.assembly {
             return Err(Violation::Allowance);
         }
-        if self.assemblies.iter().any(|other| other.id == id && matches!(other.begun, Begun::Reply { .. })) {
+        if self.assemblies.has_reply(id) {
             return Err(Violation::UnknownReply);
         }
-        self.reply_bytes += total;
-        let whole = self.assemble(id, total, fields.rest(), Begun::Reply { failed })?;
+        let whole = self.assemblies.begin(id, total, fields.rest(), Begun::Reply { failed })?;
         // Or a server could open any number of replies to calls that were never made.
-        Ok(Some(whole.unwrap_or(Event::ReplyBegins(id))))
+        Ok(Some(whole.map_or(Event::ReplyBegins(id), Event::from)))
     }
 
-    fn assemble<'b>(&mut self, id: u32, total: usize, first: &[u8], begun: Begun) -> Result<Option<Event<'b>>, Violation> {
-        let mut assembly = Assembly { id, total, bytes: Vec::new(), begun };
-        assembly.take(first)?;
-        self.assemblies.push(assembly);
-        Ok(self.complete(self.assemblies.len() - 1))
-    }
-
-    /// The head of a chunk: its length, once all of it is there.
-    fn chunk(&mut self, header: Header, body: &[u8]) -> Result<Option<usize>, Violation> {
-        let whole = body.len() >= header.length;
-        let body = &body[..body.len().min(header.length)];
-        let mut fields = Fields::new(body, "chunk");
-        let id = match fields.small() {
-            Ok(id) => id,
-            // An id has at most five bytes.
-            Err(_) if !whole && body.len() < 5 => return Ok(None),
-            Err(violation) => return Err(violation),
-        };
-        let used = body.len() - fields.rest().len();
-        if used == header.length {
-            return Err(Violation::BadFrame("chunk"));
-        }
-        let of_call = header.kind == kind::CALL_CHUNK;
-        // Chunks of a message that was refused or cancelled may still be on their way (protocol 5.3).
-        let found = self.assemblies.iter().position(|assembly| assembly.id == id && matches!(assembly.begun, Begun::Call { .. }) == of_call);
-        self.partial = Some((found, header.length - used));
-        Ok(Some(used))
-    }
-
-    /// Where the rest of a long chunk belongs, with room for no more than that: it may be read right there.
+    /// Where the rest of a long chunk belongs: it may be read right there.
     pub(crate) fn direct(&mut self) -> Option<Limit<&mut Vec<u8>>> {
-        let (Some(message), left) = self.partial? else { return None };
-        let assembly = &mut self.assemblies[message];
-        let came = assembly.bytes.len();
-        // What was declared justifies a frame; what has come, as much again (protocol 5.3).
-        let most = (2 * came).max(MAX_FRAME).min(assembly.total);
-        let room = left.min(most - came);
-        if room < DIRECT {
-            return None;
-        }
-        if assembly.bytes.capacity() - came < room {
-            assembly.bytes.reserve_exact(most - came);
-        }
-        Some((&mut assembly.bytes).limit(room))
+        self.assemblies.direct()
     }
 
     /// So many bytes were read there. What they complete comes with [`next`](Self::next).
     pub(crate) fn took(&mut self, count: usize) -> Result<(), Violation> {
-        let Some((Some(message), left)) = self.partial else { return Ok(()) };
-        self.partial = (count < left).then_some((Some(message), left - count));
-        self.frames += u64::from(self.partial.is_none());
-        let assembly = &self.assemblies[message];
-        if assembly.bytes.len() < assembly.total {
-            return Ok(());
-        }
-        if self.partial.is_some() {
-            return Err(Violation::BadFrame("chunk"));
-        }
-        self.completed = Some(message);
+        self.frames += u64::from(self.assemblies.took(count)?);
         Ok(())
-    }
-
-    fn take<'b>(&mut self, message: Option<usize>, chunk: &[u8]) -> Result<Option<Event<'b>>, Violation> {
-        let Some(message) = message else { return Ok(None) };
-        self.assemblies[message].take(chunk)?;
-        let complete = self.assemblies[message].bytes.len() == self.assemblies[message].total;
-        if complete && self.partial.is_some() {
-            return Err(Violation::BadFrame("chunk"));
-        }
-        Ok(self.complete(message))
-    }
-
-    /// The event of this message, if its last chunk has come.
-    fn complete<'b>(&mut self, index: usize) -> Option<Event<'b>> {
-        if self.assemblies[index].bytes.len() < self.assemblies[index].total {
-            return None;
-        }
-        let Assembly { id, bytes, begun, total } = self.assemblies.swap_remove(index);
-        let payload = Payload::Owned(bytes);
-        Some(match begun {
-            Begun::Call { number, deadline, metadata, json } => {
-                Event::Call(Call { id: Some(id), number, parts: Head { deadline, metadata: Payload::Owned(metadata), json }, payload })
-            }
-            Begun::Reply { failed } => {
-                self.reply_bytes -= total;
-                Event::Reply { id, failed, payload }
-            }
-        })
     }
 
     fn error<'b>(&mut self, body: &'b [u8]) -> Result<Event<'b>, Violation> {
@@ -541,9 +429,7 @@ impl Inbound {
         };
         fields.end()?;
         // An error may end a reply of which some chunks have come.
-        if let Some(found) = self.assemblies.iter().position(|other| other.id == failed.id && matches!(other.begun, Begun::Reply { .. })) {
-            self.reply_bytes -= self.assemblies.swap_remove(found).total;
-        }
+        self.assemblies.abandon_reply(failed.id);
         Ok(Event::Error(failed))
     }
 
@@ -581,21 +467,14 @@ impl Inbound {
     }
 }
 
-impl Assembly {
-    fn take(&mut self, chunk: &[u8]) -> Result<(), Violation> {
-        if chunk.is_empty() || self.bytes.len() + chunk.len() > self.total {
-            return Err(Violation::BadFrame("chunk"));
-        }
-        self.reserve(chunk.len());
-        self.bytes.extend_from_slice(chunk);
-        Ok(())
-    }
-
-    /// Reserves no more than what has come justifies: at most twice that (protocol 5.3).
-    fn reserve(&mut self, more: usize) {
-        if self.bytes.capacity() - self.bytes.len() < more {
-            let wanted = (2 * (self.bytes.len() + more)).min(self.total);
-            self.bytes.reserve_exact(wanted - self.bytes.len());
+impl From<Whole> for Event<'_> {
+    fn from(Whole { id, begun, bytes }: Whole) -> Self {
+        let payload = Payload::Owned(bytes);
+        match begun {
+            Begun::Call { number, deadline, metadata, json } => {
+                Event::Call(Call { id: Some(id), number, parts: Head { deadline, metadata: Payload::Owned(metadata), json }, payload })
+            }
+            Begun::Reply { failed } => Event::Reply { id, failed, payload },
         }
     }
 }
@@ -637,8 +516,11 @@ fn go_away(body: &[u8]) -> Result<Event<'_>, Violation> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 mod tests {
+    use bytes::BufMut;
+
     use super::*;
     use crate::frame::codec::{Frame, Options};
+    use crate::frame::limits::MAX_FRAME;
 
     /// Preface, hello and a bind of two methods by name.
     fn opening() -> Vec<u8> {
@@ -757,7 +639,7 @@ mod tests {
         let mut bytes = Vec::new();
         Frame::new(&mut bytes, kind::CALL).number(0).number(0).number(4 << 20).rest(b"a").end(flag::MORE);
         assert_eq!(read(&mut inbound, &bytes), Ok(1), "it has begun");
-        assert!(inbound.assemblies[0].bytes.capacity() <= 64);
+        assert!(inbound.assemblies.reserved() <= 64);
     }
 
     /// Conformance 33: what was declared justifies 64 KiB, and what has come as much again.
@@ -777,7 +659,7 @@ mod tests {
             place.put_slice(&vec![0; some]);
             inbound.took(some).unwrap();
             came += some;
-            let reserved = inbound.assemblies[0].bytes.capacity();
+            let reserved = inbound.assemblies.reserved();
             assert!(reserved <= (2 * came).max(MAX_FRAME), "{reserved} bytes for {came}");
         }
         assert!(came > 30_000, "most of it went there");
@@ -873,7 +755,7 @@ mod tests {
                 }
                 assert!(at <= end);
             }
-            let held: usize = inbound.assemblies.iter().map(|assembly| assembly.bytes.capacity()).sum();
+            let held = inbound.assemblies.reserved();
             assert!(held <= allowed && held <= 2 * bytes.len(), "{held} bytes are held for {} read", bytes.len());
             violations += u32::from(failed);
             inputs += 1;
@@ -922,7 +804,7 @@ mod tests {
             }
             from += at;
         }
-        assert!(!inbound.is_assembling() && (inbound.large_bytes, inbound.reply_bytes) == (0, 0));
+        assert!(!inbound.is_assembling() && (inbound.large_bytes, inbound.assemblies.reply_bytes()) == (0, 0));
         (seen, direct)
     }
 

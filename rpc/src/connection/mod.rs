@@ -4,6 +4,7 @@
 //! `streams` what they share of a call that streams;
 //! `driver` is the task that moves the bytes.
 
+pub(crate) mod assembly;
 pub(crate) mod batch;
 pub(crate) mod binds;
 pub(crate) mod cell;

@@ -25,14 +25,10 @@ mod network;
 mod recovery;
 mod service;
 mod store;
-
-#[cfg(test)]
-mod tests;
 mod turns;
 mod vault;
 mod wording;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -155,9 +151,4 @@ async fn pay_once(arguments: PayArguments) -> ExitCode {
 
 fn with_causes(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source()).fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// Where a book is: for a server to write, and for an audit to read.
-fn book_path(path: PathBuf) -> PathBuf {
-    if path.is_dir() { path.join("checkout.redb") } else { path }
 }

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use super::Tried;
 use super::server::Place;
-use crate::book_path;
 use crate::domain::audit::{Book, audit};
 #[cfg(feature = "postgres")]
 use crate::store::Store;
+use crate::store::embedded::book_path;
 use crate::store::embedded::read_book;
 
 pub async fn run(place: Place) -> Tried {

@@ -16,11 +16,12 @@ use crate::api::CheckoutServer;
 use crate::desk::{self, Desk};
 use crate::network::Network;
 use crate::network::journal::{Journal, Local};
+use crate::recovery;
 use crate::service::Counter;
 use crate::store::Store;
 use crate::store::embedded::EmbeddedStore;
+use crate::store::embedded::book_path;
 use crate::store::memory::MemoryStore;
-use crate::{book_path, recovery};
 
 #[derive(clap::Args)]
 pub struct Options {

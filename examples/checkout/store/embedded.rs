@@ -4,7 +4,7 @@
 //! leaves the last commit. At open every page's checksum is verified, and the state of a killed server repaired.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{
@@ -382,4 +382,9 @@ impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         Self::of(error)
     }
+}
+
+/// Where a book is: for a server to write, and for an audit to read.
+pub fn book_path(path: PathBuf) -> PathBuf {
+    if path.is_dir() { path.join("checkout.redb") } else { path }
 }

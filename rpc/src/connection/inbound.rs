@@ -393,6 +393,9 @@ impl Inbound {
             return Err(Violation::BadFrame("reply"));
         }
         if header.flags & flag::MORE == 0 {
+            if !self.assemblies.is_empty() && self.assemblies.has_reply(id) {
+                return Err(Violation::UnknownReply);
+            }
             return Ok(Some(Event::Reply { id, failed, payload: Payload::Borrowed(fields.rest()) }));
         }
         let total = usize::try_from(fields.number()?).unwrap_or(usize::MAX);
@@ -631,6 +634,21 @@ mod tests {
         let Ok(Some(Event::Call(call))) = inbound.next(&[], &mut 0) else { panic!("it is complete") };
         assert!(call.payload.bytes() == payload);
         assert!(matches!(inbound.next(&[], &mut 0), Ok(None)));
+    }
+
+    #[test]
+    fn a_call_has_one_reply_in_chunks_or_not() {
+        let mut begun = opened();
+        let mut bytes = Vec::new();
+        Frame::new(&mut bytes, kind::REPLY).number(3).number(9).rest(b"abc").end(flag::MORE);
+        Frame::new(&mut bytes, kind::REPLY).number(4).rest(b"another's").end(0);
+        assert_eq!(read(&mut begun, &bytes), Ok(2));
+        for flags in [0, flag::MORE] {
+            let mut inbound = opened();
+            let mut twice = bytes.clone();
+            Frame::new(&mut twice, kind::FAIL).number(3).number(9).rest(b"abc").end(flags);
+            assert_eq!(read(&mut inbound, &twice), Err(Violation::UnknownReply));
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use serde::Serialize;
+use tokio::time::Sleep;
 
 use super::slow::Waiting;
 use super::{Outlet, Upload};
@@ -24,8 +26,9 @@ const FRAME: usize = 16 << 10;
 /// The most of one item in a frame: with header and id it fills one.
 const LONGEST: usize = MAX_FRAME - 16;
 
-/// Items in a row that are taken while nothing can be sent.
+/// Items in a row that are taken while nothing can be sent, and the pause after so many.
 const BEHIND: usize = 256;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Frames in a row before other tasks get their turn.
 const ROUNDS: usize = 16;
@@ -93,12 +96,14 @@ pub(super) struct Pump {
     end: Option<Result<(), Error>>,
     /// What was taken while nothing could be sent.
     waiting: Waiting,
+    /// Until when no more is taken for those who wait.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pump {
     pub(super) fn new(outlet: Outlet, opens: bool) -> Self {
         let waiting = Waiting::new(outlet.slow);
-        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting }
+        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting, pause: None }
     }
 
     /// # Errors
@@ -146,6 +151,10 @@ impl Pump {
 
     /// Nothing can be sent now, and the user's stream is not to wait for that.
     fn fall_behind<I: Items + ?Sized>(&mut self, mut items: Pin<&mut I>, cx: &mut Context<'_>) -> Poll<Result<Pumped, Error>> {
+        if self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
+            return Poll::Pending;
+        }
+        self.pause = None;
         let mut item = Vec::new();
         for _ in 0..BEHIND {
             if self.end.is_some() {
@@ -163,7 +172,12 @@ impl Pump {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        cx.waker().wake_by_ref();
+        // A stream that always has a next item would keep a core busy, for a consumer that does not even read.
+        let mut pause = Box::pin(tokio::time::sleep(PAUSE));
+        if pause.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.pause = Some(pause);
         Poll::Pending
     }
 

@@ -96,14 +96,16 @@ pub(super) struct Pump {
     end: Option<Result<(), Error>>,
     /// What was taken while nothing could be sent.
     waiting: Waiting,
-    /// Until when no more is taken for those who wait.
+    /// Items that were taken while nothing could be sent, since the last pause.
+    behind: usize,
+    /// No more of them are taken before it is over.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pump {
     pub(super) fn new(outlet: Outlet, opens: bool) -> Self {
         let waiting = Waiting::new(outlet.slow);
-        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting, pause: None }
+        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting, behind: 0, pause: None }
     }
 
     /// # Errors
@@ -156,11 +158,13 @@ impl Pump {
         }
         self.pause = None;
         let mut item = Vec::new();
-        for _ in 0..BEHIND {
+        while self.behind < BEHIND {
             if self.end.is_some() {
                 return Poll::Pending;
             }
             item.clear();
+            // Counted from one poll to the next: a stream may say that it has nothing only to let others run.
+            self.behind += 1;
             match items.as_mut().poll_item(&mut item, cx) {
                 Poll::Ready(Some(Ok(()))) => {
                     if let Err(error) = self.waiting.push(&item) {
@@ -173,6 +177,7 @@ impl Pump {
             }
         }
         // A stream that always has a next item would keep a core busy, for a consumer that does not even read.
+        self.behind = 0;
         let mut pause = Box::pin(tokio::time::sleep(PAUSE));
         if pause.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();

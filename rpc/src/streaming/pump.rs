@@ -4,11 +4,9 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_core::Stream;
 use serde::Serialize;
-use tokio::time::Sleep;
 
 use super::slow::Waiting;
 use super::{Outlet, Upload};
@@ -26,9 +24,8 @@ const FRAME: usize = 16 << 10;
 /// The most of one item in a frame: with header and id it fills one.
 const LONGEST: usize = MAX_FRAME - 16;
 
-/// Items in a row that are taken while nothing can be sent, and the pause after so many.
+/// Items in a row that are taken while nothing can be sent.
 const BEHIND: usize = 256;
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// Frames in a row before other tasks get their turn.
 const ROUNDS: usize = 16;
@@ -96,16 +93,12 @@ pub(super) struct Pump {
     end: Option<Result<(), Error>>,
     /// What was taken while nothing could be sent.
     waiting: Waiting,
-    /// Items that were taken while nothing could be sent, since the last pause.
-    behind: usize,
-    /// No more of them are taken before it is over.
-    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Pump {
     pub(super) fn new(outlet: Outlet, opens: bool) -> Self {
         let waiting = Waiting::new(outlet.slow);
-        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting, behind: 0, pause: None }
+        Self { outlet, opens, pending: payload::buffer(), at: 0, granted: 0, long: None, end: None, waiting }
     }
 
     /// # Errors
@@ -153,18 +146,12 @@ impl Pump {
 
     /// Nothing can be sent now, and the user's stream is not to wait for that.
     fn fall_behind<I: Items + ?Sized>(&mut self, mut items: Pin<&mut I>, cx: &mut Context<'_>) -> Poll<Result<Pumped, Error>> {
-        if self.pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
-            return Poll::Pending;
-        }
-        self.pause = None;
         let mut item = Vec::new();
-        while self.behind < BEHIND {
+        for _ in 0..BEHIND {
             if self.end.is_some() {
                 return Poll::Pending;
             }
             item.clear();
-            // Counted from one poll to the next: a stream may say that it has nothing only to let others run.
-            self.behind += 1;
             match items.as_mut().poll_item(&mut item, cx) {
                 Poll::Ready(Some(Ok(()))) => {
                     if let Err(error) = self.waiting.push(&item) {
@@ -176,13 +163,7 @@ impl Pump {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        // A stream that always has a next item would keep a core busy, for a consumer that does not even read.
-        self.behind = 0;
-        let mut pause = Box::pin(tokio::time::sleep(PAUSE));
-        if pause.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-        self.pause = Some(pause);
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 

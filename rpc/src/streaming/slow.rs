@@ -22,7 +22,7 @@ pub enum SlowConsumer {
     Wait,
     /// The stream goes on. The newest 32 KiB of items wait, older ones are left out, and the consumer gets an error in their
     /// place that says how many: of kind [`Missed`](ErrorKind::Missed), see [`Error::missed`]. For streams that go at
-    /// their own pace: of one that always has a next item, 256 are taken every 10 ms while the consumer is behind.
+    /// their own pace: one that always has a next item would be run through for nothing.
     DropOldest,
     /// The stream goes on until 32 KiB of items wait; then it ends, for its consumer with an error of kind
     /// [`Overloaded`](ErrorKind::Overloaded).

@@ -57,6 +57,25 @@ fn api_keys_come_from_a_file_and_an_empty_one_is_no_open_door() {
     assert!(ran.log.contains("there is no key in it"), "{}", ran.log);
 }
 
+/// What is not text may hold keys all the same.
+#[cfg(unix)]
+#[test]
+fn api_keys_that_cannot_be_read_are_no_open_door() {
+    use std::os::unix::ffi::OsStrExt;
+    let keys = std::ffi::OsStr::from_bytes(b"first-secret,\xff");
+    // Refused at once, so nothing is left running; a server that took it would go on.
+    let mut command = example("checkout");
+    command.args(["server", "--addr", "127.0.0.1:0"]).env("CHECKOUT_API_KEYS", keys);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut first).unwrap();
+    child.kill().ok();
+    let ran = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!((first.as_str(), ran.status.code()), ("", Some(1)), "{log}");
+    assert!(log.contains("CHECKOUT_API_KEYS") && !log.contains("secret"), "{log}");
+}
+
 #[test]
 fn a_server_beyond_this_machine_warns_that_card_numbers_travel_in_clear() {
     let mut command = example("checkout");

@@ -104,6 +104,15 @@ fn a_usage_error_exits_with_64_and_repeats_no_card_number() {
 }
 
 #[test]
+fn a_card_of_four_groups_or_three_is_one_card() {
+    let server = Server::start("checkout");
+    for card in ["4242 4242 4242 4242", "3782 822463 10005", "3782-822463-10005"] {
+        let (paid, code) = pay(&server.address, card, card, &["--card", card]);
+        assert_eq!(code, Some(0), "{paid}");
+    }
+}
+
+#[test]
 fn an_audit_has_a_line_a_charge_with_the_server_up_down_or_killed() {
     let folder = Folder::new("audit");
     let mut server = folder.serve(&[]);

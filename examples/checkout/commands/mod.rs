@@ -10,6 +10,7 @@ pub mod status;
 mod steps;
 pub mod story;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -62,6 +63,14 @@ pub async fn connect(address: &str, trust: &Trust, within: Option<Duration>) -> 
     let mut limits = Limits::default();
     limits.connect_timeout = within.unwrap_or(limits.connect_timeout).min(limits.connect_timeout);
     Ok(trust.options()?.limits(limits).connect(address).await?.into())
+}
+
+/// A script's line. If nobody can read it, what it says is still true, and the exit code says so too.
+fn print_line(line: &serde_json::Value) {
+    if let Err(error) = writeln!(io::stdout(), "{line}") {
+        // It may be gone as well.
+        let _ = writeln!(io::stderr(), "error: the answer cannot be written: {error}");
+    }
 }
 
 /// A beginning for keys and orders that no earlier run has used.

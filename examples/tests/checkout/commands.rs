@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::shop::{Folder, line, pay, pay_amount, status};
-use crate::support::{Server, run};
+use crate::support::{Server, example, run};
 
 #[test]
 fn a_payment_is_one_line_of_json_and_an_exit_code() {
@@ -101,6 +101,23 @@ fn a_usage_error_exits_with_64_and_repeats_no_card_number() {
         assert!(!ran.log.contains("42424242"), "{}", ran.log);
     }
     assert_eq!(run("checkout", &["--help"]).code, Some(0));
+}
+
+/// What a script goes by, if it does not read the line.
+#[test]
+fn an_exit_code_is_given_when_the_line_cannot_be_written() {
+    let server = Server::start("checkout");
+    let paying = |card| ["pay", "--addr", &server.address, "--key", card, "--order", card, "--amount", "1", "--currency", "USD", "--card", card];
+    for (arguments, code) in [
+        (&paying("4242424242424242")[..], 0),
+        (&paying("4000000000000002"), 1),
+        (&["status", "--addr", &server.address, "--key", "4242424242424242"], 0),
+    ] {
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        let ran = example("checkout").args(arguments).stdout(write).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
 }
 
 #[test]

@@ -92,6 +92,8 @@ fn a_usage_error_exits_with_64_and_repeats_no_card_number() {
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o", "--amount", "1", "--currency", "USD", "--card", "4242424242424241"],
         &["pay", "--addr", "127.0.0.1:1", "--key", "k\nINFO payment.captured", "--order", "o", "--amount", "1", "--currency", "USD"],
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o\u{1b}[31m", "--amount", "1", "--currency", "USD"],
+        &["load", "--addr", "127.0.0.1:1", "--customers", "0"],
+        &["load", "--addr", "127.0.0.1:1", "--seconds", "18446744073709551615"],
         &["server", "--data", "a", "--store", "b"],
         &["audit"],
         &["refund"],

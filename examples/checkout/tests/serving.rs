@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc::async_trait;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::{Time, desk_with, key, order, token, usd};
-use crate::api::{CheckoutClient, Operation, PayError};
+use super::{Time, desk, desk_with, key, order, token, usd};
+use crate::api::{Checkout, CheckoutClient, Operation, PayError, Status};
 use crate::commands::card;
 use crate::commands::server::{Options, Place, Ready, Tls};
 use crate::network::journal::{Journal, JournalError};
 use crate::network::{Answer, Hold, Network, Reference};
+use crate::service::Counter;
 use crate::store::memory::MemoryStore;
 
 fn options() -> Options {
@@ -34,6 +35,18 @@ async fn a_drain_ends_an_event_stream_normally_after_its_last_event() {
     assert!(events.next().await.is_none());
     // Long before the grace that a stream without an end would take.
     tokio::time::timeout(Duration::from_secs(20), serving).await.unwrap().unwrap().unwrap();
+}
+
+/// Between a call's beginning and its first line in the book.
+#[tokio::test]
+async fn a_key_whose_call_has_begun_is_pending_before_the_book_knows_of_it() {
+    let desk = Arc::new(desk(Arc::new(MemoryStore::new().unwrap()), &Time::new()));
+    let (_closing, closed) = watch::channel(false);
+    let counter = Counter::new(desk.clone(), closed);
+    let turn = desk.turns.enter(&key("k"));
+    assert_eq!(counter.status(&key("k")).await, Ok(Status::Pending));
+    drop(turn);
+    assert_eq!(counter.status(&key("k")).await, Ok(Status::NotFound));
 }
 
 /// A network that does not even say what it knows.

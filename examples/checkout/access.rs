@@ -3,6 +3,7 @@
 //! Keys are kept as hashes and compared as hashes: neither a log nor a clock tells anything about them.
 
 use std::collections::HashSet;
+use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 
@@ -24,7 +25,7 @@ impl ApiKeys {
     /// From a file, one key a line, or from `CHECKOUT_API_KEYS`, with commas; `None` if neither is there: then all may call.
     ///
     /// # Errors
-    /// When the file cannot be read, or when there is no key in what was given.
+    /// When the file or the variable cannot be read, or when there is no key in it.
     pub fn load(file: Option<&Path>) -> Result<Option<Self>, String> {
         let (text, from) = match (file, std::env::var("CHECKOUT_API_KEYS")) {
             (Some(path), _) => {
@@ -32,7 +33,9 @@ impl ApiKeys {
                 (text, path.display().to_string())
             }
             (None, Ok(text)) => (text, "CHECKOUT_API_KEYS".to_owned()),
-            (None, Err(_)) => return Ok(None),
+            (None, Err(VarError::NotPresent)) => return Ok(None),
+            // Not the same as none. The error's own text would hold the keys.
+            (None, Err(VarError::NotUnicode(_))) => return Err("CHECKOUT_API_KEYS: it is not UTF-8".to_owned()),
         };
         let keys = text.split([',', '\n', '\r']).map(str::trim).filter(|key| !key.is_empty());
         let hashes: HashSet<String> = keys.map(|key| hash(&[key])).collect();

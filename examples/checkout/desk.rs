@@ -149,9 +149,8 @@ impl Desk {
 
     async fn put_to_the_network(&self, call: &Call, code: Option<&Secret<String>>) -> Answer {
         let Some(charge) = self.waiting(call).await? else { return self.told(call).await };
-        let known = self.network.find(&charge.reference).await.map_err(|_| PayError::Unresolved)?;
         let asked = async {
-            match (known, code) {
+            match (self.network.find(&charge.reference).await?, code) {
                 (Some(network::Answer::Challenge), Some(code)) => self.network.confirm(&charge.reference, code.reveal()).await,
                 (Some(answer), _) => Ok(answer),
                 (None, _) => self.network.authorize(&charge.reference, &charge.order, charge.network, charge.amount).await,
@@ -239,8 +238,8 @@ impl Desk {
                 tracing::info!(order = %event.order, key = %event.key, amount = %event.amount, reason, "{}", event.kind);
             }
             if let Some(charge) = charge.filter(|charge| !charge.stands_behind(&charge.reference)) {
-                // If it does not hear us, the next start tells it again.
-                self.network.reverse(&charge.reference).await.ok();
+                // If it does not hear us, it is told again within the hour.
+                tokio::time::timeout(self.patience, self.network.reverse(&charge.reference)).await.ok();
             }
         }
         Ok(committed)

@@ -1,6 +1,6 @@
 //! Names that callers choose or are given: of a call that moves money, of an order, of a card.
 //!
-//! Each is checked when it is decoded: a handler never sees one that is empty or endless.
+//! Each is checked when it is decoded: a handler never sees one that is empty or endless, or has control characters.
 
 use std::fmt;
 
@@ -23,6 +23,10 @@ macro_rules! name {
             type Error = &'static str;
 
             fn try_from(text: String) -> Result<Self, Self::Error> {
+                // A name stands in a log, where the end of a line would forge the next one; and not every database keeps a zero.
+                if text.chars().take($most).any(char::is_control) {
+                    return Err(concat!($what, " has no control characters"));
+                }
                 // Never more than four bytes a character: a long text is not counted.
                 match text.len() {
                     1..=$most => Ok(Self(text)),
@@ -71,6 +75,15 @@ mod tests {
             assert_eq!(text.parse::<IdempotencyKey>().is_ok(), good, "{} characters", text.chars().count());
         }
         assert!("😀".repeat(256).parse::<IdempotencyKey>().is_err());
+    }
+
+    #[test]
+    fn a_name_forges_no_line_of_a_log() {
+        let last = "k".repeat(254) + "\n";
+        for text in ["a\nb", "\r", "a\0", "\u{1b}[31m", "a\u{85}b", &last] {
+            assert!(text.parse::<IdempotencyKey>().is_err(), "{text:?}");
+            assert!(text.parse::<OrderId>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

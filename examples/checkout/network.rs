@@ -19,6 +19,7 @@ use crate::card::CardNumber;
 use crate::decline::Decline;
 use crate::key::{IdempotencyKey, OrderId};
 use crate::money::Money;
+use crate::vault::identifier;
 
 /// The code that ends a challenge well. Any other is wrong.
 pub const CHALLENGE_CODE: &str = "123456";
@@ -40,8 +41,9 @@ pub enum NetworkToken {
     ApprovesSilently,
 }
 
-/// What the network knows a request by: the key of our caller, and which of the attempts on an order it is. An attempt that was
-/// given up, and whose request arrives after all, is not mistaken for the next one.
+/// What the network knows a request by: an order, which of the attempts on it this is, and the key of our caller. An attempt
+/// that was given up, and whose request arrives after all, is not mistaken for the next one; nor is what was asked in the first
+/// life of a key, which may have another one once it is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Reference(String);
@@ -81,8 +83,8 @@ pub struct Network {
 }
 
 impl Reference {
-    pub fn of(key: &IdempotencyKey, attempt: u64) -> Self {
-        Self(format!("{key}/{attempt}"))
+    pub fn of(key: &IdempotencyKey, order: &OrderId, attempt: u64) -> Self {
+        Self(identifier("auth", key, order, attempt))
     }
 
     pub fn as_str(&self) -> &str {

@@ -82,8 +82,14 @@ impl Checkout for Counter {
     }
 
     async fn status(&self, key: &IdempotencyKey) -> Result<Status, Unavailable> {
+        // Before the book is read: a call that ends in between has written what is found there.
+        let begun = self.desk.turns.is_taken(key);
         let record = self.desk.store.key(key).await.map_err(|error| unreadable(&error))?;
-        Ok(record.map_or(Status::NotFound, |record| record.status()))
+        Ok(match record {
+            Some(record) => record.status(),
+            None if begun => Status::Pending,
+            None => Status::NotFound,
+        })
     }
 
     async fn get(&self, order: &OrderId) -> Result<Option<Payment>, Unavailable> {

@@ -42,6 +42,11 @@ impl Turns {
         Turn::Mine(Guard { turns: self.clone(), key: key.clone(), _ends: ends })
     }
 
+    /// Whether somebody has this key's turn.
+    pub fn is_taken(&self, key: &IdempotencyKey) -> bool {
+        self.lock().contains_key(key)
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<IdempotencyKey, watch::Receiver<()>>> {
         // Nothing panics under this lock.
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)

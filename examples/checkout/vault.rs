@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::Unavailable;
 use crate::card::{Brand, CardNumber, Secret};
-use crate::key::{CardToken, IdempotencyKey};
+use crate::key::{CardToken, IdempotencyKey, OrderId};
 use crate::network::NetworkToken;
 
 /// A card as the book has it.
@@ -70,10 +70,11 @@ pub fn hash(parts: &[&str]) -> String {
     hex(&hash.finalize())
 }
 
-/// An identifier that follows from a key: whoever makes it, in whichever attempt, it is the same one.
-pub fn identifier(kind: &str, key: &IdempotencyKey) -> String {
-    let mut text = hash(&[kind, key.as_str()]);
-    text.truncate(16);
+/// An identifier that follows from a call and the version of the payment that it makes: whoever makes it, it is the same one. The
+/// key alone would not do: once it is forgotten it may stand for another call.
+pub fn identifier(kind: &str, key: &IdempotencyKey, order: &OrderId, version: u64) -> String {
+    let mut text = hash(&[kind, key.as_str(), order.as_str(), &version.to_string()]);
+    text.truncate(24);
     format!("{kind}_{text}")
 }
 

@@ -21,11 +21,11 @@ pub struct Options {
     #[arg(long)]
     pub addr: String,
     /// How many pay at the same time.
-    #[arg(long, default_value_t = 64)]
-    pub customers: usize,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub customers: u32,
     /// For how long.
     #[arg(long, default_value_t = 5)]
-    pub seconds: u64,
+    pub seconds: u32,
     #[command(flatten)]
     pub trust: Trust,
 }
@@ -42,7 +42,7 @@ struct Seen {
 
 pub async fn run(options: Options) -> Tried {
     let Options { addr, customers, seconds, trust } = options;
-    let customers = customers.max(1);
+    let (customers, seconds) = (usize::try_from(customers)?, u64::from(seconds));
     let run = unique();
     let mut shops = Vec::new();
     for _ in 0..customers.div_ceil(PER_CONNECTION) {

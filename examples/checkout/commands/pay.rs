@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rpc::{CallError, Error, Executed};
 use serde_json::{Value, json};
 
-use super::{Trust, connect};
+use super::{Trust, connect, print_line};
 use crate::access::Caller;
 use crate::api::{IdempotencyKey, Money, NewCard, OrderId, PayError, Receipt, TokenizeError};
 use crate::decline::Decline;
@@ -35,7 +35,7 @@ pub async fn run(address: &str, trust: &Trust, payment: Payment) -> u8 {
         Err(Failure::Pay(error)) => Outcome::of(&error),
         Err(Failure::Rpc(error)) => Outcome::unanswered(&error),
     };
-    println!("{}", outcome.json());
+    print_line(&outcome.json());
     outcome.code
 }
 

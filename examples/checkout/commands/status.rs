@@ -4,7 +4,7 @@ use rpc::{CallError, Error};
 use serde_json::{Value, json};
 
 use super::pay::Outcome;
-use super::{Trust, connect};
+use super::{Trust, connect, print_line};
 use crate::access::Caller;
 use crate::api::{IdempotencyKey, Status, Unavailable};
 
@@ -20,7 +20,7 @@ pub async fn run(address: &str, trust: &Trust, key: IdempotencyKey) -> u8 {
     };
     let mut line = line;
     line["key"] = json!(key);
-    println!("{line}");
+    print_line(&line);
     code
 }
 

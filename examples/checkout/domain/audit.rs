@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::charge::Charge;
 use super::ledger::{Account, Entry};
-use super::record::{Done, KeyRecord};
+use super::record::{Done, KEY_LIFE, KeyRecord};
 use crate::api::{Event, EventKind, PaymentState};
 use crate::key::{IdempotencyKey, OrderId};
 use crate::money::Currency;
@@ -129,15 +129,23 @@ fn charges_agree_with_their_entries(book: &Book, faults: &mut Vec<String>) {
 /// Every captured payment has one key, and what the key was answered is what the payment says.
 fn keys_agree_with_their_charges(book: &Book, faults: &mut Vec<String>) {
     let keys: HashMap<&IdempotencyKey, &KeyRecord> = book.keys.iter().map(|record| (&record.key, record)).collect();
-    let mut owners: HashMap<&IdempotencyKey, &OrderId> = HashMap::new();
-    for charge in &book.charges {
-        if let Some(other) = owners.insert(&charge.key, &charge.order) {
-            faults.push(format!("orders {other} and {} have one key", charge.order));
+    // A key that has had its time is gone, and may have been used for another order since.
+    let in_one_life = |earlier: u64, later: u64| later <= earlier.saturating_add(KEY_LIFE);
+    let mut in_time: Vec<&Charge> = book.charges.iter().collect();
+    in_time.sort_by_key(|charge| charge.asked_at);
+    let mut owners: HashMap<&IdempotencyKey, &Charge> = HashMap::new();
+    for charge in in_time {
+        if let Some(other) = owners.insert(&charge.key, charge)
+            && in_one_life(other.asked_at, charge.asked_at)
+        {
+            faults.push(format!("orders {} and {} have one key", other.order, charge.order));
         }
-        // A key that has had its time is gone.
         let Some(record) = keys.get(&charge.key) else { continue };
         if record.order != charge.order {
-            faults.push(format!("the key of order {} belongs to order {}", charge.order, record.order));
+            if in_one_life(charge.asked_at, record.begun_at) {
+                faults.push(format!("the key of order {} belongs to order {}", charge.order, record.order));
+            }
+            continue;
         }
         if let Some(Ok(Done::Receipt(receipt))) = &record.answer
             && receipt.captured != charge.captured

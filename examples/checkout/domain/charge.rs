@@ -27,6 +27,9 @@ pub struct Charge {
     /// The key of the last attempt to authorize, and what the network knows that attempt by.
     pub key: IdempotencyKey,
     pub reference: Reference,
+    /// When that attempt began.
+    #[serde(default)]
+    pub asked_at: Millis,
     /// The call that waits for the network's answer.
     pub running: Option<Running>,
     /// What was asked for.
@@ -76,7 +79,8 @@ impl Charge {
             version,
             state: PaymentState::Processing,
             key: call.key.clone(),
-            reference: Reference::of(&call.key, version),
+            reference: Reference::of(&call.key, &call.order, version),
+            asked_at: call.now,
             running: Some(Running { key: call.key.clone(), operation: call.operation }),
             amount,
             authorized: nothing,
@@ -233,7 +237,7 @@ impl Charge {
         let mut change = Change::default();
         change.book(call, Entry::refunded(amount), &charge)?;
         change.tell(call, EventKind::Refunded, amount);
-        let refund = Refund { id: identifier("re", &call.key), order: charge.order.clone(), amount, refunded };
+        let refund = Refund { id: identifier("re", &call.key, &charge.order, charge.version), order: charge.order.clone(), amount, refunded };
         Ok(change.end(call, charge, Ok(Done::Refund(refund))))
     }
 
@@ -280,7 +284,7 @@ impl Charge {
 
     fn receipt(&self) -> Receipt {
         Receipt {
-            id: identifier("ch", &self.key),
+            id: identifier("ch", &self.key, &self.order, self.version),
             order: self.order.clone(),
             captured: self.captured,
             brand: self.brand,

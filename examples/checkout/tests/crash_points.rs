@@ -164,7 +164,7 @@ async fn a_disk_that_is_full_or_fails_to_sync_takes_no_payment() {
 
         let refused = desk.authorize(Operation::Pay, key("b"), order("b"), usd(500), &card).await;
         assert_eq!(refused, Err(PayError::Unavailable(Unavailable)), "{name}: nothing was charged");
-        assert_eq!(desk.network.find(&Reference::of(&key("b"), 1)).await.unwrap(), None, "{name}: the network was not asked");
+        assert_eq!(desk.network.find(&Reference::of(&key("b"), &order("b"), 1)).await.unwrap(), None, "{name}: the network was not asked");
         let unknown = desk.capture(key("c"), order("a"), usd(500)).await;
         assert_eq!(unknown, Err(PayError::Unresolved), "{name}: what was on its way to the disk is not known");
         // Well again, and still nothing: only a new start can say what the disk holds.
@@ -172,7 +172,7 @@ async fn a_disk_that_is_full_or_fails_to_sync_takes_no_payment() {
         disk.0.is_full.store(false, Ordering::Release);
         let refused = desk.authorize(Operation::Pay, key("d"), order("d"), usd(500), &card).await;
         assert!(matches!(refused, Err(PayError::Unavailable(_) | PayError::Unresolved)), "{name}: {refused:?}");
-        assert_eq!(desk.network.find(&Reference::of(&key("d"), 1)).await.unwrap(), None, "{name}: the network was not asked");
+        assert_eq!(desk.network.find(&Reference::of(&key("d"), &order("d"), 1)).await.unwrap(), None, "{name}: the network was not asked");
         // An earlier call with this key was captured or not: who cannot read that does not say that nothing was charged.
         let unknown = desk.authorize(Operation::Authorize, key("a"), order("a"), usd(500), &card).await;
         assert!(matches!(unknown, Ok(_) | Err(PayError::Unresolved)), "{name}: {unknown:?}");

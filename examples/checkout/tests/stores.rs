@@ -109,12 +109,13 @@ pub async fn all(store: Arc<dyn Store>) {
     payments_are_listed_in_order(&store).await;
     a_change_that_came_too_late_writes_nothing(&store).await;
     keys_are_kept_for_more_than_a_day_and_forgotten_later(&store).await;
+    a_key_that_was_forgotten_pays_another_order_anew(&store).await;
     assert_eq!(audit(&store.book().await.unwrap()).faults, [""; 0]);
 }
 
 /// Of a first attempt.
 fn reference(name: &str) -> Reference {
-    Reference::of(&key(name), 1)
+    Reference::of(&key(name), &order(name), 1)
 }
 
 async fn pay(desk: &crate::desk::Desk, name: &str, minor: u64, card: &CardToken) -> Answer {
@@ -287,7 +288,7 @@ async fn what_a_killed_process_has_left_is_ended_at_the_next_start(store: &Arc<d
     assert_eq!(store.key(&key("unasked")).await.unwrap(), None, "the key is as good as new");
     assert!(pay(&desk, "unasked", 500, &token).await.is_ok());
     assert!(matches!(pay(&desk, "asked", 500, &token).await, Ok(Done::Receipt(_))));
-    assert_eq!(desk.network.find(&Reference::of(&key("unasked"), 3)).await.unwrap(), Some(Said::Approved));
+    assert_eq!(desk.network.find(&Reference::of(&key("unasked"), &order("unasked"), 3)).await.unwrap(), Some(Said::Approved));
     assert_eq!(desk.network.find(&reference("asked")).await.unwrap(), Some(Said::Collected), "what was captured is collected");
 }
 
@@ -318,7 +319,7 @@ async fn a_late_hold_of_an_earlier_attempt_is_released(store: &Arc<dyn Store>) {
     assert!(matches!(pay(&desk, "given-up", 500, &token).await, Ok(Done::Receipt(_))));
     recovery::at_start(&desk).await.unwrap();
     assert_eq!(network().find(&reference("given-up")).await.unwrap(), Some(Said::Reversed));
-    assert_eq!(network().find(&Reference::of(&key("given-up"), 3)).await.unwrap(), Some(Said::Collected));
+    assert_eq!(network().find(&Reference::of(&key("given-up"), &order("given-up"), 3)).await.unwrap(), Some(Said::Collected));
 }
 
 async fn holds_expire(store: &Arc<dyn Store>) {
@@ -413,6 +414,27 @@ async fn keys_are_kept_for_more_than_a_day_and_forgotten_later(store: &Arc<dyn S
     assert!(store.forget_keys(time.now()).await.unwrap() > 0);
     // The order still knows that it was paid.
     assert!(matches!(pay(&desk, "kept", 500, &card).await, Err(PayError::IllegalTransition { .. })));
+}
+
+/// What the network said to a key's first life is no answer to its second.
+async fn a_key_that_was_forgotten_pays_another_order_anew(store: &Arc<dyn Store>) {
+    let time = Time::new();
+    let desk = desk(store.clone(), &time);
+    let (good, bad) = (token(&desk, GOOD).await, token(&desk, "4000000000000002").await);
+    let once = |order_name: &'static str, minor, card: &CardToken| {
+        let card = card.clone();
+        let desk = &desk;
+        async move { desk.authorize(Operation::Pay, key("again"), order(order_name), usd(minor), &card).await }
+    };
+    let Ok(Done::Receipt(first)) = once("again-1", 500, &good).await else { panic!("the card is good") };
+    time.pass(KEY_LIFE + 1);
+    store.forget_keys(time.now()).await.unwrap();
+    assert_eq!(once("again-2", 900, &bad).await, Err(PayError::Declined(crate::decline::Decline::Generic)), "the network was asked");
+    time.pass(KEY_LIFE + 1);
+    store.forget_keys(time.now()).await.unwrap();
+    let Ok(Done::Receipt(third)) = once("again-3", 900, &good).await else { panic!("the card is good") };
+    assert_ne!(first.id, third.id, "two charges are not one receipt");
+    assert!(desk.network.holds().await.unwrap().iter().any(|hold| hold.order == order("again-3") && hold.amount == usd(900)));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Who may call.
 
-use rpc::{Client, ErrorKind, Executed};
+use rpc::{Client, ErrorKind, Executed, Named};
 use serde_json::{Value, json};
 
 use crate::shop::{Folder, pay};
@@ -55,6 +55,25 @@ fn api_keys_come_from_a_file_and_an_empty_one_is_no_open_door() {
     let ran = run("checkout", &["server", "--addr", "127.0.0.1:0", "--api-keys", &file]);
     assert_eq!((ran.out.as_str(), ran.code), ("", Some(1)));
     assert!(ran.log.contains("there is no key in it"), "{}", ran.log);
+}
+
+/// What is not text may hold keys all the same.
+#[cfg(unix)]
+#[test]
+fn api_keys_that_cannot_be_read_are_no_open_door() {
+    use std::os::unix::ffi::OsStrExt;
+    let keys = std::ffi::OsStr::from_bytes(b"first-secret,\xff");
+    // Refused at once, so nothing is left running; a server that took it would go on.
+    let mut command = example("checkout");
+    command.args(["server", "--addr", "127.0.0.1:0"]).env("CHECKOUT_API_KEYS", keys);
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut first).unwrap();
+    child.kill().ok();
+    let ran = child.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!((first.as_str(), ran.status.code()), ("", Some(1)), "{log}");
+    assert!(log.contains("CHECKOUT_API_KEYS") && !log.contains("secret"), "{log}");
 }
 
 #[test]
@@ -131,4 +150,34 @@ fn beyond_this_machine_with_tls_there_is_nothing_to_warn_of() {
     let (code, log) = server.ended();
     assert_eq!(code, Some(0));
     assert!(!log.iter().any(|line| line.contains("in clear")), "{log:?}");
+}
+
+/// A card number of the wrong type is repeated to nobody, and one in the wrong place not to the log.
+#[test]
+fn a_card_number_that_cannot_be_read_is_in_no_log() {
+    const DIGITS: &str = "4242424242424242";
+    const NUMBER: u64 = 4_242_424_242_424_242;
+    let server = Server::start("checkout");
+    let expiry = json!({ "year": 2099, "month": 12 });
+    block_on(async {
+        let client = Client::connect(&server.address).await.unwrap();
+        for card in [
+            json!({ "number": NUMBER, "expiry": expiry, "cvc": "123" }),
+            json!({ "number": [DIGITS], "expiry": expiry, "cvc": "123" }),
+            json!({ "number": format!("{DIGITS}1"), "expiry": expiry, "cvc": "123" }),
+            json!({ "number": DIGITS, "expiry": expiry, "cvc": NUMBER }),
+        ] {
+            let error = client.call::<Value>("Checkout.tokenize", (&card,)).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("42424242"), "{error} {error:?}");
+        }
+        for card in [json!({ "number": DIGITS, "expiry": DIGITS, "cvc": "123" }), json!({ DIGITS: NUMBER }), json!(DIGITS), json!(NUMBER)] {
+            client.call::<Value>("Checkout.tokenize", (&card,)).await.unwrap_err();
+            client.call::<Value>("Checkout.pay", (DIGITS, &card, &card, &card)).await.unwrap_err();
+            client.call::<Value>("Checkout.pay", Named(json!({ DIGITS: card }))).await.unwrap_err();
+        }
+    });
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0));
+    assert!(!log.iter().any(|line| line.contains("42424242")), "{log:?}");
 }

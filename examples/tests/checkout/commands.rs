@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::shop::{Folder, line, pay, pay_amount, status};
-use crate::support::{Server, run};
+use crate::support::{Server, example, run};
 
 #[test]
 fn a_payment_is_one_line_of_json_and_an_exit_code() {
@@ -90,6 +90,10 @@ fn a_usage_error_exits_with_64_and_repeats_no_card_number() {
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o", "--amount", "-1", "--currency", "USD"],
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o", "--amount", "1.5", "--currency", "USD"],
         &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o", "--amount", "1", "--currency", "USD", "--card", "4242424242424241"],
+        &["pay", "--addr", "127.0.0.1:1", "--key", "k\nINFO payment.captured", "--order", "o", "--amount", "1", "--currency", "USD"],
+        &["pay", "--addr", "127.0.0.1:1", "--key", "k", "--order", "o\u{1b}[31m", "--amount", "1", "--currency", "USD"],
+        &["load", "--addr", "127.0.0.1:1", "--customers", "0"],
+        &["load", "--addr", "127.0.0.1:1", "--seconds", "18446744073709551615"],
         &["server", "--data", "a", "--store", "b"],
         &["audit"],
         &["refund"],
@@ -99,6 +103,32 @@ fn a_usage_error_exits_with_64_and_repeats_no_card_number() {
         assert!(!ran.log.contains("42424242"), "{}", ran.log);
     }
     assert_eq!(run("checkout", &["--help"]).code, Some(0));
+}
+
+/// What a script goes by, if it does not read the line.
+#[test]
+fn an_exit_code_is_given_when_the_line_cannot_be_written() {
+    let server = Server::start("checkout");
+    let paying = |card| ["pay", "--addr", &server.address, "--key", card, "--order", card, "--amount", "1", "--currency", "USD", "--card", card];
+    for (arguments, code) in [
+        (&paying("4242424242424242")[..], 0),
+        (&paying("4000000000000002"), 1),
+        (&["status", "--addr", &server.address, "--key", "4242424242424242"], 0),
+    ] {
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        let ran = example("checkout").args(arguments).stdout(write).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+#[test]
+fn a_card_of_four_groups_or_three_is_one_card() {
+    let server = Server::start("checkout");
+    for card in ["4242 4242 4242 4242", "3782 822463 10005", "3782-822463-10005"] {
+        let (paid, code) = pay(&server.address, card, card, &["--card", card]);
+        assert_eq!(code, Some(0), "{paid}");
+    }
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub struct Desk {
     pub turns: Turns,
     vault: Vault,
     clock: Clock,
-    /// How long the network may take.
-    patience: Duration,
+    /// How long the network may take; in a sweep, the book as well.
+    pub patience: Duration,
     /// Who we are to other replicas.
     pub replica: String,
 }

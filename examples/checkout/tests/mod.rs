@@ -9,6 +9,7 @@ mod between;
 mod cluster;
 mod crash_points;
 mod model;
+mod recovery;
 mod serving;
 mod stores;
 

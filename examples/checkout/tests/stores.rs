@@ -46,7 +46,31 @@ async fn in_a_database() {
     let store = crate::store::postgres::PostgresStore::open(&cluster.url()).await.unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     all(store.clone()).await;
+    a_statement_has_only_so_long(&cluster.url()).await;
     connections_that_are_lost_lose_no_money(&cluster.url(), &store).await;
+}
+
+/// It is connected to, as a stopped process is, and that is all.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_database_that_says_nothing_is_not_waited_for_for_ever() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://checkout@{}/postgres", listener.local_addr().unwrap());
+    let link = crate::store::postgres::session::Link::to(&url).unwrap().patience(Duration::from_millis(1));
+    for _ in 0..2 {
+        let session = tokio::time::timeout(Duration::from_secs(20), link.session()).await;
+        let Err(error) = session.expect("a session has only so long") else { panic!("there is no database") };
+        assert!(error.to_string().contains("within"), "{error}");
+    }
+    let own = tokio::time::timeout(Duration::from_secs(20), link.connect()).await;
+    assert!(own.expect("and so has a connection of one's own").is_err());
+}
+
+#[cfg(all(unix, feature = "postgres"))]
+async fn a_statement_has_only_so_long(url: &str) {
+    let session = crate::store::postgres::session::Link::to(url).unwrap().session().await.unwrap();
+    let limit: String = session.query_one("select current_setting('statement_timeout')", &[]).await.unwrap().get(0);
+    assert_eq!(limit, "30s");
 }
 
 /// The database ends every connection again and again, in the middle of whatever they do.

@@ -3,17 +3,28 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
 
 use crate::store::StoreError;
 
+/// How long a database may take until a new session can be used.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(8);
+
+/// After how long without a sign of life a connection is lost. What was asked on it fails then, instead of waiting for ever.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// A statement that runs for longer is given up by the database itself, in milliseconds. Longer than anybody here waits.
+const STATEMENT_TIMEOUT: &str = "set statement_timeout = 30000";
+
 /// One connection, made anew when it was lost.
 pub struct Link {
     config: Config,
     /// What a new session is told first.
     setup: &'static str,
+    patience: Duration,
     session: Mutex<Option<Arc<Session>>>,
 }
 
@@ -70,8 +81,14 @@ impl Link {
     /// When the URL is none.
     pub fn to(url: &str) -> Result<Self, StoreError> {
         // The URL may hold a password: it is never repeated.
-        let config = Config::from_str(url).map_err(|error| StoreError(format!("--store is no URL of a database: {error}")))?;
-        Ok(Self { config, setup: "set synchronous_commit = on", session: Mutex::new(None) })
+        let mut config = Config::from_str(url).map_err(|error| StoreError(format!("--store is no URL of a database: {error}")))?;
+        config.tcp_user_timeout(SILENCE).keepalives_idle(SILENCE / 3).keepalives_interval(SILENCE / 3).keepalives_retries(2);
+        Ok(Self { config, setup: "set synchronous_commit = on", patience: CONNECT_PATIENCE, session: Mutex::new(None) })
+    }
+
+    #[cfg(test)]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Commits are answered before they are on disk.
@@ -82,8 +99,12 @@ impl Link {
     /// A connection of one's own.
     ///
     /// # Errors
-    /// When the database is not reached.
+    /// When the database is not reached, or does not answer.
     pub async fn connect(&self) -> Result<Client, StoreError> {
+        self.in_time(self.client()).await
+    }
+
+    async fn client(&self) -> Result<Client, Error> {
         let (client, connection) = self.config.connect(NoTls).await?;
         // Its error is also that of every call on it.
         tokio::spawn(async move { drop(connection.await) });
@@ -93,16 +114,27 @@ impl Link {
     /// The connection that all share.
     ///
     /// # Errors
-    /// When it was lost and the database is not reached.
+    /// When it was lost and the database is not reached, or does not answer.
     pub async fn session(&self) -> Result<Arc<Session>, StoreError> {
         let known = locked(&self.session).clone();
         if let Some(session) = known.filter(|session| !session.client.is_closed()) {
             return Ok(session);
         }
-        let client = self.connect().await?;
-        client.batch_execute(self.setup).await?;
+        let client = self.in_time(async {
+            let client = self.client().await?;
+            client.batch_execute(self.setup).await?;
+            client.batch_execute(STATEMENT_TIMEOUT).await?;
+            Ok(client)
+        });
+        let client = client.await?;
         let session = Arc::new(Session { client, prepared: Mutex::default() });
         *locked(&self.session) = Some(session.clone());
         Ok(session)
+    }
+
+    /// The driver's own limit ends once TCP is connected, and a database that hangs is connected to all the same.
+    async fn in_time(&self, connected: impl Future<Output = Result<Client, Error>>) -> Result<Client, StoreError> {
+        let connected = tokio::time::timeout(self.patience, connected).await;
+        Ok(connected.map_err(|_| StoreError(format!("the database has no session for us within {:?}", self.patience)))??)
     }
 }

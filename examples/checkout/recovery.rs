@@ -96,20 +96,45 @@ async fn in_time<T, E: Into<StillOpen>>(desk: &Desk, what: &'static str, answer:
     answer.map_err(|_| StillOpen::Mute(what, desk.patience))?.map_err(Into::into)
 }
 
-/// Looks once at every payment that waits for the network, or whose hold has ended.
+/// Looks once at every payment that waits for the network, or whose hold has ended, each by itself. Gives how many could not
+/// be looked at: they are the next time.
 ///
 /// # Errors
-/// When the book cannot be read or written.
-pub async fn sweep(desk: &Desk) -> Result<(), StillOpen> {
-    for charge in in_time(desk, "reading open payments", desk.store.due_charges(desk.now())).await? {
-        match charge.running.clone() {
-            Some(running) if charge.state == PaymentState::Processing => resolve(desk, charge, running).await?,
-            _ => {
-                if let Some(expired) = charge.expire(desk.now()) {
-                    in_time(desk, "ending a hold", desk.write(expired)).await?;
-                }
-            }
+/// When the book does not even say which they are.
+pub async fn sweep(desk: &Desk) -> Result<usize, StillOpen> {
+    let due = in_time(desk, "reading open payments", desk.store.due_charges(desk.now())).await?;
+    let looks = stream::iter(due).map(|charge| look(desk, charge)).buffer_unordered(AT_ONCE);
+    let failed = looks.fold(0, async |failed, looked| failed + usize::from(!looked)).await;
+    if failed > 0 {
+        tracing::error!(failed, "open payments could not be looked at: they are again in the next round");
+    }
+    Ok(failed)
+}
+
+/// Whether it could be looked at.
+async fn look(desk: &Desk, charge: Result<Charge, StoreError>) -> bool {
+    let charge = match charge {
+        Ok(charge) => charge,
+        Err(error) => {
+            tracing::error!(%error, "an open payment cannot be read");
+            return false;
         }
+    };
+    let order = charge.order.clone();
+    let key = charge.running.as_ref().map_or(&charge.key, |running| &running.key).clone();
+    let looked = match charge.running.clone() {
+        Some(running) if charge.state == PaymentState::Processing => resolve(desk, charge, running).await,
+        _ => expire(desk, charge).await,
+    };
+    if let Err(error) = &looked {
+        tracing::error!(%order, %key, %error, "an open payment cannot be looked at");
+    }
+    looked.is_ok()
+}
+
+async fn expire(desk: &Desk, charge: Charge) -> Result<(), StillOpen> {
+    if let Some(expired) = charge.expire(desk.now()) {
+        in_time(desk, "ending a hold", desk.write(expired)).await?;
     }
     Ok(())
 }

@@ -300,14 +300,16 @@ impl Store for EmbeddedStore {
         })
     }
 
-    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Result<Charge, StoreError>>, StoreError> {
         self.read(|book| {
             let charges = book.open_table(CHARGES)?;
             let mut found = Vec::new();
             // No order's name is empty: what is due at this very moment comes before the next one.
             for item in book.open_table(DUE)?.range(..(now.saturating_add(1), ""))? {
-                if let Some(value) = charges.get(item?.0.value().1)? {
-                    found.push(from_json(value.value())?);
+                let item = item?;
+                let (_, order) = item.0.value();
+                if let Some(value) = charges.get(order)? {
+                    found.push(from_json(value.value()).map_err(|error| StoreError::about(order, error)));
                 }
             }
             Ok(found)

@@ -107,8 +107,8 @@ impl Store for MemoryStore {
         Ok(later.take(limit).map(|(_, charge)| charge.clone()).collect())
     }
 
-    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
-        Ok(self.pages().charges.values().filter(|charge| charge.due().is_some_and(|due| due <= now)).cloned().collect())
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Result<Charge, StoreError>>, StoreError> {
+        Ok(self.pages().charges.values().filter(|charge| charge.due().is_some_and(|due| due <= now)).cloned().map(Ok).collect())
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

@@ -49,8 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// In the order of their names, after this one.
     async fn charges(&self, after: Option<&OrderId>, limit: usize) -> Result<Vec<Charge>, StoreError>;
 
-    /// Payments that are [due](Charge::due) by now.
-    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError>;
+    /// Payments that are [due](Charge::due) by now. One that cannot be read hides no other: its error names its order.
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Result<Charge, StoreError>>, StoreError>;
 
     /// After this sequence, in order.
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
@@ -102,6 +102,11 @@ fn numbered(event: &NewEvent, sequence: u64) -> Event {
 }
 
 impl StoreError {
+    /// What is wrong with the payment of this order.
+    fn about(order: &str, error: impl fmt::Display) -> Self {
+        Self(format!("order {order:?}: {error}"))
+    }
+
     fn of(error: impl fmt::Display) -> Self {
         Self(error.to_string())
     }

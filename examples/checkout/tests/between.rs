@@ -68,7 +68,7 @@ impl Store for Between {
         self.inner.charges(after, limit).await
     }
 
-    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Result<Charge, StoreError>>, StoreError> {
         self.inner.due_charges(now).await
     }
 

@@ -75,7 +75,7 @@ impl Store for Faulty {
         self.inner.charges(after, limit).await
     }
 
-    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Result<Charge, StoreError>>, StoreError> {
         self.hung.or("due_charges").await;
         self.inner.due_charges(now).await
     }
@@ -222,4 +222,73 @@ async fn a_hold_that_ends_is_ended_though_the_network_hears_nothing_of_it() {
     shop.hung.set(&["change"]);
     drop(ends("change", recovery::sweep(&shop.desk)).await);
     assert_eq!(shop.state("held").await, PaymentState::Canceled);
+}
+
+#[tokio::test]
+async fn a_payment_that_cannot_be_looked_at_keeps_no_other_waiting() {
+    let shop = shop();
+    for name in ["a", "b", "c"] {
+        shop.leave_open(name).await;
+    }
+    shop.store.unreadable.lock().unwrap().insert(key("a"));
+    let failed = recovery::sweep(&shop.desk).await;
+    assert_eq!((shop.state("b").await, shop.state("c").await), (PaymentState::Captured, PaymentState::Captured));
+    assert_eq!((shop.state("a").await, failed.unwrap()), (PaymentState::Processing, 1));
+    shop.store.unreadable.lock().unwrap().clear();
+    assert_eq!(recovery::sweep(&shop.desk).await.unwrap(), 0);
+    assert_eq!(shop.state("a").await, PaymentState::Captured);
+}
+
+const EXPIRING: [&str; 3] = ["damaged-a", "damaged-b", "damaged-c"];
+
+async fn hold_them(desk: &Desk) {
+    let card = token(desk, "4242424242424242").await;
+    for name in EXPIRING {
+        desk.authorize(Operation::Authorize, key(name), order(name), usd(500), &card).await.unwrap();
+    }
+}
+
+/// The first of them is no payment any more in the book; the others are looked at all the same.
+async fn the_others_expire(store: Arc<dyn Store>, time: &Time) {
+    time.pass(crate::domain::charge::HOLD_LIFE);
+    let desk = super::desk(store.clone(), time);
+    let due = store.due_charges(time.now()).await.unwrap();
+    let errors: Vec<_> = due.iter().filter_map(|charge| charge.as_ref().err()).collect();
+    assert!(matches!(errors[..], [error] if error.to_string().contains("damaged-a")), "{errors:?}");
+    assert_eq!(recovery::sweep(&desk).await.unwrap(), 1);
+    assert!(store.charge(&order("damaged-a")).await.is_err());
+    for name in ["damaged-b", "damaged-c"] {
+        assert_eq!(store.charge(&order(name)).await.unwrap().unwrap().state, PaymentState::Canceled, "{name}");
+    }
+    recovery::at_start(&desk).await.expect("one damaged payment keeps no server from its start");
+}
+
+#[tokio::test]
+async fn a_payment_that_cannot_be_decoded_in_a_file_keeps_no_other_waiting() {
+    use crate::store::embedded::EmbeddedStore;
+    let path = std::env::temp_dir().join(format!("checkout-recovery-{}.redb", std::process::id()));
+    std::fs::remove_file(&path).ok();
+    let time = Time::new();
+    hold_them(&super::desk(Arc::new(EmbeddedStore::open(&path).unwrap()), &time)).await;
+    {
+        let database = redb::Database::open(&path).unwrap();
+        let damage = database.begin_write().unwrap();
+        let charges = redb::TableDefinition::<&str, &[u8]>::new("charges");
+        damage.open_table(charges).unwrap().insert("damaged-a", b"{}".as_slice()).unwrap();
+        damage.commit().unwrap();
+    }
+    the_others_expire(Arc::new(EmbeddedStore::open(&path).unwrap()), &time).await;
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[cfg(all(unix, feature = "postgres"))]
+#[tokio::test]
+async fn a_payment_that_cannot_be_decoded_in_a_database_keeps_no_other_waiting() {
+    use crate::store::postgres::{PostgresStore, session::Link};
+    let Some(cluster) = super::cluster::Cluster::start("recovery") else { return };
+    let (store, time) = (Arc::new(PostgresStore::open(&cluster.url()).await.unwrap()), Time::new());
+    hold_them(&super::desk(store.clone(), &time)).await;
+    let session = Link::to(&cluster.url()).unwrap().session().await.unwrap();
+    session.batch(r#"update checkout_charges set charge = '{}' where "order" = 'damaged-a'"#).await.unwrap();
+    the_others_expire(store, &time).await;
 }

@@ -115,8 +115,9 @@ impl Store for PostgresStore {
         self.all(r#"select charge from checkout_charges where "order" > $1 order by "order" limit $2"#, &[&after, &limit], json).await
     }
 
-    async fn due_charges(&self, now: Millis) -> Result<Vec<Charge>, StoreError> {
-        self.all("select charge from checkout_charges where due <= $1", &[&signed(now)?], json).await
+    async fn due_charges(&self, now: Millis) -> Result<Vec<Result<Charge, StoreError>>, StoreError> {
+        let read = |row: &Row| Ok(json(row).map_err(|error| StoreError::about(row.get(1), error)));
+        self.all(r#"select charge, "order" from checkout_charges where due <= $1"#, &[&signed(now)?], read).await
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {

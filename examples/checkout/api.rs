@@ -67,7 +67,8 @@ pub trait Checkout {
     /// Everything that happened after this sequence number, 0 for all, and then whatever happens, as it does.
     ///
     /// Sequences grow by one without a gap: after a cut, ask again with the last one that was seen. An event may be seen
-    /// twice that way; its `id` tells. The stream ends when the server drains.
+    /// twice that way; its `id` tells. An end is to be treated as a cut, always: the stream ends when the server drains, and
+    /// when its book cannot be read. It never means that there are no more events.
     fn events(&self, after: u64) -> impl Stream<Item = Event>;
 }
 

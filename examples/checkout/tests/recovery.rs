@@ -1,14 +1,16 @@
-//! The sweep, over a book and a network of which some do not answer or cannot be read.
+//! The sweep and the event stream, over a book and a network of which some do not answer or cannot be read.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use rpc::async_trait;
 use tokio::sync::watch;
 
 use super::{Time, desk_with, key, order, token, usd};
-use crate::api::{Event, Operation, PaymentState};
+use crate::api::{Checkout, Event, Operation, PaymentState};
 use crate::card::Secret;
 use crate::desk::Desk;
 use crate::domain::audit::Book;
@@ -19,6 +21,7 @@ use crate::key::{CardToken, IdempotencyKey, OrderId};
 use crate::network::journal::{Journal, JournalError, Local};
 use crate::network::{Answer as Said, Hold, Network, NetworkToken, Reference};
 use crate::recovery;
+use crate::service::Counter;
 use crate::store::memory::MemoryStore;
 use crate::store::{Committed, Store, StoreError};
 use crate::vault::Card;
@@ -45,6 +48,7 @@ struct Faulty {
     inner: Arc<MemoryStore>,
     hung: Hung,
     unreadable: Mutex<HashSet<IdempotencyKey>>,
+    events_unreadable: AtomicBool,
 }
 
 #[async_trait]
@@ -81,6 +85,9 @@ impl Store for Faulty {
     }
 
     async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        if self.events_unreadable.load(Ordering::Acquire) {
+            return Err(StoreError("on purpose".into()));
+        }
         self.inner.events(after, limit).await
     }
 
@@ -148,8 +155,12 @@ struct Shop {
 
 fn shop() -> Shop {
     let (hung, time) = (Hung::default(), Time::new());
-    let store = Faulty { inner: Arc::new(MemoryStore::new().unwrap()), hung: hung.clone(), unreadable: Mutex::default() };
-    let store = Arc::new(store);
+    let store = Arc::new(Faulty {
+        inner: Arc::new(MemoryStore::new().unwrap()),
+        hung: hung.clone(),
+        unreadable: Mutex::default(),
+        events_unreadable: AtomicBool::new(false),
+    });
     let network = Network::new(Box::new(Wire(Local::default(), hung.clone())), 0, Duration::ZERO);
     let desk = desk_with(store.clone(), &time, network).patience(Duration::from_millis(1));
     Shop { desk, store, hung, time }
@@ -291,4 +302,22 @@ async fn a_payment_that_cannot_be_decoded_in_a_database_keeps_no_other_waiting()
     let session = Link::to(&cluster.url()).unwrap().session().await.unwrap();
     session.batch(r#"update checkout_charges set charge = '{}' where "order" = 'damaged-a'"#).await.unwrap();
     the_others_expire(store, &time).await;
+}
+
+#[tokio::test]
+async fn events_that_end_because_the_book_cannot_be_read_go_on_after_the_last_one_seen() {
+    let Shop { desk, store, .. } = shop();
+    let card = token(&desk, "4242424242424242").await;
+    let (_closing, closed) = watch::channel(false);
+    let desk = Arc::new(desk);
+    let counter = Counter::new(desk.clone(), closed);
+    desk.authorize(Operation::Authorize, key("seen"), order("o"), usd(500), &card).await.unwrap();
+    let mut stream = Box::pin(counter.events(0));
+    let seen = stream.next().await.unwrap().sequence;
+    desk.capture(key("unseen"), order("o"), usd(500)).await.unwrap();
+    store.events_unreadable.store(true, Ordering::Release);
+    assert_eq!(ends("the stream", stream.next()).await, None, "there is another event, and it cannot be read");
+    store.events_unreadable.store(false, Ordering::Release);
+    let mut again = Box::pin(counter.events(seen));
+    assert_eq!(ends("the stream", again.next()).await.unwrap().sequence, seen + 1);
 }

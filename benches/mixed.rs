@@ -107,6 +107,8 @@ fn main() {
             let client = Client::options().limits(limits()).connect(address).await.expect("a connection");
             let client = MixedClient::from(client);
             client.next(0).await.expect("the call succeeds");
+            // Once, so that the server knows what it takes.
+            client.down(LARGE).await.expect("the call succeeds");
             let (stop, moved) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
             let large = tokio::spawn(large_calls(client.clone(), beside, stop.clone(), moved.clone()));
             let small = tokio::spawn(small_calls(client, stop.clone()));

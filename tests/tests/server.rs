@@ -531,3 +531,27 @@ fn a_lab_served_twice_is_one_lab() {
         lab.until_noted("two").await;
     });
 }
+
+/// A handler that computes holds up the others of its connection once; then it has a task of its own, until it is quick again.
+#[tokio::test]
+async fn a_method_that_computes_for_long_moves_to_tasks_of_its_own() {
+    /// Where it runs: in the connection's own task, or in another.
+    async fn compute(millis: u64) -> String {
+        std::thread::sleep(Duration::from_millis(millis));
+        tokio::task::id().to_string()
+    }
+    let server = Server::new().method("slow", compute).method("quick", || compute(0));
+    let (listener, dialer) = memory::pair();
+    tokio::spawn(server.listen(listener).unwrap().serve());
+    let client = Client::options().dial(dialer).await.unwrap();
+    let quick = async || client.call::<String>("quick", ()).await.unwrap();
+    let slow = async |millis: u64| client.call::<String>("slow", (millis,)).await.unwrap();
+    let here = quick().await;
+    assert_eq!(slow(3).await, here, "nobody knows it yet");
+    for _ in 0..3 {
+        assert_ne!(slow(3).await, here, "now it is known");
+        assert_eq!(quick().await, here, "and others stay where they are");
+    }
+    // The machine may be slow itself now and then.
+    while slow(0).await != here {}
+}

@@ -134,6 +134,8 @@ pub(crate) struct Dispatcher {
     crowded: bool,
     slow: Slow,
     in_batch: u32,
+    /// The method of the last of them.
+    only: Option<Place>,
     batch_began: Option<Instant>,
     pub(crate) draining: bool,
 }
@@ -163,6 +165,7 @@ impl Dispatcher {
             crowded: false,
             slow: Slow::default(),
             in_batch: 0,
+            only: None,
             batch_began: None,
             draining: false,
         }
@@ -239,7 +242,10 @@ impl Dispatcher {
         let now = Instant::now();
         let took = now - began;
         if took > IN_PLACE {
-            self.slow.watch(now);
+            match self.only.filter(|_| self.in_batch == 1) {
+                Some(place) => self.slow.took(place, took),
+                None => self.slow.watch(now),
+            }
         }
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
     }
@@ -398,13 +404,14 @@ impl Dispatcher {
         {
             sealed.streams = Some(self.outlet(id, method, assembled, out)?);
         }
-        if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place, now))) {
+        if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
             let handler = self.bound.handler(place);
             return self.spawn(Start { id, method, place, handler, request, gate, deadline, size });
         }
         let request = sealed.open(method)?;
         self.in_batch += 1;
+        self.only = Some(place);
         if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
             self.crowded = true;
             log_crowded(method);
@@ -419,7 +426,7 @@ impl Dispatcher {
         let polled = handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx);
         if let Some(began) = began {
             let now = Instant::now();
-            self.slow.took(place, now - began, now);
+            self.slow.took(place, now - began);
         }
         match polled {
             Polled::Ready(outcome) => {
@@ -493,7 +500,8 @@ impl Dispatcher {
         let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
         let Start { id, method, place, handler, request, gate, deadline, size } = start;
         let streams = id.and_then(|id| self.streams.get(id as usize)?.clone());
-        let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit };
+        let took = self.slow.holds(place).then_some(Duration::ZERO);
+        let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit, took };
         match id {
             Some(id) => {
                 let id = id as usize;
@@ -521,7 +529,10 @@ impl Dispatcher {
 
     /// Takes back what ended in tasks of their own.
     pub(crate) fn finished(&mut self, finished: &mut Vec<Finished>, inbound: &mut Inbound) {
-        for Finished { id, place, handler, runner, mut ticket } in finished.drain(..) {
+        for Finished { id, place, handler, runner, mut ticket, took } in finished.drain(..) {
+            if let Some(took) = took {
+                self.slow.took(place, took);
+            }
             self.live -= 1;
             match id {
                 Some(id) => {

@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -47,6 +48,8 @@ pub(crate) struct Job {
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) limit: usize,
+    /// The longest that one poll took, if that is to be told.
+    pub(crate) took: Option<Duration>,
 }
 
 /// How far a request has come.
@@ -85,6 +88,8 @@ pub(crate) struct Finished {
     pub(crate) handler: Option<Handler>,
     pub(crate) runner: Arc<Runner>,
     pub(crate) ticket: Arc<Ticket>,
+    /// See [`Job::took`].
+    pub(crate) took: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -177,7 +182,7 @@ impl Task {
 
     /// Sends the last frame of the call, and the handler back. False when the connection is gone.
     fn end(&mut self, ended: Ended, out: &mut Vec<u8>) -> bool {
-        let Some(Job { id, method, place, handler, ticket, request, gate, streams, .. }) = self.job.take() else { return true };
+        let Some(Job { id, method, place, handler, ticket, request, gate, streams, took, .. }) = self.job.take() else { return true };
         drop_quietly((request, gate));
         let (outcome, handler) = match ended {
             Ended::Handler(outcome, start) => (Ok((outcome, start)), Some(handler)),
@@ -187,7 +192,9 @@ impl Task {
                 (Err(error), None)
             }
         };
-        let finished = Finished { id, place, handler, runner: self.runner.clone(), ticket };
+        // What was never polled has shown nothing.
+        let took = took.filter(|took| !took.is_zero());
+        let finished = Finished { id, place, handler, runner: self.runner.clone(), ticket, took };
         let large = match (id, &outcome) {
             (Some(id), Ok((outcome, start))) => end_reply(out, 0, id, outcome, method).map(|large| (large, *start)),
             (Some(id), Err(error)) => {
@@ -256,7 +263,10 @@ fn run(job: &mut Job, out: &mut Vec<u8>, cx: &mut TaskContext<'_>) -> Poll<Ended
     let start = out.len();
     // What runs on without its caller is not bound by its caller's deadline.
     let deadline = job.deadline.filter(|_| !job.method.detached);
-    match handler::poll(&mut job.handler, request, out, job.limit, deadline, cx) {
+    let began = job.took.map(|_| Instant::now());
+    let polled = handler::poll(&mut job.handler, request, out, job.limit, deadline, cx);
+    job.took = began.map(|began| began.elapsed()).max(job.took);
+    match polled {
         Polled::Ready(outcome) => Poll::Ready(Ended::Handler(outcome, start)),
         Polled::Pending => Poll::Pending,
         Polled::Panicked(panic) => Poll::Ready(Ended::Stopped(panicked(job.method, &panic))),

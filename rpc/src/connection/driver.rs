@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
-use super::inbound::{Event, Inbound};
+use super::inbound::{Event, Inbound, Payload};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
@@ -25,7 +25,7 @@ use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
 use crate::server::Core;
-use crate::server::dispatch::{BACKLOG, Dispatcher};
+use crate::server::dispatch::{BACKLOG, Dispatcher, LARGE};
 use crate::transport::Transport;
 
 /// Bytes asked of the transport at once.
@@ -96,6 +96,8 @@ struct Driver {
     owed: usize,
     /// Large messages have waited too long for the peer, unless what says otherwise is still to be read.
     withheld: bool,
+    /// A caller is woken that has much to decode.
+    heavy: bool,
     /// Large messages wait behind the batch that was taken last.
     has_more: bool,
     /// Our go-away has been written.
@@ -135,6 +137,7 @@ pub(crate) fn start(
         blocked_since: None,
         owed: 0,
         withheld: false,
+        heavy: false,
         has_more: false,
         leaving: false,
         told: None,
@@ -197,7 +200,9 @@ impl Driver {
                 }
                 return Ok(Poll::Pending);
             }
-            yields = scratch.wakers.len() > 1;
+            // A thread that was woken for one task alone is expected to run it next; if that computes for long, nobody would look
+            // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
+            yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
             for waker in scratch.wakers.drain(..) {
                 waker.wake();
             }
@@ -441,6 +446,8 @@ impl Driver {
         while let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? {
             match event {
                 Event::Reply { id, failed, payload } => {
+                    // Its caller will decode it.
+                    self.heavy |= matches!(&payload, Payload::Owned(bytes) if bytes.len() > LARGE);
                     let state = guard.get_or_insert_with(|| link.lock());
                     state.outbound.on_reply(id, failed, payload, wake).map_err(End::Violation)?;
                 }

@@ -46,7 +46,7 @@ const NOTIFICATION: usize = 256;
 const WORTH_A_TASK: Duration = Duration::from_micros(20);
 
 /// Arguments above this are decoded in a task of their own: that takes longer than to begin one.
-const LARGE: usize = 256 << 10;
+pub(crate) const LARGE: usize = 256 << 10;
 
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
@@ -132,6 +132,8 @@ pub(crate) struct Dispatcher {
     limit: usize,
     /// Handlers of the last batch computed for too long.
     crowded: bool,
+    /// A task was woken that may compute for long.
+    heavy: bool,
     slow: Slow,
     in_batch: u32,
     /// The method of the last of them.
@@ -163,6 +165,7 @@ impl Dispatcher {
             next_expiry: None,
             limit: BEFORE_HELLO.max_message,
             crowded: false,
+            heavy: false,
             slow: Slow::default(),
             in_batch: 0,
             only: None,
@@ -407,6 +410,7 @@ impl Dispatcher {
         if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
             let handler = self.bound.handler(place);
+            self.heavy |= method.spawn || large || self.slow.holds(place);
             return self.spawn(Start { id, method, place, handler, request, gate, deadline, size });
         }
         let request = sealed.open(method)?;
@@ -525,6 +529,11 @@ impl Dispatcher {
             None => Runner::start(job, self.link.clone(), core.clone()),
         }
         Ok(())
+    }
+
+    /// A task was woken that may compute for long, since this was asked last.
+    pub(crate) fn take_heavy(&mut self) -> bool {
+        std::mem::take(&mut self.heavy)
     }
 
     /// Takes back what ended in tasks of their own.

@@ -2,6 +2,7 @@
 //! at most, and once exactly after the same call was sent again; nothing is left between two states.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -83,13 +84,18 @@ fn by_order(charges: Vec<Value>) -> BTreeMap<u64, Value> {
     found
 }
 
+/// A line that is seen whether or not the test passes: a run can be repeated from its seed.
+fn report(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
 #[test]
 fn m4_m5_a_server_that_is_killed_at_any_moment_loses_nothing_and_charges_nothing_twice() {
     let rounds = std::env::var("RPC_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     let rounds: u64 = rounds.unwrap_or(if std::env::var_os("RPC_LONG").is_some() { 2000 } else { 200 });
     let seed = std::env::var("RPC_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed: u64 = seed.unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64);
-    println!("{rounds} rounds, RPC_SEED={seed}");
+    report(&format!("kill -9: {rounds} rounds, RPC_SEED={seed}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let began = Instant::now();
     let (mut random, mut resolved, mut again, mut acknowledged) = (seed, 0, 0, 0);
@@ -148,10 +154,10 @@ fn m4_m5_a_server_that_is_killed_at_any_moment_loses_nothing_and_charges_nothing
             }
         });
     }
-    println!(
+    report(&format!(
         "{rounds} kills in {:.0?}: {acknowledged} orders, {again} of them open after a kill, {resolved} of those known to the book",
         began.elapsed()
-    );
+    ));
     assert!(again > rounds / 4, "the kills have hit something");
 }
 

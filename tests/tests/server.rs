@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpc::transport::{Transport, memory};
 use rpc::{CallInfo, Client, Context, Error, ErrorKind, Executed, Hook, Limits, Named, Server};
-use rpc_tests::{Kind, LabClient, LabServer, Rig, TestLab, rig, settle, virtual_time};
+use rpc_tests::{Kind, LabClient, LabServer, Rig, TestLab, rig, settle, virtual_time, wire};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -502,20 +502,19 @@ fn a_spawned_call_that_is_cancelled_before_it_begins_does_not_run() {
     virtual_time(async {
         let paid = Arc::new(AtomicUsize::new(0));
         // Call and cancel arrive together, before the handler's task has its turn.
-        let slow = rpc_tests::fault::Plan { delay: Duration::from_millis(10), ..Default::default() };
-        let (near, far, _wire) = rpc_tests::fault::wire(slow, Default::default(), 1);
-        tokio::spawn(Server::new().add(CarefulServer::new(Counts(paid.clone()))).serve_connection(far));
-        let client: CarefulClient = Client::options().over(near).into();
-        assert_eq!(client.pay(1).await.unwrap(), 1);
-        for n in 0..50 {
-            let call = tokio::spawn(client.pay(n).owned());
-            tokio::task::yield_now().await;
-            call.abort();
-            let _ = call.await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut raw = wire::opened(Server::new().add(CarefulServer::new(Counts(paid.clone())))).await;
+        raw.send(wire::bind_name(0, "Careful.pay")).await;
+        assert_eq!(raw.frame().await.unwrap().kind, wire::kind::BOUND);
+        for id in 0..50 {
+            raw.send([wire::json_call(id, 0, "[1]"), wire::cancel(id)].concat()).await;
+            let frame = raw.frame().await.unwrap();
+            let (code, executed, ..) = frame.error();
+            assert_eq!((frame.number().0, code, executed), (id, 1, 0), "cancelled, executed: no");
         }
-        assert!(paid.load(Ordering::Relaxed) < 51, "all of them ran");
-        assert_eq!(client.pay(5).await.unwrap(), 5);
+        assert_eq!(paid.load(Ordering::Relaxed), 0, "none of them ran");
+        raw.send(wire::json_call(50, 0, "[5]")).await;
+        assert_eq!(raw.frame().await.unwrap().kind, wire::kind::REPLY);
+        assert_eq!(paid.load(Ordering::Relaxed), 1);
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rpc::transport::{Dial, Transport};
 use rpc::{Client, ErrorKind, Executed, Limits, Server};
 use rpc_tests::fault::{self, Cut, wire};
-use rpc_tests::{Kind, LabClient, LabServer, Plan, Rig, TestLab, rig, settle, virtual_time};
+use rpc_tests::{Kind, LabClient, LabServer, Plan, Rig, TestLab, rig, settle, virtual_time, wire as by_hand};
 use tokio::time::Instant;
 
 #[test]
@@ -367,4 +367,30 @@ fn a_local_client_serves_a_fake() {
         assert_eq!(client.add(1, 2).await.unwrap(), 3);
         assert_eq!(client.peer().await.unwrap(), "memory");
     });
+}
+
+/// Conformance 27, over sockets: the process of a caller has ended, and its socket was closed for it.
+#[tokio::test]
+async fn handlers_are_dropped_when_the_socket_of_their_caller_is_closed() {
+    for address in ["127.0.0.1:0".to_owned(), format!("unix:{}", rig::socket_path().display())] {
+        let lab = TestLab::new();
+        let bound = rig::server(&lab).bind(&address).await.unwrap();
+        let at = bound.local_addr();
+        tokio::spawn(bound.serve());
+        let calls =
+            [by_hand::opening(&[]), by_hand::bind_name(0, "Lab.wait"), by_hand::json_call(0, 0, "[1]"), by_hand::json_call(1, 0, "[1]")].concat();
+        match at.socket() {
+            Some(socket) => {
+                let mut raw = by_hand::Raw::over(tokio::net::TcpStream::connect(socket).await.unwrap());
+                raw.send(calls).await;
+                lab.until_live(2).await;
+            }
+            None => {
+                let mut raw = by_hand::Raw::over(tokio::net::UnixStream::connect(address.trim_start_matches("unix:")).await.unwrap());
+                raw.send(calls).await;
+                lab.until_live(2).await;
+            }
+        }
+        lab.until_live(0).await;
+    }
 }

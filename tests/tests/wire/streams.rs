@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use rpc::transport::Transport;
 use rpc::{Client, Error, ErrorKind, Limits, Server, Stream, Streaming};
+use rpc_tests::Kind;
 use rpc_tests::wire::{self, Frame, Raw, cancel, credit, end, items, kind};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 #[rpc::service]
 trait Flow {
@@ -72,10 +74,39 @@ fn bind() -> Vec<u8> {
     wire::bind_service(0, "Flow", &methods)
 }
 
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+type Peer = Raw<Box<dyn Io>>;
+
 /// A peer that has bound the service.
-async fn peer() -> Raw {
-    let mut raw = wire::opened(server()).await;
-    raw.send(bind()).await;
+async fn peer() -> Peer {
+    peer_over(Kind::Memory).await
+}
+
+async fn peer_over(kind: Kind) -> Peer {
+    let io: Box<dyn Io> = match kind {
+        Kind::Tcp => {
+            let bound = server().bind("127.0.0.1:0").await.unwrap();
+            let address = bound.local_addr().socket().unwrap();
+            tokio::spawn(bound.serve());
+            Box::new(tokio::net::TcpStream::connect(address).await.unwrap())
+        }
+        Kind::Unix => {
+            let path = rpc_tests::rig::socket_path();
+            let bound = server().bind(format!("unix:{}", path.display())).await.unwrap();
+            tokio::spawn(bound.serve());
+            Box::new(tokio::net::UnixStream::connect(&path).await.unwrap())
+        }
+        _ => {
+            let (near, far) = tokio::io::duplex(64 << 10);
+            tokio::spawn(server().serve_connection(Transport::over(far, "test")));
+            Box::new(near)
+        }
+    };
+    let mut raw = Raw::over(io);
+    raw.send([wire::opening(&[]), bind()].concat()).await;
+    raw.opened().await;
     assert_eq!(raw.frame().await.unwrap().body, [0], "bound, all equal");
     raw
 }
@@ -85,7 +116,7 @@ fn up(id: u64, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The sum of 1, 2 and 300 comes back, so the connection has taken no harm.
-async fn still_sums(raw: &mut Raw, id: u64) {
+async fn still_sums(raw: &mut Peer, id: u64) {
     raw.send([wire::call(id, SUM, &[]), up(id, &[1, 1, 1, 2]), up(id, &[2, 0xac, 2]), end(id, 0)].concat()).await;
     let reply = raw.frame().await.unwrap();
     assert_eq!((reply.kind, &reply.body[1..]), (kind::REPLY, &[0xaf, 2][..]), "{reply:02x?}");
@@ -113,10 +144,32 @@ async fn items_go_as_the_book_says() {
     assert_eq!(raw.frame().await.unwrap().body, [1, 1, 7]);
 }
 
+mod over {
+    use rpc_tests::Kind;
+
+    macro_rules! over {
+        ($($name:ident $kind:ident)*) => {
+            $(
+                mod $name {
+                    #[tokio::test]
+                    async fn frames_of_closed_and_future_streams_are_ignored() {
+                        super::super::frames_of_closed_and_future_streams_are_ignored(super::Kind::$kind).await;
+                    }
+
+                    #[tokio::test]
+                    async fn abuse_of_streams_closes_the_connection() {
+                        super::super::abuse_of_streams_closes_the_connection(super::Kind::$kind).await;
+                    }
+                }
+            )*
+        };
+    }
+    over! { memory Memory tcp Tcp unix Unix }
+}
+
 /// Conformance 41: frames of streams that are closed, or that never were, mean nothing.
-#[tokio::test(start_paused = true)]
-async fn frames_of_closed_and_future_streams_are_ignored() {
-    let mut raw = peer().await;
+async fn frames_of_closed_and_future_streams_are_ignored(over: Kind) {
+    let mut raw = peer_over(over).await;
     still_sums(&mut raw, 5).await;
     for id in [5, 6, 1023, 1024, u64::from(u32::MAX)] {
         for frame in [
@@ -145,8 +198,7 @@ async fn frames_of_closed_and_future_streams_are_ignored() {
 }
 
 /// Conformance 41: what no book allows closes the connection, by name.
-#[tokio::test(start_paused = true)]
-async fn abuse_of_streams_closes_the_connection() {
+async fn abuse_of_streams_closes_the_connection(over: Kind) {
     let hold = |more: Vec<Vec<u8>>| [wire::call(0, HOLD, &[]), more.concat()].concat();
     let window = [&[1, 1][..]; 8 << 10].concat();
     let cases: Vec<(&str, Vec<u8>)> = vec![
@@ -180,7 +232,7 @@ async fn abuse_of_streams_closes_the_connection() {
         ("reply to a call that is not open", items(kind::REPLY_ITEMS, 0, &[1, 1])),
     ];
     for (expected, bytes) in cases {
-        let mut raw = peer().await;
+        let mut raw = peer_over(over).await;
         raw.send(&bytes).await;
         let mut frames = raw.frames().await;
         let (code, _, message) = frames.pop().expect("a go-away").go_away();
@@ -188,7 +240,7 @@ async fn abuse_of_streams_closes_the_connection() {
         assert_eq!((code, &*message), (1, expected), "{shown:02x?}");
     }
     // Exactly the credit, and the longest length, are nobody's fault.
-    let mut raw = peer().await;
+    let mut raw = peer_over(over).await;
     raw.send([wire::call(0, HOLD, &[]), up(0, &window), wire::call(1, HOLD, &[]), up(1, &wire::varint(4 << 20))].concat()).await;
     still_sums(&mut raw, 2).await;
 }

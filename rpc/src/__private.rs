@@ -1,7 +1,8 @@
 //! The only door for generated code. Nothing here is part of the public API.
 
 pub use crate::client::call::{Fallible, NotResult, Probe};
-pub use crate::frame::payload::{Bytes, CowStr};
+pub use crate::frame::payload::{Bytes, CowStr, Fault};
+pub use crate::schema::{Reader, Root, Run};
 pub use crate::server::handler::{Request, blocking, next};
 pub use crate::service::{Contract, Handler, Hash, Method};
 pub use crate::streaming::Upload;

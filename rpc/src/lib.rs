@@ -372,6 +372,7 @@ mod context;
 mod error;
 mod frame;
 mod log;
+pub mod schema;
 mod server;
 mod service;
 mod streaming;

@@ -7,13 +7,10 @@
 //!
 //! It differs from postcard in one answer: more elements than bytes are left is an error, unless the elements have no size.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use serde::de::{self, Deserialize, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::guard::{Account, Budget, Guard, Refusal};
-use super::text;
+use super::fault::Fault;
+use super::guard::{Account, Budget, Guard};
 
 /// Reads one value that is the whole message.
 pub(super) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8], budget: Budget) -> Result<T, Fault> {
@@ -25,60 +22,19 @@ pub(super) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8], budget: Bud
     }
 }
 
-/// Why a message was not decoded. One word: it travels through every step of decoding.
-#[derive(Debug)]
-pub(super) struct Fault(Box<Problem>);
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Problem {
-    Refused(Refusal),
-    Malformed(Cow<'static, str>),
-}
-
-impl Fault {
-    pub(super) fn into_problem(self) -> Problem {
-        *self.0
-    }
-}
-
-impl From<Refusal> for Fault {
-    #[cold]
-    fn from(refusal: Refusal) -> Self {
-        Self(Box::new(Problem::Refused(refusal)))
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Problem::Refused(refusal) => write!(f, "{refusal:?}"),
-            Problem::Malformed(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    #[cold]
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self(Box::new(Problem::Malformed(text::capped(message).into())))
-    }
-}
-
 #[cold]
 fn malformed(text: &'static str) -> Fault {
-    Fault(Box::new(Problem::Malformed(text.into())))
+    Fault::malformed(text)
 }
 
 #[cold]
 fn trailing(left: usize) -> Fault {
-    Fault(Box::new(Problem::Malformed(format!("{left} bytes follow the value").into())))
+    Fault::malformed(format!("{left} bytes follow the value"))
 }
 
 #[cold]
 fn too_long(declared: usize, left: usize) -> Fault {
-    Fault(Box::new(Problem::Malformed(format!("{declared} elements are declared, but only {left} bytes are left").into())))
+    Fault::malformed(format!("{declared} elements are declared, but only {left} bytes are left"))
 }
 
 struct Decoder<'de> {

@@ -42,7 +42,7 @@ impl Default for Budget {
 }
 
 /// Elements without size that one message may hold: they cost no memory and no bytes, only time.
-pub(super) const EMPTY_ELEMENTS: usize = 1 << 20;
+pub(crate) const EMPTY_ELEMENTS: usize = 1 << 20;
 /// serde reserves no more than this for a declared length.
 const RESERVED: usize = 1 << 20;
 
@@ -51,7 +51,7 @@ const FIRST: usize = 4;
 
 /// Which account is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     Bytes,
     EmptyElements,
     Depth,
@@ -59,7 +59,7 @@ pub(super) enum Refusal {
 
 /// What is left of a message's budget.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     bytes: usize,
     empty: usize,
     depth: usize,
@@ -69,14 +69,14 @@ pub(super) struct Guard {
 
 impl Guard {
     /// For a value of this size, about to be read from a message of this length.
-    pub(super) fn new(budget: Budget, length: usize, size: usize) -> Result<Self, Refusal> {
+    pub(crate) fn new(budget: Budget, length: usize, size: usize) -> Result<Self, Refusal> {
         let bytes = budget.bytes.checked_sub(length).ok_or(Refusal::Bytes)?;
         Ok(Self { bytes, empty: EMPTY_ELEMENTS, depth: budget.depth, room: size })
     }
 
     /// Heap bytes left.
     #[cfg(feature = "json")]
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
@@ -93,7 +93,7 @@ impl Guard {
 
     /// The next part of the value around has this size.
     #[inline]
-    pub(super) fn take(&mut self, size: usize) -> Result<(), Refusal> {
+    pub(crate) fn take(&mut self, size: usize) -> Result<(), Refusal> {
         match self.room.checked_sub(size) {
             Some(left) => {
                 self.room = left;
@@ -105,7 +105,7 @@ impl Guard {
 
     /// Begins a container of this size, whose parts find `room` in it. Gives back what [`leave`](Self::leave) needs.
     #[inline]
-    pub(super) fn enter(&mut self, size: usize, room: usize) -> Result<usize, Refusal> {
+    pub(crate) fn enter(&mut self, size: usize, room: usize) -> Result<usize, Refusal> {
         if self.depth == 0 {
             return Err(Refusal::Depth);
         }
@@ -116,14 +116,14 @@ impl Guard {
 
     /// Ends the container that was begun last.
     #[inline]
-    pub(super) fn leave(&mut self, outside: usize) {
+    pub(crate) fn leave(&mut self, outside: usize) {
         self.depth += 1;
         self.room = outside;
     }
 
     /// An element or a field of this size is paid for; the next value is it.
     #[inline]
-    pub(super) fn paid(&mut self, size: usize) {
+    pub(crate) fn paid(&mut self, size: usize) {
         self.room = size;
     }
 }
@@ -171,7 +171,7 @@ impl Shape {
 
 /// The elements of one collection, paid for in the steps in which it grows.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(crate) struct Account {
     shape: Shape,
     used: usize,
     paid: usize,
@@ -180,25 +180,25 @@ pub(super) struct Account {
 impl Account {
     /// Of something read as a sequence.
     #[inline]
-    pub(super) fn sequence<Collection>() -> Self {
+    pub(crate) fn sequence<Collection>() -> Self {
         Self { shape: Shape::of::<Collection>(Shape::OTHER), used: 0, paid: 0 }
     }
 
     /// Of the keys, or the values, of something read as a map.
     #[inline]
-    pub(super) fn map<Collection>() -> Self {
+    pub(crate) fn map<Collection>() -> Self {
         Self { shape: Shape::of::<Collection>(Shape::TREE), used: 0, paid: 0 }
     }
 
     /// No element has been paid for yet.
     #[inline]
-    pub(super) fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.paid == 0
     }
 
     /// One more element of this size; `left` are still to come, this one included, if that is known.
     #[inline]
-    pub(super) fn element(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
+    pub(crate) fn element(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
         if self.used == self.paid {
             self.grow(guard, size, left)?;
         }

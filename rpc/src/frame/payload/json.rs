@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::decode::Problem;
+use super::Problem;
 use super::guard::Budget;
 use super::watch::{Guarded, Trail, is_number};
 use crate::service::Method;

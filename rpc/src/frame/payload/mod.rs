@@ -4,14 +4,15 @@
 //! decoded under a [`Budget`]; no bytes make it panic, overflow the stack, or take more memory than that.
 //!
 //! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
-//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `json.rs`, `watch.rs`: JSON under them
+//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `fault.rs`: why not; `json.rs`, `watch.rs`: JSON under them
 //! - `borrowed.rs`: bytes and texts that borrow; `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
 
 mod borrowed;
 mod buffers;
 mod decode;
 mod encode;
-mod guard;
+mod fault;
+pub(crate) mod guard;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(test)]
@@ -25,8 +26,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::borrowed::{Bytes, CowStr};
 pub(crate) use self::buffers::{buffer, recycle};
-use self::decode::Problem;
 use self::encode::Unwritten;
+pub use self::fault::Fault;
+pub(crate) use self::fault::Problem;
 pub(crate) use self::guard::Budget;
 use self::guard::{EMPTY_ELEMENTS, Refusal};
 use self::text::Size;
@@ -110,7 +112,7 @@ impl Body {
 #[inline]
 pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &'static Method) -> Result<A, Error> {
     let decoded = match &body.content {
-        Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(decode::Fault::into_problem),
+        Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(Fault::into_problem),
         #[cfg(feature = "json")]
         Content::Json(parsed) => parsed.arguments(method),
     };
@@ -124,7 +126,7 @@ pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &
 #[inline]
 pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget) -> Result<T, Error> {
     let decoded = match encoding {
-        Encoding::Postcard => decode::from_slice(bytes, budget).map_err(decode::Fault::into_problem),
+        Encoding::Postcard => decode::from_slice(bytes, budget).map_err(Fault::into_problem),
         #[cfg(feature = "json")]
         Encoding::Json => json::from_slice(bytes, budget),
         #[cfg(not(feature = "json"))]
@@ -191,7 +193,9 @@ impl Part {
 fn undecoded(problem: Problem, part: Part, budget: Budget) -> Error {
     let noun = part.noun;
     match problem {
-        Problem::Malformed(text) => part.error(ErrorKind::Malformed, &format!("malformed {noun}: {text}")),
+        problem @ (Problem::Malformed(_) | Problem::Duplicate(_) | Problem::Missing(_)) => {
+            part.error(ErrorKind::Malformed, &format!("malformed {noun}: {problem}"))
+        }
         Problem::Refused(Refusal::Bytes) => {
             let text = format!("{noun} above the limit of {} when decoded (Limits::max_decoded)", Size(budget.bytes));
             part.error(ErrorKind::TooLarge, &text)

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
-use super::decode::Problem;
+use super::Problem;
 use super::guard::{Account, Budget, Guard, Refusal};
 use super::text;
 

@@ -1,0 +1,51 @@
+//! What both ends know of the types: found by running `Deserialize`, compared when two ends meet, and used where they differ.
+//!
+//! - `node.rs`: a type as a table of nodes
+//! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
+//! - [`Reader`]: the door through which generated code lends its types
+
+#[allow(dead_code)]
+mod node;
+#[allow(dead_code)]
+mod source;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
+use self::source::{De, Source};
+use crate::frame::payload::{self, Fault};
+
+/// Reads one value of a type that only generated code knows (see [`Run`]).
+#[doc(hidden)]
+pub struct Reader<'a, 'de> {
+    source: &'a mut dyn Source<'de>,
+    /// The value as the type itself writes it, if someone wants to see.
+    written: Option<&'a mut Result<Vec<u8>, crate::Error>>,
+}
+
+/// Of a method: reads a value of one of its types and drops it. [`Fault`] is given for a root that the method does not have.
+#[doc(hidden)]
+pub type Run = for<'a, 'de> fn(Root, Reader<'a, 'de>) -> Result<(), Fault>;
+
+impl<'de> Reader<'_, 'de> {
+    /// Reads a value of this type.
+    ///
+    /// # Errors
+    /// Those of the type, and those of what it reads from.
+    pub fn read<T: Serialize + Deserialize<'de>>(self) -> Result<(), Fault> {
+        let value = T::deserialize(De(self.source))?;
+        if let Some(written) = self.written {
+            let mut bytes = Vec::new();
+            *written = payload::encode_item(&value, usize::MAX, &mut bytes).map(|()| bytes);
+        }
+        Ok(())
+    }
+
+    /// The method has no such type.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn none(self) -> Result<(), Fault> {
+        Err(Fault::malformed("the method has no such part"))
+    }
+}

@@ -1,0 +1,315 @@
+//! The one deserializer for all that is not plain postcard: tracing a type, reading a message by its writer's schema, and
+//! reading JSON. A type's `Deserialize` is compiled once for the three.
+//!
+//! [`De`] hands every question of a type to a [`Source`] and feeds what comes back to its visitor. It knows no formats.
+//! Texts and bytes live as long as `'de`: message, schema and parsed JSON are borrowed for that long.
+
+use std::any::type_name;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
+
+use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
+
+use crate::frame::payload::Fault;
+
+/// What a type asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// Which method of `Deserializer` was called.
+    pub(crate) kind: Kind,
+    /// The type's visitor: as good as a name of the type, and different for types that share one.
+    pub(crate) visitor: &'static str,
+    /// What the visitor makes: usually the type.
+    pub(crate) value: &'static str,
+    /// Its size in memory.
+    pub(crate) size: usize,
+}
+
+/// The methods of `Deserializer`, and those of `VariantAccess` that take a visitor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Any,
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    I128,
+    U8,
+    U16,
+    U32,
+    U64,
+    U128,
+    F32,
+    F64,
+    Char,
+    Str,
+    Bytes,
+    Option,
+    Unit,
+    UnitStruct(&'static str),
+    Newtype(&'static str),
+    Seq,
+    Tuple(usize),
+    TupleStruct(&'static str, usize),
+    Map,
+    Struct(&'static str, &'static [&'static str]),
+    Enum(&'static str, &'static [&'static str]),
+    /// The name of a field or a variant.
+    Identifier,
+    /// Whatever stands here is not wanted.
+    Ignored,
+    /// The parts of a variant, without names.
+    TupleVariant(usize),
+    /// The parts of a variant, by name.
+    StructVariant(&'static [&'static str]),
+}
+
+/// What a visitor is given. Smaller numbers travel as larger ones: visitors check the range.
+pub(crate) enum Feed<'de> {
+    Unit,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    U128(u128),
+    I128(i128),
+    Float(f64),
+    Str(&'de str),
+    String(String),
+    Bytes(&'de [u8]),
+    Buffer(Vec<u8>),
+    None,
+    // These contain others.
+    Some,
+    Newtype,
+    Seq,
+    Map,
+    Enum,
+}
+
+impl Feed<'_> {
+    fn contains(&self) -> bool {
+        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Map | Self::Enum)
+    }
+}
+
+/// What stands next in a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Element,
+    Key,
+    Value,
+}
+
+/// Answers the questions of a type, one after the other.
+///
+/// Each [`ask`](Self::ask) that is fed a container is followed by the questions of its parts and then by one
+/// [`end`](Self::end) or [`failed`](Self::failed). A value fed without parts that its visitor does not refuse is followed by
+/// nothing. So containers nest, and whoever needs to know where it stands keeps a stack.
+pub(crate) trait Source<'de> {
+    /// What to feed to this visitor.
+    fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault>;
+
+    /// Whether there is another part; the next question is about it. `size` is that of the type that will be asked for. After a
+    /// key there always is a value.
+    fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault>;
+
+    /// How many parts are left, as far as that can be believed.
+    fn hint(&self) -> Option<usize>;
+
+    /// The name of a variant has been read, and was understood. Names that a type takes for the same have the same number; none if
+    /// the type does not show.
+    fn variant(&mut self, _same: Option<u64>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// The variant is taken to hold one value, which is asked for next, or else nothing. (Else its parts are asked for as
+    /// [`Kind::TupleVariant`] or [`Kind::StructVariant`].)
+    fn payload(&mut self, one: bool) -> Result<(), Fault>;
+
+    /// The innermost container is over, and its visitor was content.
+    fn end(&mut self) -> Result<(), Fault>;
+
+    /// The visitor that was fed last and has not ended refuses; `container` says whether it was fed one. The fault may be changed,
+    /// to say where.
+    fn failed(&mut self, _fault: &mut Fault, _container: bool) {}
+}
+
+/// Deserializes from a source.
+pub(crate) struct De<'a, 'de>(pub(crate) &'a mut dyn Source<'de>);
+
+impl<'de> De<'_, 'de> {
+    /// All calls of a visitor, in one place: each is compiled once a visitor.
+    #[inline(never)]
+    fn feed<V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        let source = self.0;
+        let ask = Ask { kind, visitor: type_name::<V>(), value: type_name::<V::Value>(), size: size_of::<V::Value>() };
+        let feed = source.ask(&ask)?;
+        let container = feed.contains();
+        let fed = match feed {
+            Feed::Unit => visitor.visit_unit(),
+            Feed::Bool(value) => visitor.visit_bool(value),
+            Feed::Unsigned(value) => visitor.visit_u64(value),
+            Feed::Signed(value) => visitor.visit_i64(value),
+            Feed::U128(value) => visitor.visit_u128(value),
+            Feed::I128(value) => visitor.visit_i128(value),
+            Feed::Float(value) => visitor.visit_f64(value),
+            Feed::Str(text) => visitor.visit_borrowed_str(text),
+            Feed::String(text) => visitor.visit_string(text),
+            Feed::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Feed::Buffer(bytes) => visitor.visit_byte_buf(bytes),
+            Feed::None => visitor.visit_none(),
+            Feed::Some => visitor.visit_some(De(source)),
+            Feed::Newtype => visitor.visit_newtype_struct(De(source)),
+            Feed::Seq => visitor.visit_seq(Inside(source)),
+            Feed::Map => visitor.visit_map(Inside(source)),
+            Feed::Enum => visitor.visit_enum(Inside(source)),
+        };
+        let mut fault = match fed {
+            Ok(value) if !container => return Ok(value),
+            Ok(value) => return source.end().map(|()| value),
+            Err(fault) => fault,
+        };
+        source.failed(&mut fault, container);
+        Err(fault)
+    }
+}
+
+macro_rules! asks {
+    ($($method:ident($($name:ident: $type:ty),*) $kind:expr;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Fault> {
+            self.feed($kind, visitor)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for De<'_, 'de> {
+    type Error = Fault;
+
+    /// As postcard is not: a type has one shape here, whatever carries it.
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    asks! {
+        deserialize_any() Kind::Any;
+        deserialize_bool() Kind::Bool;
+        deserialize_i8() Kind::I8;
+        deserialize_i16() Kind::I16;
+        deserialize_i32() Kind::I32;
+        deserialize_i64() Kind::I64;
+        deserialize_i128() Kind::I128;
+        deserialize_u8() Kind::U8;
+        deserialize_u16() Kind::U16;
+        deserialize_u32() Kind::U32;
+        deserialize_u64() Kind::U64;
+        deserialize_u128() Kind::U128;
+        deserialize_f32() Kind::F32;
+        deserialize_f64() Kind::F64;
+        deserialize_char() Kind::Char;
+        deserialize_str() Kind::Str;
+        deserialize_string() Kind::Str;
+        deserialize_bytes() Kind::Bytes;
+        deserialize_byte_buf() Kind::Bytes;
+        deserialize_option() Kind::Option;
+        deserialize_unit() Kind::Unit;
+        deserialize_unit_struct(name: &'static str) Kind::UnitStruct(name);
+        deserialize_newtype_struct(name: &'static str) Kind::Newtype(name);
+        deserialize_seq() Kind::Seq;
+        deserialize_tuple(length: usize) Kind::Tuple(length);
+        deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length);
+        deserialize_map() Kind::Map;
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields);
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants);
+        deserialize_identifier() Kind::Identifier;
+        deserialize_ignored_any() Kind::Ignored;
+    }
+}
+
+/// The inside of whatever container was fed last.
+struct Inside<'a, 'de>(&'a mut dyn Source<'de>);
+
+impl<'de> de::SeqAccess<'de> for Inside<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        if !self.0.next(Part::Element, size_of::<T::Value>())? {
+            return Ok(None);
+        }
+        seed.deserialize(De(&mut *self.0)).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.0.hint()
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Inside<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        if !self.0.next(Part::Key, size_of::<K::Value>())? {
+            return Ok(None);
+        }
+        seed.deserialize(De(&mut *self.0)).map(Some)
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        self.0.next(Part::Value, size_of::<V::Value>())?;
+        seed.deserialize(De(&mut *self.0))
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        self.0.hint()
+    }
+}
+
+impl<'de> de::EnumAccess<'de> for Inside<'_, 'de> {
+    type Error = Fault;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
+        let name = seed.deserialize(De(&mut *self.0))?;
+        // serde_derive reads a name into an enum of its own without fields, so a name and its alias become equal.
+        let same = (size_of::<V::Value>() <= 1).then(|| {
+            let mut hasher = DefaultHasher::new();
+            discriminant(&name).hash(&mut hasher);
+            hasher.finish()
+        });
+        self.0.variant(same)?;
+        Ok((name, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Inside<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Fault> {
+        self.0.payload(false)
+    }
+
+    #[inline]
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
+        self.0.payload(true)?;
+        seed.deserialize(De(self.0))
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        De(self.0).feed(Kind::TupleVariant(length), visitor)
+    }
+
+    #[inline]
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+        De(self.0).feed(Kind::StructVariant(fields), visitor)
+    }
+}

@@ -38,6 +38,8 @@ pub struct Call<'c, O> {
 struct Raw<'c> {
     client: Lent<'c>,
     callee: Callee,
+    /// The arguments, then what came back.
+    body: Vec<u8>,
     state: State,
     timeout: Option<Duration>,
     /// None: no deadline. Known after the first poll.
@@ -78,15 +80,15 @@ impl Lent<'_> {
 
 enum State {
     /// Encoded, not sent.
-    New(Vec<u8>),
+    New,
     /// Could not be encoded.
     Refused(Error),
     /// Waits for a connection.
-    Dialing(Vec<u8>, Arc<Attempt>),
+    Dialing(Arc<Attempt>),
     /// Waits for its turn on this connection.
-    Waiting(Vec<u8>, Arc<Hold>, u64),
-    /// On its way; the buffer will be swapped for the reply's.
-    Sent(Vec<u8>, Arc<Hold>, u32, Arc<Cell>),
+    Waiting(Arc<Hold>, u64),
+    /// On its way; the body will be swapped for the reply's.
+    Sent(Arc<Hold>, u32, Arc<Cell>),
     Ended,
 }
 
@@ -94,12 +96,13 @@ impl<'c, O> Call<'c, O> {
     pub(crate) fn new(client: &'c Arc<Inner>, callee: Callee, oneway: bool, encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), Error>) -> Self {
         let mut body = payload::buffer();
         let state = match encode(u32::MAX as usize, &mut body) {
-            Ok(()) => State::New(body),
+            Ok(()) => State::New,
             Err(error) => State::Refused(error),
         };
         let raw = Raw {
             client: Lent::Borrowed(client),
             callee,
+            body,
             state,
             timeout: None,
             deadline: None,
@@ -142,6 +145,7 @@ impl<'c, O> Call<'c, O> {
             raw: Raw {
                 client: Lent::Owned(raw.client.inner().clone()),
                 callee: raw.callee.clone(),
+                body: std::mem::take(&mut raw.body),
                 state: std::mem::replace(&mut raw.state, State::Ended),
                 timeout: raw.timeout,
                 deadline: raw.deadline,
@@ -171,30 +175,31 @@ impl<O: Returned> Future for Call<'_, O> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<O> {
-        let Poll::Ready(ended) = self.raw.poll(cx) else { return Poll::Pending };
-        Poll::Ready(O::returned(ended))
+        let Poll::Ready(came) = self.raw.poll(cx) else { return Poll::Pending };
+        let output = O::returned(self.raw.reply(came));
+        // Large replies are not kept for as long as someone keeps a call that is over.
+        payload::recycle(std::mem::take(&mut self.raw.body));
+        Poll::Ready(output)
     }
 }
 
 impl Raw<'_> {
-    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
-        if self.streams.is_some() && matches!(self.state, State::Sent(..)) {
-            return self.poll_streams(cx);
-        }
+    #[inline]
+    fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
         match &mut self.state {
-            State::Sent(buffer, _, _, cell) => match cell.poll(buffer, cx) {
+            State::Sent(_, _, cell) if self.streams.is_none() => match cell.poll(&mut self.body, cx) {
                 Poll::Ready(ended) => {
-                    let buffer = std::mem::take(buffer);
                     self.settled();
-                    Poll::Ready(self.reply(Ok(ended), buffer))
+                    Poll::Ready(self.came(ended))
                 }
                 Poll::Pending => Poll::Pending,
             },
-            State::New(_) if !self.begun => {
+            State::New if !self.begun => {
                 self.begun = true;
                 let begun = self.begin();
                 self.advance(begun, cx)
             }
+            State::Sent(..) => self.poll_streams(cx),
             State::Ended => panic!("a call was polled after it had ended"),
             _ => self.advance(Ok(()), cx),
         }
@@ -203,15 +208,15 @@ impl Raw<'_> {
     /// The answer has come, or the stream that takes over from here.
     #[inline]
     fn settled(&mut self) {
-        if let State::Sent(_, _, _, cell) = std::mem::replace(&mut self.state, State::Ended) {
+        if let State::Sent(_, _, cell) = std::mem::replace(&mut self.state, State::Ended) {
             cell.recycle();
         }
     }
 
     /// Ready when the reply has begun, or has come.
     #[cold]
-    fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
-        let (State::Sent(buffer, _, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+    fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
+        let (State::Sent(_, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
         let id = *id;
         let mut outlet = None;
         let ended = if parts.streams.reads() {
@@ -222,20 +227,20 @@ impl Raw<'_> {
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
-                    *buffer = payload;
+                    self.body = payload;
                     Ended::Failed
                 }
                 Some(Last::Error(error)) => Ended::Error(error),
             }
         } else {
-            let Poll::Ready(ended) = cell.poll(buffer, cx) else { return Poll::Pending };
+            let Poll::Ready(ended) = cell.poll(&mut self.body, cx) else { return Poll::Pending };
             ended
         };
-        let buffer = std::mem::take(buffer);
         self.settled();
-        let mut reply = self.reply(Ok(ended), buffer);
-        reply.outlet = outlet;
-        Poll::Ready(reply)
+        Poll::Ready(match outlet {
+            Some(outlet) => Came::Stream(outlet),
+            None => self.came(ended),
+        })
     }
 
     /// Fixes the deadline: this call's own, or the method's, or the client's, and never later than that of the handler it is made in.
@@ -248,9 +253,11 @@ impl Raw<'_> {
             (Some(own), Some(inherited)) => Some(own.min(inherited)),
             (own, inherited) => own.or(inherited),
         };
-        let limit = self.client.inner().limits.max_metadata.min(MAX_METADATA);
-        let metadata = codec::metadata_size(&self.metadata);
-        if metadata > limit {
+        if !self.metadata.is_empty()
+            && let limit = self.client.inner().limits.max_metadata.min(MAX_METADATA)
+            && let metadata = codec::metadata_size(&self.metadata)
+            && metadata > limit
+        {
             return Err(Error::new(ErrorKind::TooLarge, format!("metadata of {metadata} bytes exceeds the limit of {limit} (Limits::max_metadata)")));
         }
         match self.deadline {
@@ -285,123 +292,104 @@ impl Raw<'_> {
     }
 
     /// From wherever the call stands towards a slot.
-    fn advance(&mut self, begun: Result<(), Error>, cx: &mut task::Context<'_>) -> Poll<Reply> {
-        let ended = match begun {
-            Err(error) => Err(error),
-            Ok(()) => match self.try_advance(cx) {
-                Ok(None) if self.streams.is_some() && matches!(self.state, State::Sent(..)) => return self.poll_streams(cx),
-                Ok(None) => return Poll::Pending,
-                Ok(Some(())) => Ok(Ended::Returned),
-                Err(error) => Err(error),
-            },
+    #[inline]
+    fn advance(&mut self, begun: Result<(), Error>, cx: &mut task::Context<'_>) -> Poll<Came> {
+        let came = match begun.and_then(|()| self.try_advance(cx)) {
+            Ok(false) if self.streams.is_some() && matches!(self.state, State::Sent(..)) => return self.poll_streams(cx),
+            Ok(false) => return Poll::Pending,
+            Ok(true) => Came::Value,
+            Err(error) => Came::Error(self.named(error)),
         };
-        let buffer = match self.end() {
-            State::New(buffer) | State::Dialing(buffer, _) | State::Waiting(buffer, ..) | State::Sent(buffer, ..) => buffer,
-            State::Refused(_) | State::Ended => Vec::new(),
-        };
-        let oneway = self.oneway && ended.is_ok();
-        let mut buffer = buffer;
-        if oneway {
-            buffer.clear();
-        }
-        Poll::Ready(self.reply(ended, buffer))
+        self.end();
+        // What a notification gives back has no bytes; an error none that are the reply's.
+        self.body.clear();
+        Poll::Ready(came)
     }
 
-    /// `Some`: a notification has left.
-    fn try_advance(&mut self, cx: &mut task::Context<'_>) -> Result<Option<()>, Error> {
+    /// True: a notification has left.
+    fn try_advance(&mut self, cx: &mut task::Context<'_>) -> Result<bool, Error> {
         if self.timer.is_some() || matches!(self.state, State::Dialing(..) | State::Waiting(..)) {
             self.poll_timer(cx)?;
         }
         loop {
-            match std::mem::replace(&mut self.state, State::Ended) {
-                State::Refused(error) => return Err(error),
+            match &mut self.state {
                 // Servers that leave as soon as they are reached could keep a call busy until its deadline.
-                State::New(_) if self.left > 4 => {
+                State::New if self.left > 4 => {
                     return Err(Error::new(ErrorKind::Unavailable, "connections are lost as soon as they are made"));
                 }
-                State::New(body) => match self.client.inner().lease()? {
+                State::New => match self.client.inner().lease()? {
                     Lease::Link(link) => {
-                        if let Some(done) = self.submit(body, link, None, cx)? {
-                            return Ok(done);
+                        if let Some(gone) = self.submit(link, None, cx)? {
+                            return Ok(gone);
                         }
                     }
-                    Lease::Dialing(attempt) => self.state = State::Dialing(body, attempt),
+                    Lease::Dialing(attempt) => self.state = State::Dialing(attempt),
                 },
-                State::Dialing(body, attempt) => match attempt.poll(cx) {
-                    Poll::Ready(Ok(())) => self.state = State::New(body),
-                    Poll::Ready(Err(error)) => {
-                        payload::recycle(body);
-                        return Err(error);
-                    }
+                State::Dialing(attempt) => match attempt.poll(cx)? {
+                    Poll::Ready(()) => self.state = State::New,
                     Poll::Pending => {
-                        self.state = State::Dialing(body, attempt);
                         self.poll_timer(cx)?;
-                        return Ok(None);
+                        return Ok(false);
                     }
                 },
-                State::Waiting(body, link, ticket) => {
-                    if let Some(done) = self.submit(body, link, Some(ticket), cx)? {
-                        return Ok(done);
+                State::Waiting(..) => {
+                    let State::Waiting(link, ticket) = std::mem::replace(&mut self.state, State::New) else { return Ok(false) };
+                    if let Some(gone) = self.submit(link, Some(ticket), cx)? {
+                        return Ok(gone);
                     }
                 }
-                sent @ (State::Sent(..) | State::Ended) => {
-                    self.state = sent;
-                    return Ok(None);
+                State::Refused(_) => {
+                    let State::Refused(error) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(false) };
+                    return Err(error);
                 }
+                State::Sent(..) | State::Ended => return Ok(false),
             }
         }
     }
 
-    /// `Some`: nothing more to do now. `None`: try another connection.
-    fn submit(&mut self, mut body: Vec<u8>, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<Option<()>>, Error> {
+    /// `Some`: nothing more to do now; true if it was a notification that has left. `None`: try another connection.
+    fn submit(&mut self, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<bool>, Error> {
         let remaining = self.remaining(Instant::now);
-        let large = self.streams.is_some() && is_large(body.len(), codec::metadata_size(&self.metadata));
+        let large = self.streams.is_some() && is_large(self.body.len(), codec::metadata_size(&self.metadata));
         let outgoing = Outgoing {
             callee: &self.callee,
             deadline: self.deadline,
             remaining,
             metadata: &self.metadata,
             oneway: self.oneway,
-            payload: &mut body,
+            payload: &mut self.body,
             streams: self.streams.as_ref().map(|parts| &parts.streams),
         };
         match link.submit(outgoing, ticket, cx) {
             Submitted::Slot(id, cell) => {
-                body.clear();
+                self.body.clear();
                 if let Some(parts) = &mut self.streams {
                     parts.begin(&link, id, large);
                 }
-                self.state = State::Sent(body, link, id, cell);
-                Ok(Some(None))
+                self.state = State::Sent(link, id, cell);
+                Ok(Some(false))
             }
             Submitted::Waiting(ticket) => {
-                self.state = State::Waiting(body, link, ticket);
+                self.state = State::Waiting(link, ticket);
                 self.poll_timer(cx)?;
-                Ok(Some(None))
+                Ok(Some(false))
             }
             Submitted::Full => {
-                self.state = State::New(body);
+                self.state = State::New;
                 self.poll_timer(cx)?;
-                Ok(Some(None))
+                Ok(Some(false))
             }
-            Submitted::Gone => {
-                self.state = State::New(body);
-                Ok(Some(Some(())))
-            }
+            Submitted::Gone => Ok(Some(true)),
             Submitted::Closed(error) => {
                 // A server that has too much to do, or does not want this client, is not asked again at once.
                 if !self.client.inner().replace(&link) || error.kind() != ErrorKind::Unavailable {
-                    payload::recycle(body);
                     return Err(error);
                 }
                 self.left += 1;
-                self.state = State::New(body);
+                self.state = State::New;
                 Ok(None)
             }
-            Submitted::Refused(error) => {
-                payload::recycle(body);
-                Err(error)
-            }
+            Submitted::Refused(error) => Err(error),
         }
     }
 
@@ -416,36 +404,33 @@ impl Raw<'_> {
     }
 
     /// Lets go of slot or ticket.
-    fn end(&mut self) -> State {
-        let state = std::mem::replace(&mut self.state, State::Ended);
-        match &state {
-            State::Sent(_, link, id, cell) => match &self.streams {
-                Some(parts) => link.cancel_streams(&parts.streams, *id),
-                None => link.cancel(*id, cell),
+    #[inline]
+    fn end(&mut self) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Sent(link, id, cell) => match &self.streams {
+                Some(parts) => link.cancel_streams(&parts.streams, id),
+                None => link.cancel(id, &cell),
             },
-            State::Waiting(_, link, ticket) => link.leave(*ticket),
+            State::Waiting(link, ticket) => link.leave(ticket),
             _ => {}
         }
-        state
     }
 
-    fn reply(&self, ended: Result<Ended, Error>, buffer: Vec<u8>) -> Reply {
-        let limits = &self.client.inner().limits;
-        let (outcome, error) = match ended {
-            Ok(Ended::Returned) => (Came::Value, None),
-            Ok(Ended::Failed) => (Came::Failed, None),
-            Ok(Ended::Error(error)) | Err(error) => (Came::Error, Some(self.named(error))),
-        };
-        let encoding = if matches!(self.callee, Callee::Known(..)) { Encoding::Postcard } else { Encoding::Json };
-        Reply {
-            outcome,
-            error,
-            buffer,
-            encoding,
-            budget: Budget { bytes: limits.max_decoded, depth: limits.max_depth },
-            callee: self.callee.clone(),
-            outlet: None,
+    #[inline]
+    fn came(&self, ended: Ended) -> Came {
+        match ended {
+            Ended::Returned => Came::Value,
+            Ended::Failed => Came::Failed,
+            Ended::Error(error) => Came::Error(self.named(error)),
         }
+    }
+
+    #[inline]
+    fn reply(&mut self, came: Came) -> Reply<'_> {
+        let limits = &self.client.inner().limits;
+        let encoding = if matches!(self.callee, Callee::Known(..)) { Encoding::Postcard } else { Encoding::Json };
+        let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
+        Reply { came, body: &mut self.body, encoding, budget, callee: &self.callee }
     }
 
     /// Errors of a call begin with its method's name.
@@ -458,8 +443,11 @@ impl Raw<'_> {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
-        if let State::New(body) | State::Dialing(body, _) | State::Waiting(body, ..) | State::Sent(body, ..) = self.end() {
-            payload::recycle(body);
+        if !matches!(self.state, State::Ended) {
+            self.end();
+        }
+        if self.body.capacity() != 0 {
+            payload::recycle(std::mem::take(&mut self.body));
         }
     }
 }
@@ -480,56 +468,42 @@ impl Parts {
     }
 }
 
-#[derive(Clone, Copy)]
+/// What came back; a payload stands in the call's body.
 enum Came {
     Value,
     Failed,
-    Error,
+    Error(Error),
+    /// A stream has begun.
+    Stream(Box<Outlet>),
 }
 
 /// What came back, before it is known as what.
-pub struct Reply {
-    outcome: Came,
-    error: Option<Error>,
-    buffer: Vec<u8>,
+pub struct Reply<'a> {
+    came: Came,
+    body: &'a mut Vec<u8>,
     encoding: Encoding,
     budget: Budget,
-    callee: Callee,
-    /// A stream has begun.
-    outlet: Option<Box<Outlet>>,
+    callee: &'a Callee,
 }
 
-impl Reply {
-    fn stream<T>(&mut self) -> Streaming<T> {
-        match self.outlet.take() {
-            Some(outlet) => Streaming::over(*outlet, self.callee.name()),
-            None => Streaming::ended(),
-        }
-    }
-
+impl Reply<'_> {
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        payload::decode_reply(&self.buffer, self.encoding, self.budget).map_err(|error| error.of_method(&self.callee.name()))
+        payload::decode_reply(self.body, self.encoding, self.budget).map_err(|error| error.of_method(&self.callee.name()))
     }
 
     /// The `Err` of a method that this end thinks cannot fail.
     #[cold]
-    fn unnamed(mut self) -> Error {
+    fn unnamed(&mut self) -> Error {
         let error = Error::with(ErrorKind::Service, Executed::Yes, format!("{}: the method returned an error of its own", self.callee.name()));
         match self.encoding {
             Encoding::Json => {
-                let text = String::from_utf8_lossy(&self.buffer);
+                let text = String::from_utf8_lossy(self.body);
                 let end = text.char_indices().nth(200).map_or(text.len(), |(end, _)| end);
                 let error = Error::with(ErrorKind::Service, Executed::Yes, format!("{}: {}", self.callee.name(), &text[..end]));
-                error.detail(std::mem::take(&mut self.buffer))
+                error.detail(std::mem::take(self.body))
             }
             Encoding::Postcard => error,
         }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        payload::recycle(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -540,47 +514,50 @@ impl Drop for Reply {
 )]
 pub trait Returned: Sized {
     #[doc(hidden)]
-    fn returned(reply: Reply) -> Self;
+    fn returned(reply: Reply<'_>) -> Self;
 }
 
 impl<T: DeserializeOwned> Returned for Result<T, Error> {
     #[inline]
-    fn returned(mut reply: Reply) -> Self {
-        match reply.outcome {
+    fn returned(mut reply: Reply<'_>) -> Self {
+        match reply.came {
             Came::Value => reply.value(),
-            Came::Failed => Err(reply.unnamed()),
-            Came::Error => Err(reply.error.take().expect("an error came")),
+            Came::Error(error) => Err(error),
+            Came::Failed | Came::Stream(_) => Err(reply.unnamed()),
         }
     }
 }
 
 impl<T: DeserializeOwned, E: DeserializeOwned> Returned for Result<T, CallError<E>> {
     #[inline]
-    fn returned(mut reply: Reply) -> Self {
-        match reply.outcome {
+    fn returned(mut reply: Reply<'_>) -> Self {
+        match reply.came {
             Came::Value => Ok(reply.value()?),
             Came::Failed => Err(CallError::Service(reply.value()?)),
-            Came::Error => Err(reply.error.take().expect("an error came").into()),
+            Came::Error(error) => Err(error.into()),
+            Came::Stream(_) => Err(reply.unnamed().into()),
         }
     }
 }
 
 impl<T> Returned for Result<Streaming<T>, Error> {
-    fn returned(mut reply: Reply) -> Self {
-        match reply.outcome {
-            Came::Value => Ok(reply.stream()),
+    fn returned(mut reply: Reply<'_>) -> Self {
+        match reply.came {
+            Came::Stream(outlet) => Ok(Streaming::over(*outlet, reply.callee.name())),
+            Came::Value => Ok(Streaming::ended()),
             Came::Failed => Err(reply.unnamed()),
-            Came::Error => Err(reply.error.take().expect("an error came")),
+            Came::Error(error) => Err(error),
         }
     }
 }
 
 impl<T, E: DeserializeOwned> Returned for Result<Streaming<T>, CallError<E>> {
-    fn returned(mut reply: Reply) -> Self {
-        match reply.outcome {
-            Came::Value => Ok(reply.stream()),
+    fn returned(reply: Reply<'_>) -> Self {
+        match reply.came {
+            Came::Stream(outlet) => Ok(Streaming::over(*outlet, reply.callee.name())),
+            Came::Value => Ok(Streaming::ended()),
             Came::Failed => Err(CallError::Service(reply.value()?)),
-            Came::Error => Err(reply.error.take().expect("an error came").into()),
+            Came::Error(error) => Err(error.into()),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bound::{Bound, Served};
-use super::handler::{self, Panic, Polled, drop_quietly};
+use super::handler::{self, Panic, Polled, Request, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::slow::Slow;
 use super::{Core, hook};
@@ -24,7 +24,7 @@ use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, HEADER, kind};
 use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
-use crate::frame::payload::{self, Budget, Encoding, Outcome};
+use crate::frame::payload::{Budget, Outcome};
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
 use crate::service::{Handler, Method};
@@ -361,7 +361,6 @@ impl Dispatcher {
         }
         let metadata_size = parts.metadata.bytes().len();
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
-        let encoding = if parts.json { Encoding::Json } else { Encoding::Postcard };
         if by_name && !parts.json {
             // Protocol 4.4: other types read as ours would be wrong values in silence.
             return Err(Error::new(ErrorKind::Malformed, format!("{}: a method that is bound by name takes JSON", method.name)));
@@ -380,18 +379,18 @@ impl Dispatcher {
             }
             None => None,
         };
-        let bytes = match payload {
-            Payload::Borrowed(bytes) => {
-                let mut buffer = payload::buffer();
-                buffer.extend_from_slice(bytes);
-                buffer
-            }
-            Payload::Owned(bytes) => bytes,
-        };
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
-        let context = method.context.then(|| Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
-        let size = bytes.len() + metadata_size + NOTIFICATION;
-        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { bytes, encoding, budget, context, streams: None }, size })
+        let mut request = Request::new(method);
+        let inner = request.inner_mut();
+        match payload {
+            Payload::Borrowed(bytes) => inner.body.fill(bytes, budget),
+            Payload::Owned(bytes) => inner.body.own(bytes, budget),
+        }
+        let size = inner.body.len() + metadata_size + NOTIFICATION;
+        if method.context {
+            inner.context = Some(Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
+        }
+        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { request, json: parts.json }, size })
     }
 
     #[inline]
@@ -401,13 +400,13 @@ impl Dispatcher {
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
-        let large = assembled && sealed.bytes.len() > LARGE;
+        let large = assembled && sealed.request.inner_mut().body.len() > LARGE;
         if let Some(id) = id
             && method.streams()
         {
-            sealed.streams = Some(self.outlet(id, method, assembled, out)?);
+            sealed.request.inner_mut().streams = Some(Box::new(self.outlet(id, method, assembled, out)?));
         }
-        if gate.is_some() || method.spawn || sealed.streams.is_some() || (room && (self.crowded || large || self.slow.holds(place))) {
+        if gate.is_some() || method.spawn || method.streams() || (room && (self.crowded || large || self.slow.holds(place))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
             let handler = self.bound.handler(place);
             self.heavy |= method.spawn || large || self.slow.holds(place);

@@ -22,15 +22,59 @@ use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
 /// One call as its handler sees it. It owns its bytes: arguments may borrow from them.
-pub struct Request {
-    pub(crate) method: &'static Method,
+///
+/// Boxed, because it moves often, and used again: the next call of the thread finds box and buffer here.
+pub struct Request(Option<Box<Inner>>);
+
+/// What a request is made of.
+#[derive(Default)]
+pub(crate) struct Inner {
+    /// None while it waits to be used again.
+    method: Option<&'static Method>,
     pub(crate) body: payload::Body,
     pub(crate) context: Option<Context>,
     /// Of a method that streams.
     pub(crate) streams: Option<Box<Outlet>>,
 }
 
+/// Requests that wait in one thread for their next call.
+const KEPT: usize = 64;
+
+/// A request keeps its box.
+type Kept = Vec<Box<Inner>>;
+
+thread_local!(static KEPT_HERE: RefCell<Kept> = const { RefCell::new(Vec::new()) });
+
 impl Request {
+    /// A request without arguments.
+    #[inline]
+    pub(crate) fn new(method: &'static Method) -> Self {
+        let kept = KEPT_HERE.try_with(|kept| kept.borrow_mut().pop()).ok().flatten();
+        let mut inner = kept.unwrap_or_default();
+        inner.method = Some(method);
+        Self(Some(inner))
+    }
+
+    #[inline]
+    fn inner(&self) -> &Inner {
+        self.0.as_deref().expect("only dropping takes it out")
+    }
+
+    #[inline]
+    pub(crate) fn inner_mut(&mut self) -> &mut Inner {
+        self.0.as_deref_mut().expect("only dropping takes it out")
+    }
+
+    #[inline]
+    pub(crate) fn method(&self) -> &'static Method {
+        self.inner().method.expect("it is in use")
+    }
+
+    /// Of a method that streams.
+    pub(crate) fn streams(&self) -> Option<&Outlet> {
+        self.inner().streams.as_deref()
+    }
+
     /// The arguments as a tuple.
     ///
     /// # Errors
@@ -38,7 +82,7 @@ impl Request {
     #[inline]
     pub fn arguments<'a, A: Deserialize<'a>>(&'a self) -> Result<A, Error> {
         DECODING.set(true);
-        let arguments = payload::decode_arguments(&self.body, self.method);
+        let arguments = payload::decode_arguments(&self.inner().body, self.method());
         DECODING.set(false);
         arguments
     }
@@ -46,14 +90,14 @@ impl Request {
     /// Deadline, metadata and peer; for methods whose [`Method::context`] is set.
     #[must_use]
     pub fn context(&self) -> &Context {
-        self.context.as_ref().expect("the table says that this method takes a context")
+        self.inner().context.as_ref().expect("the table says that this method takes a context")
     }
 
     /// Ends the call with the method's return value as written: the top level `Result`, if it is one, becomes the outcome.
     #[inline]
     pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_returned(result, self.body.encoding(), lease.limit, &mut lease.out);
+        let outcome = payload::encode_returned(result, self.inner().body.encoding(), lease.limit, &mut lease.out);
         lease.finish(outcome);
     }
 
@@ -69,10 +113,24 @@ impl Request {
     }
 }
 
-/// The buffer of the arguments serves the next call of this thread.
 impl Drop for Request {
+    #[inline]
     fn drop(&mut self) {
-        payload::recycle(std::mem::take(&mut self.body).into_bytes());
+        let Some(mut inner) = self.0.take() else { return };
+        inner.method = None;
+        inner.body.clear();
+        // Both may hold what is the user's.
+        if inner.context.is_some() || inner.streams.is_some() {
+            (inner.context, inner.streams) = (None, None);
+        }
+        // What cannot be kept is dropped with the closure.
+        let _ = KEPT_HERE.try_with(move |kept| {
+            if let Ok(mut kept) = kept.try_borrow_mut()
+                && kept.len() < KEPT
+            {
+                kept.push(inner);
+            }
+        });
     }
 }
 
@@ -140,7 +198,7 @@ pub async fn next() -> Request {
 /// # Errors
 /// `Internal` when it panicked or the runtime is shutting down.
 pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Request) -> R + Send + 'static) -> (Request, Result<R, Error>) {
-    let method = request.method;
+    let method = request.method();
     let task = tokio::task::spawn_blocking(move || {
         let result = work(&request);
         (request, result)
@@ -156,7 +214,7 @@ pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Re
                 }
                 Err(_) => Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name)),
             };
-            (Request { method, body: payload::Body::default(), context: None, streams: None }, Err(error))
+            (Request::new(method), Err(error))
         }
     }
 }

@@ -18,11 +18,10 @@ use super::handler::{self, Polled, Request, drop_quietly};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
 use crate::connection::streams::Streams;
-use crate::context::{Context, Ticket};
+use crate::context::Ticket;
 use crate::frame::codec;
-use crate::frame::payload::{self, Body, Budget, Encoding, Outcome};
+use crate::frame::payload::{self, Outcome};
 use crate::service::{Handler, Method};
-use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
 /// Where a handler goes back to.
@@ -63,20 +62,19 @@ pub(crate) enum Opening {
 
 /// A request whose arguments have not been looked at.
 pub(crate) struct Sealed {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) encoding: Encoding,
-    pub(crate) budget: Budget,
-    pub(crate) context: Option<Context>,
-    pub(crate) streams: Option<Outlet>,
+    pub(crate) request: Request,
+    pub(crate) json: bool,
 }
 
 impl Sealed {
     /// # Errors
     /// `Malformed` when it is no JSON.
     #[inline]
-    pub(crate) fn open(self, method: &'static Method) -> Result<Request, Error> {
-        let body = Body::new(self.bytes, self.encoding, self.budget, method)?;
-        Ok(Request { method, body, context: self.context, streams: self.streams.map(Box::new) })
+    pub(crate) fn open(mut self, method: &'static Method) -> Result<Request, Error> {
+        if self.json {
+            self.request.inner_mut().body.parse(method)?;
+        }
+        Ok(self.request)
     }
 }
 

@@ -255,20 +255,20 @@ impl<T> fmt::Debug for Streaming<T> {
 
 /// For generated handlers: the caller's items.
 pub(crate) fn receive<T>(request: &Request) -> Streaming<T> {
-    match &request.streams {
-        Some(outlet) => Streaming::over(Outlet::clone(outlet), request.method.name.to_owned()),
+    match request.streams() {
+        Some(outlet) => Streaming::over(Outlet::clone(outlet), request.method().name.to_owned()),
         None => Streaming::ended(),
     }
 }
 
 /// For generated handlers: sends all items, and ends the call.
 pub(crate) async fn send_all<T: Serialize>(request: &Request, stream: impl Stream<Item = T> + Send) {
-    let Some(outlet) = request.streams.as_deref().cloned() else {
+    let Some(outlet) = request.streams().cloned() else {
         return request.refused(Error::new(ErrorKind::Internal, "a stream has no call"));
     };
     let stream = std::pin::pin!(Encoded(std::pin::pin!(stream)));
     match Pump::new(outlet, true).run(stream).await {
         Ok(_) => request.returned(&()),
-        Err(error) => request.refused(error.again(Executed::Yes).of_method(request.method.name)),
+        Err(error) => request.refused(error.again(Executed::Yes).of_method(request.method().name)),
     }
 }

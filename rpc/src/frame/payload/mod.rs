@@ -35,6 +35,9 @@ use self::text::Size;
 use crate::service::Method;
 use crate::{Error, ErrorKind, Executed};
 
+/// A body that waits for its next call keeps no larger buffer than this.
+const KEPT_BY_BODY: usize = 4 << 10;
+
 /// How the values of a call are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -99,9 +102,47 @@ impl Body {
         }
     }
 
-    /// The buffer, to be used again.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// Arguments in postcard, in the buffer that this one has.
+    #[inline]
+    pub(crate) fn fill(&mut self, bytes: &[u8], budget: Budget) {
+        if bytes.len() > KEPT_BY_BODY {
+            self.bytes = buffer();
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.budget = budget;
+    }
+
+    /// The same, when they stand in a buffer of their own.
+    pub(crate) fn own(&mut self, bytes: Vec<u8>, budget: Budget) {
+        (self.bytes, self.budget) = (bytes, budget);
+    }
+
+    /// They are JSON.
+    ///
+    /// # Errors
+    /// As [`Body::new`].
+    pub(crate) fn parse(&mut self, method: &'static Method) -> Result<(), Error> {
+        *self = Self::new(std::mem::take(&mut self.bytes), Encoding::Json, self.budget, method)?;
+        Ok(())
+    }
+
+    /// Empties it; the buffer stays for the next call, unless it is large.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.content = Content::Postcard;
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BY_BODY {
+            recycle(std::mem::take(&mut self.bytes));
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 

@@ -60,12 +60,18 @@ fn bytes_are_written_at_once_and_borrowed() {
 }
 
 #[test]
-fn a_body_gives_its_buffer_back() {
+fn a_body_keeps_its_buffer_for_the_next_call_unless_it_is_large() {
     let bytes = encoded(&("text",), Encoding::Postcard);
-    let (pointer, length) = (bytes.as_ptr(), bytes.len());
-    let back = Body::new(bytes, Encoding::Postcard, Budget::default(), &NOTE).expect("postcard").into_bytes();
-    assert_eq!((back.as_ptr(), back.len()), (pointer, length));
-    assert!(Body::default().into_bytes().is_empty());
+    let mut body = Body::default();
+    body.own(bytes.clone(), Budget::default());
+    body.clear();
+    assert_eq!(body.len(), 0);
+    body.fill(&bytes, Budget::default());
+    let (got,): (String,) = decode_arguments(&body, &NOTE).expect("the second call's");
+    assert_eq!(got, "text");
+    body.own(vec![0; 100 << 10], Budget::default());
+    body.clear();
+    assert_eq!(body.capacity(), 0);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rpc::{Client, Limits, Server};
-use tokio::runtime::{Builder, Runtime};
+use rpc_benches::{only_once, runtime};
 use tokio::task::JoinSet;
 
 const LARGE: usize = 64 << 20;
@@ -35,10 +35,6 @@ impl Mixed for Both {
     async fn down(&self, length: usize) -> Bytes {
         Bytes::from(vec![7; length])
     }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 fn limits() -> Limits {
@@ -89,8 +85,8 @@ async fn large_calls(client: MixedClient, beside: Beside, stop: Arc<AtomicBool>,
 }
 
 fn main() {
-    // As criterion's own benches, which `cargo bench -- --quick` and `cargo test --benches` start with these too.
-    let quick = std::env::args().any(|argument| argument == "--test" || argument == "--quick");
+    // criterion's option: `cargo bench -- --quick`.
+    let quick = only_once() || std::env::args().any(|argument| argument == "--quick");
     let time = Duration::from_millis(if quick { 300 } else { 4000 });
     let server_runtime = runtime();
     let address = server_runtime.block_on(async {

@@ -16,6 +16,9 @@ PEERS = {
     "tarpc": ("tarpc", "", "mt", None),
     "tarpc-postcard": ("tarpc", "postcard", "mt", None),
     "tarpc@ct": ("tarpc", "", "ct", None),
+    "tonic": ("tonic", "", "mt", None),
+    "jsonrpsee": ("jsonrpsee", "", "mt", None),
+    "remoc": ("remoc", "", "mt", None),
 }
 NEED = {"W4": "order", "W5": "blob", "W6": "stream"}
 BASE = {"W1": "raw1-pingpong", "W1p": "raw1-pingpong", "W7": "raw1-pingpong"}

@@ -1,17 +1,12 @@
 //! This crate.
 use bytes::Bytes;
 use harness::*;
-use serde::{Deserialize, Serialize};
-
-/// Bytes as one copy, as the adapters of other serde frameworks have it.
-#[derive(Serialize, Deserialize)]
-pub struct Blob(#[serde(with = "serde_bytes")] Vec<u8>);
 
 #[rpc::service]
 pub trait Bench {
     async fn small(&self, s: Small) -> Small;
     async fn order(&self, o: Order) -> Receipt;
-    async fn blob(&self, b: Blob) -> Blob;
+    async fn blob(&self, b: Bytes) -> Bytes;
     fn items(&self, n: u32) -> impl rpc::Stream<Item = Small>;
 }
 
@@ -24,7 +19,7 @@ impl Bench for S {
     async fn order(&self, o: Order) -> Receipt {
         Receipt::of(&o)
     }
-    async fn blob(&self, b: Blob) -> Blob {
+    async fn blob(&self, b: Bytes) -> Bytes {
         b
     }
     fn items(&self, n: u32) -> impl rpc::Stream<Item = Small> {
@@ -54,7 +49,7 @@ impl Peer for P {
         c.order(Order::sample(id)).await.unwrap().order_id
     }
     async fn blob(c: &BenchClient, b: &Bytes) -> usize {
-        c.blob(Blob(b.to_vec())).await.unwrap().0.len()
+        c.blob(b.clone()).await.unwrap().len()
     }
     async fn stream(c: &BenchClient, n: u32) -> u64 {
         let mut items = c.items(n).await.unwrap();

@@ -48,6 +48,8 @@ struct Raw<'c> {
     deadline: Option<Instant>,
     /// It has been polled.
     begun: bool,
+    /// The callee takes the same deadline by itself (protocol 5.2). Known after the first poll.
+    understood: bool,
     /// Connections that took no calls any more when this one came to them.
     left: u8,
     metadata: Vec<(String, String)>,
@@ -109,6 +111,7 @@ impl<'c, O> Call<'c, O> {
             timeout: None,
             deadline: None,
             begun: false,
+            understood: false,
             left: 0,
             metadata: Vec::new(),
             oneway,
@@ -152,6 +155,7 @@ impl<'c, O> Call<'c, O> {
                 timeout: raw.timeout,
                 deadline: raw.deadline,
                 begun: raw.begun,
+                understood: raw.understood,
                 left: raw.left,
                 metadata: std::mem::take(&mut raw.metadata),
                 oneway: raw.oneway,
@@ -249,6 +253,7 @@ impl Raw<'_> {
     fn begin(&mut self) -> Result<(), Error> {
         let inherited = inherited_deadline();
         let timeout = self.own_timeout();
+        self.understood = timeout.is_some() && inherited.is_none() && timeout == self.callees_timeout();
         let now = Instant::now();
         let own = timeout.and_then(|timeout| now.checked_add(timeout));
         self.deadline = match (own, inherited) {
@@ -282,15 +287,23 @@ impl Raw<'_> {
         }
     }
 
-    /// What the callee has to be told of the deadline: nothing, if it would take the same by itself (protocol 5.2).
-    fn remaining(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+    /// The deadline that a callee gives a call that names none.
+    fn callees_timeout(&self) -> Option<Duration> {
         let fallback = if self.streams.is_some() { None } else { Some(DEFAULT_TIMEOUT) };
-        let default = self.default_timeout().or(fallback);
-        let Some(deadline) = self.deadline else { return default.map(|_| Duration::ZERO) };
-        if self.own_timeout() == default && default.is_some() && inherited_deadline().is_none() && self.timer.is_none() {
+        self.default_timeout().or(fallback)
+    }
+
+    /// What the callee has to be told of the deadline: nothing, if it would take the same by itself. A call that had to wait has
+    /// less time than that.
+    #[inline]
+    fn remaining(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+        if self.understood && self.timer.is_none() {
             return None;
         }
-        Some(deadline.saturating_duration_since(now()).max(Duration::from_micros(1)))
+        match self.deadline {
+            Some(deadline) => Some(deadline.saturating_duration_since(now()).max(Duration::from_micros(1))),
+            None => self.callees_timeout().map(|_| Duration::ZERO),
+        }
     }
 
     /// From wherever the call stands towards a slot.

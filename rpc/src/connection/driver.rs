@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
-use super::inbound::{Event, Inbound, Payload};
+use super::inbound::{Call, Event, Inbound, Payload, Quick};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
@@ -443,7 +443,27 @@ impl Driver {
         let mut guard: Option<MutexGuard<'_, State>> = None;
         let mut calls = false;
         let blocked = self.blocked_since.is_some();
-        while let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? {
+        loop {
+            match self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
+                Some(Quick::Reply { id, failed, payload }) => {
+                    let state = guard.get_or_insert_with(|| link.lock());
+                    state.outbound.on_reply(id, failed, Payload::Borrowed(payload), wake).map_err(End::Violation)?;
+                    continue;
+                }
+                Some(Quick::Call { id, number, payload }) => {
+                    guard = None;
+                    if !calls {
+                        calls = true;
+                        let queued = link.lock().outbound.backlog();
+                        self.dispatcher.begin_batch(now, queued);
+                    }
+                    let call = Call::plain(id, number, payload);
+                    self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
+                    continue;
+                }
+                None => {}
+            }
+            let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? else { break };
             match event {
                 Event::Reply { id, failed, payload } => {
                     // Its caller will decode it.

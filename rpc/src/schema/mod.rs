@@ -1,9 +1,12 @@
 //! What both ends know of the types: found by running `Deserialize`, compared when two ends meet, and used where they differ.
 //!
 //! - `node.rs`: a type as a table of nodes
+//! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - [`Reader`]: the door through which generated code lends its types
 
+#[allow(dead_code)]
+mod lock;
 #[allow(dead_code)]
 mod node;
 #[allow(dead_code)]

@@ -3,14 +3,23 @@
 //! - `node.rs`: a type as a table of nodes
 //! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
+//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
 //! - [`Reader`]: the door through which generated code lends its types
 
+#[allow(dead_code)]
+mod adapt;
+#[allow(dead_code)]
+mod fit;
 #[allow(dead_code)]
 mod lock;
 #[allow(dead_code)]
 mod node;
 #[allow(dead_code)]
+mod peer;
+#[allow(dead_code)]
 pub(crate) mod source;
+#[allow(dead_code)]
+mod walk;
 
 use serde::{Deserialize, Serialize};
 

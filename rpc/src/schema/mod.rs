@@ -11,9 +11,11 @@ mod adapt;
 #[allow(dead_code)]
 mod fit;
 #[allow(dead_code)]
-mod lock;
+pub(crate) mod lock;
 #[allow(dead_code)]
 mod node;
+#[allow(dead_code)]
+pub(crate) mod own;
 #[allow(dead_code)]
 mod peer;
 #[allow(dead_code)]

@@ -1,3 +1,4 @@
-//! Lock files: what is written is read back, and what cannot be read is named by its line.
+//! Lock files: what is written is read back, and what a change breaks is said.
 
+mod compare;
 mod text;

@@ -2,12 +2,24 @@
 //!
 //! - `node.rs`: a type as a table of nodes
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
+//! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
+//! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
 mod node;
 #[allow(dead_code)]
+mod own;
+#[allow(dead_code)]
 mod source;
+#[allow(dead_code)]
+mod table;
+#[cfg(test)]
+mod tests;
+#[allow(dead_code)]
+mod trace;
+#[allow(dead_code)]
+mod walk;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +45,7 @@ impl<'de> Reader<'_, 'de> {
     /// # Errors
     /// Those of the type, and those of what it reads from.
     pub fn read<T: Serialize + Deserialize<'de>>(self) -> Result<(), Fault> {
+        self.source.root(std::any::type_name::<T>());
         let value = T::deserialize(De(self.source))?;
         if let Some(written) = self.written {
             let mut bytes = Vec::new();

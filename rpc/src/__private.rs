@@ -4,12 +4,12 @@ pub use crate::client::call::{Fallible, NotResult, Probe};
 pub use crate::frame::payload::{Bytes, CowStr, Fault};
 pub use crate::schema::{Reader, Root, Run};
 pub use crate::server::handler::{Request, blocking, next};
-pub use crate::service::{Contract, Contracts, Described, Handler, Hash, Method};
+pub use crate::service::{Contract, Contracts, Handler, HasContract, Method};
 pub use crate::streaming::Upload;
 pub use crate::{Call, Client, IntoStreaming, SlowConsumer, Streaming};
 pub use std::borrow::Cow;
 pub use std::boxed::Box;
-pub use std::sync::{Arc, OnceLock};
+pub use std::sync::Arc;
 pub use std::vec::Vec;
 
 use std::marker::PhantomData;

@@ -9,7 +9,7 @@ use crate::schema::source::{Ask, Feed, Part, Source};
 use crate::schema::{Reader, Root};
 use crate::{Context, Stream, Streaming};
 
-use super::{Contract, Described, Method};
+use super::{Contract, HasContract, Method};
 
 mod io {
     pub(crate) type Result<T> = std::result::Result<T, u8>;
@@ -87,7 +87,7 @@ fn expect(method: &Method, expected: &[(Root, &str)]) {
 #[test]
 fn every_part_of_a_method_is_read_as_what_travels() {
     use Root::{Argument, Download, Error, Returns, Upload};
-    let shapes = <ShapesClient as Described>::contract();
+    let shapes = <ShapesClient as HasContract>::contract();
     let borrowed =
         [(Argument(0), "CowStr"), (Argument(1), "Bytes"), (Argument(2), "u16"), (Argument(3), "Vec<u32>"), (Argument(4), "CowStr"), (Returns, "()")];
     expect(method(shapes, "borrowed"), &borrowed);
@@ -102,7 +102,7 @@ fn every_part_of_a_method_is_read_as_what_travels() {
 
 #[test]
 fn the_table_says_which_parts_there_are() {
-    let shapes = <ShapesClient as Described>::contract();
+    let shapes = <ShapesClient as HasContract>::contract();
     let fallible: Vec<_> = shapes.methods.iter().filter(|method| method.fallible).map(|method| method.name).collect();
     assert_eq!(fallible, ["named", "refusable", "typed"]);
     assert_eq!(method(shapes, "both").upload, Some("lines"));
@@ -113,16 +113,16 @@ fn the_table_says_which_parts_there_are() {
 
 #[test]
 fn a_trait_with_parameters_has_one_contract_for_each_choice_of_types() {
-    let (one, other) = (<StoreClient<u32, bool> as Described>::contract(), <StoreClient<String, bool> as Described>::contract());
+    let (one, other) = (<StoreClient<u32, bool> as HasContract>::contract(), <StoreClient<String, bool> as HasContract>::contract());
     assert!(!std::ptr::eq(one, other));
-    assert!(std::ptr::eq(one, <StoreClient<u32, bool> as Described>::contract()));
+    assert!(std::ptr::eq(one, <StoreClient<u32, bool> as HasContract>::contract()));
     expect(&one.methods[0], &[(Root::Argument(0), "u32"), (Root::Returns, "bool"), (Root::Error, "u8")]);
     expect(&other.methods[0], &[(Root::Argument(0), "String"), (Root::Returns, "bool"), (Root::Error, "u8")]);
 }
 
 #[test]
 fn threads_that_look_at_once_find_the_same_contract() {
-    let look = || std::ptr::from_ref(<StoreClient<i64, i64> as Described>::contract()) as usize;
+    let look = || std::ptr::from_ref(<StoreClient<i64, i64> as HasContract>::contract()) as usize;
     let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(look)).collect();
     let found: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a contract")).collect();
     assert!(found.iter().all(|contract| *contract == look()));

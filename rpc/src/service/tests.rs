@@ -127,3 +127,79 @@ fn threads_that_look_at_once_find_the_same_contract() {
     let found: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a contract")).collect();
     assert!(found.iter().all(|contract| *contract == look()));
 }
+
+/// The same service in other words, and three that are others.
+mod words {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct Row {
+        id: u64,
+        text: String,
+    }
+
+    /// Another name, an alias, a default, and fields that do not travel: the same bytes.
+    #[derive(Serialize, Deserialize)]
+    struct Line {
+        #[serde(alias = "key")]
+        id: Id,
+        #[serde(default)]
+        text: String,
+        #[serde(skip)]
+        _seen: bool,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Id(u64);
+
+    #[derive(Serialize, Deserialize)]
+    struct Renamed {
+        key: u64,
+        text: String,
+    }
+
+    #[crate::service(crate = "crate", name = "Words")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Base {
+        async fn get(&self, key: u8, rows: &[Row]) -> Result<Vec<u8>, String>;
+    }
+
+    #[crate::service(crate = "crate", name = "Words")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Other {
+        async fn get(&self, key: u8, rows: Vec<Line>) -> Result<Box<[u8]>, Box<str>>;
+    }
+
+    #[crate::service(crate = "crate", name = "Words")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Changed {
+        #[rpc(name = "get")]
+        async fn field(&self, key: u8, rows: &[Renamed]) -> Result<Vec<u8>, String>;
+        async fn argument(&self, id: u8, rows: &[Row]) -> Result<Vec<u8>, String>;
+        async fn infallible(&self, key: u8, rows: &[Row]) -> Vec<u8>;
+        async fn kind(&self, key: u16, rows: &[Row]) -> Result<Vec<u8>, String>;
+        fn streamed(&self, key: u8, rows: &[Row]) -> impl crate::Stream<Item = u8>;
+        async fn uploaded(&self, key: u8, rows: crate::Streaming<Row>) -> Result<Vec<u8>, String>;
+        async fn wrapped(&self, key: u8, rows: &[Row]) -> Option<Result<Vec<u8>, String>>;
+    }
+}
+
+#[test]
+fn a_hash_stands_for_what_travels_and_not_for_words() {
+    let (base, other) = (<words::BaseClient as HasContract>::contract(), <words::OtherClient as HasContract>::contract());
+    assert_eq!(base.method_hash(0), other.method_hash(0));
+    assert_eq!(base.hash(), other.hash());
+    let changed = <words::ChangedClient as HasContract>::contract();
+    let mut hashes: Vec<_> = (0..changed.methods.len()).map(|method| changed.method_hash(method)).chain([base.method_hash(0)]).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), changed.methods.len() + 1, "all are different");
+}
+
+#[test]
+fn a_trait_with_parameters_has_a_hash_for_each_choice_of_types() {
+    let hash = |contract: &'static Contract| (contract.hash(), contract.method_hash(0));
+    let (one, other) = (hash(<StoreClient<u32, bool> as HasContract>::contract()), hash(<StoreClient<String, bool> as HasContract>::contract()));
+    assert!(one.0 != other.0 && one.1 != other.1);
+    assert_eq!(one, hash(<StoreClient<u32, bool> as HasContract>::contract()));
+}

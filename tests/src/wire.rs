@@ -80,6 +80,13 @@ pub fn hash(texts: &[&[u8]]) -> u128 {
     hash
 }
 
+/// Protocol 4.6: of a method, by the text of its arguments and that of its results.
+#[must_use]
+pub fn method_hash(arguments: &str, results: &str) -> u128 {
+    let of = |text: &str| hash(&[text.as_bytes()]).to_le_bytes();
+    hash(&[&of(arguments), &of(results)])
+}
+
 /// A header as it may be: whatever length it claims.
 #[must_use]
 pub fn header(kind: u8, flags: u8, length: usize) -> [u8; 4] {

@@ -78,16 +78,14 @@ impl Desk for Clerk {
 }
 
 fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 4] = [
-        ("add", &["a", "u32", "b", "u32", "->", "u32"]),
-        ("hold", &["numbers", "Streaming<u32>", "->", "u32"]),
-        ("never", &["->", "u32"]),
-        ("wait", &["->", "impl Stream<Item=u32>"]),
+    let returns = "7:returns 0\nu32\n";
+    let methods = [
+        ("add", "1:a 0\n1:b 0\nu32\n", returns),
+        ("hold", "14:stream numbers 0\nu32\n", returns),
+        ("never", "", returns),
+        ("wait", "", "8:download 0\nu32\n"),
     ];
-    let methods = methods.map(|(name, texts)| {
-        let texts: Vec<&[u8]> = ["Desk", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
-        (name, wire::hash(&texts))
-    });
+    let methods = methods.map(|(name, arguments, results)| (name, wire::method_hash(arguments, results)));
     wire::bind_service(0, "Desk", &methods)
 }
 

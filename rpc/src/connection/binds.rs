@@ -127,8 +127,8 @@ impl Binds {
             .text(contract.name)
             .hash(contract.hash())
             .number(methods.len() as u64);
-        for method in methods {
-            frame = frame.text(method.name).hash(method.hash);
+        for (number, method) in methods.iter().enumerate() {
+            frame = frame.text(method.name).hash(contract.method_hash(number));
         }
         frame.end(0);
         Ok(self.add(Key::Contract(contract), methods.len() as u32))

@@ -206,7 +206,7 @@ impl Bound {
             let (method, hash) = (fields.text()?, fields.hash()?);
             let found = contract.methods.binary_search_by(|known| known.name.cmp(method)).ok();
             match found {
-                Some(found) if contract.methods[found].hash == hash => matched.push(Some(found as u16)),
+                Some(found) if contract.method_hash(found) == hash => matched.push(Some(found as u16)),
                 _ => {
                     let status = if found.is_some() { status::INCOMPATIBLE } else { status::UNKNOWN_METHOD };
                     matched.push(None);

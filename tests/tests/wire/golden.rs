@@ -155,13 +155,13 @@ async fn the_servers_first_packet_answers_everything_in_one_write() {
 }
 
 fn hash_of(method: &str) -> u128 {
-    let texts: &[&str] = match method {
-        "add" => &["Till", "add", "a", "u32", "b", "u32", "->", "u32"],
-        "fail" => &["Till", "fail", "why", "String", "->", "Result<u8,String>"],
-        "note" => &["Till", "note", "text", "String", "oneway", "()"],
-        _ => &["Till", "take", "bytes", "Vec<u8>", "->", "u8"],
+    let (arguments, results) = match method {
+        "add" => ("1:a 0\n1:b 0\nu32\n", "7:returns 0\nu32\n"),
+        "fail" => ("3:why 0\nstr\n", "7:returns 0\n5:error 1\nu8\nstr\n"),
+        "note" => ("4:text 0\nstr\n", ""),
+        _ => ("5:bytes 0\nseq 1\nu8\n", "7:returns 0\nu8\n"),
     };
-    wire::hash(&texts.iter().map(|text| text.as_bytes()).collect::<Vec<_>>())
+    wire::method_hash(arguments, results)
 }
 
 /// Conformance 1: a small call costs 6 bytes beside its payload, its reply 5.

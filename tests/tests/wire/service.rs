@@ -69,19 +69,18 @@ pub fn server() -> Server {
 
 /// The bind of this service, as `docs/protocol.md` 4.6 says its hashes are made.
 pub fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 8] = [
-        ("add", &["a", "u32", "b", "u32", "->", "u32"]),
-        ("echo", &["bytes", "Vec<u8>", "->", "Vec<u8>"]),
-        ("fail", &["why", "String", "->", "Result<u8,String>"]),
-        ("never", &["->", "u8"]),
-        ("note", &["text", "String", "oneway", "()"]),
-        ("tree", &["tree", "Tree", "->", "u32"]),
-        ("units", &["units", "Vec<()>", "->", "u64"]),
-        ("wide", &["rows", "Vec<Option<[u64;32]>>", "->", "u64"]),
+    let returns = |ty: &str| format!("7:returns 0\n{ty}\n");
+    let wide = format!("4:rows 0\nseq 1\noption 2\ntuple 32{}\nu64\n", " 3".repeat(32));
+    let methods = [
+        ("add", "1:a 0\n1:b 0\nu32\n", returns("u32")),
+        ("echo", "5:bytes 0\nseq 1\nu8\n", returns("seq 1\nu8")),
+        ("fail", "3:why 0\nstr\n", "7:returns 0\n5:error 1\nu8\nstr\n".to_owned()),
+        ("never", "", returns("u8")),
+        ("note", "4:text 0\nstr\n", String::new()),
+        ("tree", "4:tree 0\nenum 4:Leaf unit 4:Node newtype 0\n", returns("u32")),
+        ("units", "5:units 0\nseq 1\nunit\n", returns("u64")),
+        ("wide", &wide, returns("u64")),
     ];
-    let methods = methods.map(|(name, texts)| {
-        let texts: Vec<&[u8]> = ["Shop", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
-        (name, rpc_tests::wire::hash(&texts))
-    });
+    let methods = methods.map(|(name, arguments, results)| (name, rpc_tests::wire::method_hash(arguments, &results)));
     rpc_tests::wire::bind_service(0, "Shop", &methods)
 }

@@ -60,17 +60,15 @@ fn server() -> Server {
 }
 
 fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 5] = [
-        ("count", &["from", "u32", "to", "u32", "->", "impl Stream<Item=u32>"]),
-        ("hold", &["numbers", "Streaming<u32>", "->", "u32"]),
-        ("plain", &["->", "u32"]),
-        ("sum", &["numbers", "Streaming<u32>", "->", "u32"]),
-        ("wait", &["->", "impl Stream<Item=u32>"]),
+    let (returns, download) = ("7:returns 0\nu32\n", "8:download 0\nu32\n");
+    let methods = [
+        ("count", "4:from 0\n2:to 0\nu32\n", download),
+        ("hold", "14:stream numbers 0\nu32\n", returns),
+        ("plain", "", returns),
+        ("sum", "14:stream numbers 0\nu32\n", returns),
+        ("wait", "", download),
     ];
-    let methods = methods.map(|(name, texts)| {
-        let texts: Vec<&[u8]> = ["Flow", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
-        (name, wire::hash(&texts))
-    });
+    let methods = methods.map(|(name, arguments, results)| (name, wire::method_hash(arguments, results)));
     wire::bind_service(0, "Flow", &methods)
 }
 

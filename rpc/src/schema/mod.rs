@@ -2,8 +2,11 @@
 //!
 //! - `node.rs`: a type as a table of nodes
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
+//! - `json/`: JSON to types and back
 //! - [`Reader`]: the door through which generated code lends its types
 
+#[cfg(feature = "json")]
+mod json;
 #[allow(dead_code)]
 mod node;
 #[allow(dead_code)]
@@ -11,8 +14,11 @@ mod source;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "json")]
+pub(crate) use self::json::{Json, Typed, Types, Unwritten, write};
 pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
-use self::source::{De, Source};
+pub(crate) use self::source::De;
+use self::source::Source;
 use crate::frame::payload::{self, Fault};
 
 /// Reads one value of a type that only generated code knows (see [`Run`]).

@@ -1,6 +1,6 @@
 //! What decoding one message may cost: memory, elements without size, and depth. Accounts only; it reads no bytes.
 //!
-//! Neighbours: `decode.rs` (postcard) and `json.rs` ask it before every container and every element.
+//! Neighbours: `decode.rs` (postcard), `json.rs` and `schema/` ask it before every container and every element.
 //!
 //! Bytes are charged as the decoded value will take them from the heap:
 //! - strings and byte strings are no longer than the message together, so the message's length is charged once;
@@ -153,8 +153,7 @@ impl Shape {
 
     /// Only the type's name tells `BTreeSet` from `Vec`. Names may change: then the estimate is a worse one, no more.
     #[inline]
-    fn of<Collection>(other: Self) -> Self {
-        let name = type_name::<Collection>();
+    fn named(name: &str, other: Self) -> Self {
         if name.starts_with("alloc::vec::Vec<") || name.starts_with("alloc::collections::vec_deque::") {
             Self::LIST
         } else if name.starts_with("alloc::collections::btree::") {
@@ -181,13 +180,25 @@ impl Account {
     /// Of something read as a sequence.
     #[inline]
     pub(crate) fn sequence<Collection>() -> Self {
-        Self { shape: Shape::of::<Collection>(Shape::OTHER), used: 0, paid: 0 }
+        Self::sequence_of(type_name::<Collection>())
+    }
+
+    /// The same, of a type by its name.
+    #[inline]
+    pub(crate) fn sequence_of(name: &str) -> Self {
+        Self { shape: Shape::named(name, Shape::OTHER), used: 0, paid: 0 }
     }
 
     /// Of the keys, or the values, of something read as a map.
     #[inline]
     pub(crate) fn map<Collection>() -> Self {
-        Self { shape: Shape::of::<Collection>(Shape::TREE), used: 0, paid: 0 }
+        Self::map_of(type_name::<Collection>())
+    }
+
+    /// The same, of a type by its name.
+    #[inline]
+    pub(crate) fn map_of(name: &str) -> Self {
+        Self { shape: Shape::named(name, Shape::TREE), used: 0, paid: 0 }
     }
 
     /// No element has been paid for yet.

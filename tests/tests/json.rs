@@ -131,7 +131,8 @@ async fn wide_numbers_keep_every_digit() {
     let texts = json!([u64::MAX.to_string(), i64::MIN.to_string(), u128::MAX.to_string()]);
     assert_eq!(client.call_json("Shop.wide", texts.clone()).await.unwrap(), texts);
     assert_eq!(client.call_json("Shop.wide", json!([u64::MAX, i64::MIN, 7])).await.unwrap()[1], json!(i64::MIN.to_string()));
-    let error = client.call_json("Shop.wide", serde_json::from_str::<Value>("[1, 2, 340282366920938463463374607431768211455]").unwrap()).await.unwrap_err();
+    let error =
+        client.call_json("Shop.wide", serde_json::from_str::<Value>("[1, 2, 340282366920938463463374607431768211455]").unwrap()).await.unwrap_err();
     assert!(error.message().contains("$.c: invalid type") && error.message().contains("as a string if it needs more than 64 bits"), "{error}");
 }
 

@@ -153,7 +153,7 @@ impl Shape {
 
     /// Only the type's name tells `BTreeSet` from `Vec`. Names may change: then the estimate is a worse one, no more.
     #[inline]
-    fn named(name: &str, other: Self) -> Self {
+    fn of(name: &str, other: Self) -> Self {
         if name.starts_with("alloc::vec::Vec<") || name.starts_with("alloc::collections::vec_deque::") {
             Self::LIST
         } else if name.starts_with("alloc::collections::btree::") {
@@ -180,25 +180,25 @@ impl Account {
     /// Of something read as a sequence.
     #[inline]
     pub(crate) fn sequence<Collection>() -> Self {
-        Self::sequence_of(type_name::<Collection>())
+        Self::sequence_named(type_name::<Collection>())
     }
 
-    /// The same, of a type by its name.
+    /// The same, where only the name of the collection's type is known.
     #[inline]
-    pub(crate) fn sequence_of(name: &str) -> Self {
-        Self { shape: Shape::named(name, Shape::OTHER), used: 0, paid: 0 }
+    pub(crate) fn sequence_named(name: &str) -> Self {
+        Self { shape: Shape::of(name, Shape::OTHER), used: 0, paid: 0 }
     }
 
     /// Of the keys, or the values, of something read as a map.
     #[inline]
     pub(crate) fn map<Collection>() -> Self {
-        Self::map_of(type_name::<Collection>())
+        Self::map_named(type_name::<Collection>())
     }
 
-    /// The same, of a type by its name.
+    /// The same, where only the name of the collection's type is known.
     #[inline]
-    pub(crate) fn map_of(name: &str) -> Self {
-        Self { shape: Shape::named(name, Shape::TREE), used: 0, paid: 0 }
+    pub(crate) fn map_named(name: &str) -> Self {
+        Self { shape: Shape::of(name, Shape::TREE), used: 0, paid: 0 }
     }
 
     /// No element has been paid for yet.

@@ -257,7 +257,7 @@ impl<'de> Json<'de> {
             if matches!(ask.kind, Kind::Bytes) {
                 return Ok(Some(Feed::Buffer(bytes)));
             }
-            let inside = Inside::List { items: Items::Bytes(bytes.into_iter()), at: 0, account: Some(Account::sequence_of(ask.value)) };
+            let inside = Inside::List { items: Items::Bytes(bytes.into_iter()), at: 0, account: Some(Account::sequence_named(ask.value)) };
             return self.enter(ask.size, 0, inside).map(|()| Some(Feed::Seq));
         }
         if let Some(parts) = form.parts(&text) {
@@ -352,7 +352,7 @@ impl<'de> Json<'de> {
             return Err(self.mismatch(expected));
         }
         let Some(items) = self.take().into_items() else { return Err(self.mismatch(expected)) };
-        let account = (extent == Extent::Open).then(|| Account::sequence_of(ask.value));
+        let account = (extent == Extent::Open).then(|| Account::sequence_named(ask.value));
         self.container(ask, extent, Inside::List { items, at: 0, account }).map(|()| Feed::Seq)
     }
 
@@ -361,7 +361,7 @@ impl<'de> Json<'de> {
             return Err(self.mismatch(expected));
         }
         let Some(entries) = self.take().into_entries() else { return Err(self.mismatch(expected)) };
-        let accounts = (extent == Extent::Open).then(|| (Account::map_of(ask.value), Account::map_of(ask.value)));
+        let accounts = (extent == Extent::Open).then(|| (Account::map_named(ask.value), Account::map_named(ask.value)));
         let inside = Inside::Map { entries, value: None, key: Cow::Borrowed(""), in_value: false, accounts };
         self.container(ask, extent, inside).map(|()| Feed::Map)
     }

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "json")]
+use crate::frame::payload::{self, Budget, Encoding};
+
 /// What kind of failure an [`Error`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -232,7 +235,7 @@ impl Error {
         if self.0.kind != ErrorKind::Service {
             return None;
         }
-        serde_json::from_slice(&self.0.detail).ok()
+        payload::decode_reply(&self.0.detail, Encoding::Json, Budget::default()).ok()
     }
 }
 

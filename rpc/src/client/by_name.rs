@@ -1,6 +1,7 @@
 //! Calls without the trait: by name, with JSON.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::call::Call;
 use crate::connection::link::Callee;
@@ -29,6 +30,26 @@ impl Client {
     /// ```
     pub fn call<T>(&self, method: &str, arguments: impl Arguments) -> Call<'_, Result<T, Error>> {
         Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_arguments(&arguments, Encoding::Json, limit, out))
+    }
+
+    /// Calls a method by its name with JSON as it is: an array of arguments by position, or an object by their names. So is the result.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call). The method's own error is JSON too: `error.service::<serde_json::Value>()`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (listener, dialer) = rpc::transport::memory::pair();
+    /// # let server = rpc::Server::new().method("add", |a: u32, b: u32| async move { a + b }).listen(listener)?;
+    /// # tokio::spawn(server.serve());
+    /// # let client = rpc::Client::options().dial(dialer).await?;
+    /// let arguments: serde_json::Value = serde_json::from_str("[1, 2]")?;
+    /// assert_eq!(client.call_json("add", arguments).await?, 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn call_json(&self, method: &str, arguments: impl Into<Value>) -> Call<'_, Result<Value, Error>> {
+        let arguments = arguments.into();
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
     }
 }
 

@@ -6,8 +6,11 @@
 //! - `trace/`: finding out the nodes of a type
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
 //! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
+//! - `json/`: JSON to types and back
 //! - [`Reader`]: the door through which generated code lends its types
 
+#[cfg(feature = "json")]
+mod json;
 #[allow(dead_code)]
 mod adapt;
 #[allow(dead_code)]
@@ -33,8 +36,11 @@ mod walk;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "json")]
+pub(crate) use self::json::{Json, Typed, Types, Unwritten, write};
 pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
-use self::source::{De, Source};
+pub(crate) use self::source::De;
+use self::source::Source;
 use crate::frame::payload::{self, Fault};
 
 /// Reads one value of a type that only generated code knows (see [`Run`]).

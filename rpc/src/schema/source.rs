@@ -8,7 +8,7 @@ use std::any::type_name;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
 
-use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, Expected, Unexpected, Visitor};
 
 use crate::frame::payload::Fault;
 
@@ -138,35 +138,81 @@ pub(crate) trait Source<'de> {
     fn failed(&mut self, _fault: &mut Fault, _container: bool) {}
 }
 
+/// Which feeds a question can be answered with, as bits: a visitor is compiled for these alone. The rest nobody's visitor takes, and one
+/// function says so for all types: half of the code of a type would be its ways to say no.
+mod takes {
+    pub(super) const UNIT: u32 = 1;
+    pub(super) const BOOL: u32 = 1 << 1;
+    pub(super) const NUMBER: u32 = 1 << 2;
+    pub(super) const TEXT: u32 = 1 << 3;
+    pub(super) const BYTES: u32 = 1 << 4;
+    pub(super) const OPTION: u32 = UNIT | 1 << 5;
+    pub(super) const NEWTYPE: u32 = 1 << 6;
+    pub(super) const SEQ: u32 = 1 << 7;
+    pub(super) const MAP: u32 = 1 << 8;
+    pub(super) const ENUM: u32 = 1 << 9;
+    /// The small numbers that stand for names.
+    pub(super) const INDEX: u32 = 1 << 10;
+    pub(super) const ANY: u32 = u32::MAX;
+}
+
+/// The answer of a visitor that takes nothing of this kind.
+#[cold]
+#[inline(never)]
+fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
+    let unexpected = match feed {
+        Feed::Unit => Unexpected::Unit,
+        Feed::Bool(value) => Unexpected::Bool(*value),
+        Feed::Unsigned(value) => Unexpected::Unsigned(*value),
+        Feed::Signed(value) => Unexpected::Signed(*value),
+        Feed::U128(_) | Feed::I128(_) => Unexpected::Other("integer of 128 bits"),
+        Feed::Float(value) => Unexpected::Float(*value),
+        Feed::Str(text) => Unexpected::Str(text),
+        Feed::String(text) => Unexpected::Str(text),
+        Feed::Bytes(bytes) => Unexpected::Bytes(bytes),
+        Feed::Buffer(bytes) => Unexpected::Bytes(bytes),
+        Feed::None | Feed::Some => Unexpected::Option,
+        Feed::Newtype => Unexpected::NewtypeStruct,
+        Feed::Seq => Unexpected::Seq,
+        Feed::Map => Unexpected::Map,
+        Feed::Enum => Unexpected::Enum,
+    };
+    de::Error::invalid_type(unexpected, expected)
+}
+
 /// Deserializes from a source.
 pub(crate) struct De<'a, 'de>(pub(crate) &'a mut dyn Source<'de>);
 
 impl<'de> De<'_, 'de> {
     /// All calls of a visitor, in one place: each is compiled once a visitor.
     #[inline(never)]
-    fn feed<V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+    fn feed<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        const fn takes<const TAKES: u32>(feed: u32) -> bool {
+            TAKES & feed == feed
+        }
         let source = self.0;
         let ask = Ask { kind, visitor: type_name::<V>(), value: type_name::<V::Value>(), size: size_of::<V::Value>() };
         let feed = source.ask(&ask)?;
         let container = feed.contains();
         let fed = match feed {
-            Feed::Unit => visitor.visit_unit(),
-            Feed::Bool(value) => visitor.visit_bool(value),
-            Feed::Unsigned(value) => visitor.visit_u64(value),
-            Feed::Signed(value) => visitor.visit_i64(value),
-            Feed::U128(value) => visitor.visit_u128(value),
-            Feed::I128(value) => visitor.visit_i128(value),
-            Feed::Float(value) => visitor.visit_f64(value),
-            Feed::Str(text) => visitor.visit_borrowed_str(text),
-            Feed::String(text) => visitor.visit_string(text),
-            Feed::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
-            Feed::Buffer(bytes) => visitor.visit_byte_buf(bytes),
-            Feed::None => visitor.visit_none(),
-            Feed::Some => visitor.visit_some(De(source)),
-            Feed::Newtype => visitor.visit_newtype_struct(De(source)),
-            Feed::Seq => visitor.visit_seq(Inside(source)),
-            Feed::Map => visitor.visit_map(Inside(source)),
-            Feed::Enum => visitor.visit_enum(Inside(source)),
+            Feed::Unit if takes::<TAKES>(takes::UNIT) => visitor.visit_unit(),
+            Feed::Bool(value) if takes::<TAKES>(takes::BOOL) => visitor.visit_bool(value),
+            Feed::Unsigned(value) if takes::<TAKES>(takes::NUMBER) || takes::<TAKES>(takes::INDEX) => visitor.visit_u64(value),
+            Feed::Signed(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_i64(value),
+            Feed::U128(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_u128(value),
+            Feed::I128(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_i128(value),
+            Feed::Float(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_f64(value),
+            Feed::Str(text) if takes::<TAKES>(takes::TEXT) => visitor.visit_borrowed_str(text),
+            Feed::String(text) if takes::<TAKES>(takes::TEXT) => visitor.visit_string(text),
+            Feed::Bytes(bytes) if takes::<TAKES>(takes::BYTES) => visitor.visit_borrowed_bytes(bytes),
+            Feed::Buffer(bytes) if takes::<TAKES>(takes::BYTES) => visitor.visit_byte_buf(bytes),
+            Feed::None if takes::<TAKES>(takes::OPTION) => visitor.visit_none(),
+            Feed::Some if takes::<TAKES>(takes::OPTION) => visitor.visit_some(De(source)),
+            Feed::Newtype if takes::<TAKES>(takes::NEWTYPE) => visitor.visit_newtype_struct(De(source)),
+            Feed::Seq if takes::<TAKES>(takes::SEQ) => visitor.visit_seq(Inside(source)),
+            Feed::Map if takes::<TAKES>(takes::MAP) => visitor.visit_map(Inside(source)),
+            Feed::Enum if takes::<TAKES>(takes::ENUM) => visitor.visit_enum(Inside(source)),
+            feed => Err(unsuitable(&feed, &visitor)),
         };
         let mut fault = match fed {
             Ok(value) if !container => return Ok(value),
@@ -179,10 +225,10 @@ impl<'de> De<'_, 'de> {
 }
 
 macro_rules! asks {
-    ($($method:ident($($name:ident: $type:ty),*) $kind:expr;)*) => {$(
+    ($($method:ident($($name:ident: $type:ty),*) $kind:expr, $takes:expr;)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Fault> {
-            self.feed($kind, visitor)
+            self.feed::<{ $takes }, V>($kind, visitor)
         }
     )*};
 }
@@ -197,37 +243,37 @@ impl<'de> Deserializer<'de> for De<'_, 'de> {
     }
 
     asks! {
-        deserialize_any() Kind::Any;
-        deserialize_bool() Kind::Bool;
-        deserialize_i8() Kind::I8;
-        deserialize_i16() Kind::I16;
-        deserialize_i32() Kind::I32;
-        deserialize_i64() Kind::I64;
-        deserialize_i128() Kind::I128;
-        deserialize_u8() Kind::U8;
-        deserialize_u16() Kind::U16;
-        deserialize_u32() Kind::U32;
-        deserialize_u64() Kind::U64;
-        deserialize_u128() Kind::U128;
-        deserialize_f32() Kind::F32;
-        deserialize_f64() Kind::F64;
-        deserialize_char() Kind::Char;
-        deserialize_str() Kind::Str;
-        deserialize_string() Kind::Str;
-        deserialize_bytes() Kind::Bytes;
-        deserialize_byte_buf() Kind::Bytes;
-        deserialize_option() Kind::Option;
-        deserialize_unit() Kind::Unit;
-        deserialize_unit_struct(name: &'static str) Kind::UnitStruct(name);
-        deserialize_newtype_struct(name: &'static str) Kind::Newtype(name);
-        deserialize_seq() Kind::Seq;
-        deserialize_tuple(length: usize) Kind::Tuple(length);
-        deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length);
-        deserialize_map() Kind::Map;
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields);
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants);
-        deserialize_identifier() Kind::Identifier;
-        deserialize_ignored_any() Kind::Ignored;
+        deserialize_any() Kind::Any, takes::ANY;
+        deserialize_bool() Kind::Bool, takes::BOOL;
+        deserialize_i8() Kind::I8, takes::NUMBER;
+        deserialize_i16() Kind::I16, takes::NUMBER;
+        deserialize_i32() Kind::I32, takes::NUMBER;
+        deserialize_i64() Kind::I64, takes::NUMBER;
+        deserialize_i128() Kind::I128, takes::NUMBER;
+        deserialize_u8() Kind::U8, takes::NUMBER;
+        deserialize_u16() Kind::U16, takes::NUMBER;
+        deserialize_u32() Kind::U32, takes::NUMBER;
+        deserialize_u64() Kind::U64, takes::NUMBER;
+        deserialize_u128() Kind::U128, takes::NUMBER;
+        deserialize_f32() Kind::F32, takes::NUMBER;
+        deserialize_f64() Kind::F64, takes::NUMBER;
+        deserialize_char() Kind::Char, takes::TEXT;
+        deserialize_str() Kind::Str, takes::TEXT;
+        deserialize_string() Kind::Str, takes::TEXT;
+        deserialize_bytes() Kind::Bytes, takes::BYTES | takes::TEXT | takes::SEQ;
+        deserialize_byte_buf() Kind::Bytes, takes::BYTES | takes::TEXT | takes::SEQ;
+        deserialize_option() Kind::Option, takes::OPTION;
+        deserialize_unit() Kind::Unit, takes::UNIT;
+        deserialize_unit_struct(name: &'static str) Kind::UnitStruct(name), takes::UNIT;
+        deserialize_newtype_struct(name: &'static str) Kind::Newtype(name), takes::NEWTYPE;
+        deserialize_seq() Kind::Seq, takes::SEQ;
+        deserialize_tuple(length: usize) Kind::Tuple(length), takes::SEQ;
+        deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length), takes::SEQ;
+        deserialize_map() Kind::Map, takes::MAP;
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields), takes::MAP | takes::SEQ;
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants), takes::ENUM;
+        deserialize_identifier() Kind::Identifier, takes::TEXT | takes::INDEX | takes::BYTES;
+        deserialize_ignored_any() Kind::Ignored, takes::ANY;
     }
 }
 
@@ -308,11 +354,11 @@ impl<'de> de::VariantAccess<'de> for Inside<'_, 'de> {
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        De(self.0).feed(Kind::TupleVariant(length), visitor)
+        De(self.0).feed::<{ takes::SEQ }, V>(Kind::TupleVariant(length), visitor)
     }
 
     #[inline]
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
-        De(self.0).feed(Kind::StructVariant(fields), visitor)
+        De(self.0).feed::<{ takes::MAP | takes::SEQ }, V>(Kind::StructVariant(fields), visitor)
     }
 }

@@ -97,7 +97,7 @@ impl Request {
     #[inline]
     pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_returned(result, self.inner().body.encoding(), lease.limit, &mut lease.out);
+        let outcome = payload::encode_returned(result, self.method(), self.inner().body.encoding(), lease.limit, &mut lease.out);
         lease.finish(outcome);
     }
 

@@ -10,6 +10,8 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer};
 
 use super::Encoding;
+#[cfg(feature = "json")]
+use crate::schema::{Typed, write};
 
 /// Why a value was not written; the buffer is as it was before.
 #[derive(Debug)]
@@ -28,10 +30,18 @@ pub(super) fn encode<T: Serialize + ?Sized>(value: &T, encoding: Encoding, limit
     let written = match encoding {
         Encoding::Postcard => value.serialize(&mut postcard::Serializer { output: &mut tail }).map_err(postcard_text),
         #[cfg(feature = "json")]
-        Encoding::Json => value.serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(super::text::capped),
+        Encoding::Json => Typed(value).serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(super::text::capped),
         #[cfg(not(feature = "json"))]
         Encoding::Json => return Err(Unwritten::NoJson),
     };
+    tail.finish(written)
+}
+
+/// Appends JSON as it is.
+#[cfg(feature = "json")]
+pub(super) fn encode_value(value: &serde_json::Value, limit: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
+    let mut tail = Tail::new(out, limit);
+    let written = serde_json::to_writer(&mut tail, value).map_err(super::text::capped);
     tail.finish(written)
 }
 
@@ -43,6 +53,37 @@ pub(super) fn encode_result<R: Serialize + ?Sized>(result: &R, encoding: Encodin
     let failed = Cell::new(false);
     let written = encode(&TakenApart { result, failed: &failed }, encoding, limit, out);
     (failed.get(), written)
+}
+
+/// The same in JSON, by the schema and without code of the type for it: what postcard writes is written again.
+#[cfg(feature = "json")]
+pub(super) fn encode_result_by<R: Serialize + ?Sized>(
+    result: &R,
+    own: super::Results,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> (bool, Result<(), Unwritten>) {
+    let mut scratch = super::buffer();
+    // The worst are floats: eight bytes that may be no more than `0.0` in JSON.
+    let (failed, written) = encode_result(result, Encoding::Postcard, limit.saturating_mul(3).saturating_add(16), &mut scratch);
+    let written = written.and_then(|()| rewrite(&scratch, own, failed, limit, out));
+    super::recycle(scratch);
+    (failed, written)
+}
+
+#[cfg(feature = "json")]
+fn rewrite(bytes: &[u8], own: super::Results, failed: bool, limit: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
+    let Some(types) = (if failed { own.error } else { own.returns }) else {
+        return Err(Unwritten::Type("its type is not in the schema".to_owned()));
+    };
+    let begin = out.len();
+    write(types, bytes, limit, out).map_err(|unwritten| {
+        out.truncate(begin);
+        match unwritten {
+            crate::schema::Unwritten::TooLong => Unwritten::TooLong,
+            crate::schema::Unwritten::Type(text) => Unwritten::Type(super::text::capped(text)),
+        }
+    })
 }
 
 /// A `Result` behind `#[serde(transparent)]`, or in a box, looks the same to a serializer; but its reader does not know
@@ -191,11 +232,12 @@ impl<S: Serializer> Serializer for Top<'_, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
+        // A newtype is written as what it holds, and tells the serializer of the type that it holds.
         match (name, variant) {
-            ("Result", "Ok") => value.serialize(self.serializer),
+            ("Result", "Ok") => self.serializer.serialize_newtype_struct(name, value),
             ("Result", "Err") => {
                 self.failed.set(true);
-                value.serialize(self.serializer)
+                self.serializer.serialize_newtype_struct(name, value)
             }
             _ => self.serializer.serialize_newtype_variant(name, index, variant, value),
         }

@@ -1,6 +1,6 @@
 //! What decoding one message may cost: memory, elements without size, and depth. Accounts only; it reads no bytes.
 //!
-//! Neighbours: `decode.rs` (postcard) and `json.rs` ask it before every container and every element.
+//! Neighbours: `decode.rs` (postcard), `json.rs` and `schema/` ask it before every container and every element.
 //!
 //! Bytes are charged as the decoded value will take them from the heap:
 //! - strings and byte strings are no longer than the message together, so the message's length is charged once;

@@ -1,58 +1,148 @@
-//! JSON under the guard: the arguments of calls by name, and the replies to them.
+//! JSON texts under the guard: the arguments of calls by name, and the replies to them.
 //!
-//! serde_json reads, watched by `watch.rs`. Here is what the arguments are: an array by position or an object by name.
+//! serde_json parses into its `Value`, every part paid for; what the arguments are is said here: an array by position or an object by
+//! name. From the value to the user's types it is `schema/json/read.rs`.
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::Problem;
-use super::guard::Budget;
-use super::watch::{Guarded, Trail, is_number};
+use super::guard::{Account, Budget, Guard, Refusal};
+use super::{Fault, Problem, text};
+use crate::schema::{De, Json};
 use crate::service::Method;
 
-/// The arguments of a call, parsed but not yet of any type.
+/// A value, parsed but not yet of any type.
 #[derive(Debug)]
 pub(super) struct Parsed {
-    /// An array of as many values as the method has arguments.
     value: Value,
+    /// Of the text.
+    length: usize,
     /// What decoding may still take.
     budget: Budget,
 }
 
 impl Parsed {
-    pub(super) fn new(bytes: &[u8], budget: Budget, method: &'static Method) -> Result<Self, Problem> {
-        let mut trail = Trail::new(budget, bytes.len(), size_of::<Value>())?;
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let value = Guarded::new(&mut reader, &mut trail).deserialize_any(Arguments(method));
-        let value = value.and_then(|value| reader.end().map(|()| value)).map_err(|error| trail.problem(&error, method.arguments))?;
-        Ok(Self { value, budget: Budget { bytes: trail.bytes(), ..budget } })
+    /// The arguments of a call: an array of as many values as the method has arguments.
+    pub(super) fn arguments(bytes: &[u8], budget: Budget, method: &'static Method) -> Result<Self, Problem> {
+        let read = |parser: &mut Parser, reader: &mut Reader<'_>| parser.container(|parser| reader.deserialize_any(Arguments { method, parser }));
+        let mut parsed = Self::parse(bytes, budget, read)?;
+        if method.arguments.is_empty() {
+            // No arguments are `()`, which JSON writes as null.
+            parsed.value = Value::Null;
+        }
+        Ok(parsed)
     }
 
-    /// They borrow from the strings in here.
-    pub(super) fn arguments<'a, A: Deserialize<'a>>(&'a self, method: &'static Method) -> Result<A, Problem> {
-        // No arguments are `()`, which JSON writes as null.
-        let value = if method.arguments.is_empty() { &Value::Null } else { &self.value };
-        let mut trail = Trail::new(self.budget, 0, size_of::<A>())?;
-        A::deserialize(Guarded::new(value, &mut trail)).map_err(|error| trail.problem(&error, method.arguments))
+    /// A whole reply.
+    pub(super) fn reply(bytes: &[u8], budget: Budget) -> Result<Self, Problem> {
+        Self::parse(bytes, budget, |parser, reader| reader.deserialize_any(Any(parser)))
+    }
+
+    fn parse(
+        bytes: &[u8],
+        budget: Budget,
+        read: impl FnOnce(&mut Parser, &mut Reader<'_>) -> Result<Value, serde_json::Error>,
+    ) -> Result<Self, Problem> {
+        let guard = Guard::new(budget, bytes.len(), size_of::<Value>()).map_err(Problem::Refused)?;
+        let mut parser = Parser { guard, refusal: None };
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let value = read(&mut parser, &mut reader).and_then(|value| reader.end().map(|()| value));
+        let value = value.map_err(|error| parser.problem(&error))?;
+        Ok(Self { value, length: bytes.len(), budget: Budget { bytes: parser.guard.bytes(), ..budget } })
+    }
+
+    /// A value of this type; it may borrow from the strings in here. `names` stand in for the places of the outermost array in errors.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&'a self, names: &'static [&'static str]) -> Result<T, Fault> {
+        T::deserialize(De(&mut Json::new(&self.value, self.length, size_of::<T>(), self.budget, names)?))
     }
 }
 
-/// A whole reply.
-pub(super) fn from_slice<T: DeserializeOwned>(bytes: &[u8], budget: Budget) -> Result<T, Problem> {
-    let mut trail = Trail::new(budget, bytes.len(), size_of::<T>())?;
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = T::deserialize(Guarded::new(&mut reader, &mut trail));
-    value.and_then(|value| reader.end().map(|()| value)).map_err(|error| trail.problem(&error, &[]))
+type Reader<'a> = serde_json::Deserializer<serde_json::de::SliceRead<'a>>;
+
+/// The guard, and its refusal: serde_json's errors are texts.
+struct Parser {
+    guard: Guard,
+    refusal: Option<Refusal>,
+}
+
+impl Parser {
+    /// One level deeper.
+    fn container<T, E: de::Error>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let outside = self.guard.enter(size_of::<Value>(), 0).map_err(|refusal| self.refused(refusal))?;
+        let value = read(self);
+        self.guard.leave(outside);
+        value
+    }
+
+    #[cold]
+    fn refused<E: de::Error>(&mut self, refusal: Refusal) -> E {
+        self.refusal = Some(refusal);
+        E::custom("refused")
+    }
+
+    #[cold]
+    fn problem(&self, error: &serde_json::Error) -> Problem {
+        if let Some(refusal) = self.refusal {
+            return Problem::Refused(refusal);
+        }
+        let text = text::capped(error);
+        // serde_json has a limit of its own, which is the same as our default.
+        if text.starts_with("recursion limit exceeded") {
+            return Problem::Refused(Refusal::Depth);
+        }
+        Problem::Malformed(text.into())
+    }
+
+    fn list<'de, A: de::SeqAccess<'de>>(&mut self, mut access: A) -> Result<Vec<Value>, A::Error> {
+        let (mut values, mut account) = (Vec::new(), Account::sequence::<Value>());
+        while let Some(value) = access.next_element_seed(Paid { account: &mut account, parser: self, left: None })? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+}
+
+/// One value in a container, paid for once it is known to be there.
+struct Paid<'p> {
+    account: &'p mut Account,
+    parser: &'p mut Parser,
+    left: Option<usize>,
+}
+
+impl<'de> DeserializeSeed<'de> for Paid<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Self { account, parser, left } = self;
+        account.element(&mut parser.guard, size_of::<Value>(), left).map_err(|refusal| parser.refused(refusal))?;
+        deserializer.deserialize_any(Any(parser))
+    }
+}
+
+/// The same for a key.
+struct PaidKey<'p>(&'p mut Account, &'p mut Parser);
+
+impl<'de> DeserializeSeed<'de> for PaidKey<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        let Self(account, parser) = self;
+        account.element(&mut parser.guard, size_of::<String>(), None).map_err(|refusal| parser.refused(refusal))?;
+        String::deserialize(deserializer)
+    }
 }
 
 /// The array or object that the arguments of a call are.
-struct Arguments(&'static Method);
+struct Arguments<'p> {
+    method: &'static Method,
+    parser: &'p mut Parser,
+}
 
-impl Arguments {
+impl Arguments<'_> {
     fn names(&self) -> &'static [&'static str] {
-        self.0.arguments
+        self.method.arguments
     }
 
     /// Methods registered at run time know how many arguments they take, but not their names.
@@ -74,7 +164,7 @@ impl Arguments {
     }
 }
 
-impl<'de> Visitor<'de> for Arguments {
+impl<'de> Visitor<'de> for Arguments<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,11 +176,8 @@ impl<'de> Visitor<'de> for Arguments {
         self.count(0).map(|()| Value::Array(Vec::new()))
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = access.next_element_seed(Strict)? {
-            values.push(value);
-        }
+    fn visit_seq<A: de::SeqAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        let values = self.parser.list(access)?;
         self.count(values.len()).map(|()| Value::Array(values))
     }
 
@@ -98,12 +185,14 @@ impl<'de> Visitor<'de> for Arguments {
         if !self.are_named() {
             return Err(A::Error::custom("the arguments of this method have no names, expected an array"));
         }
+        let mut accounts = (Account::map::<Value>(), Account::map::<Value>());
         let mut values: Vec<Option<Value>> = self.names().iter().map(|_| None).collect();
-        while let Some(name) = access.next_key::<String>()? {
+        while let Some(name) = access.next_key_seed(PaidKey(&mut accounts.0, self.parser))? {
             let Some(at) = self.names().iter().position(|argument| *argument == name) else {
                 return Err(A::Error::custom(format_args!("unknown argument `{name}`, expected {}{}", self.names().len(), self.list())));
             };
-            if values[at].replace(access.next_value_seed(Strict)?).is_some() {
+            let value = access.next_value_seed(Paid { account: &mut accounts.1, parser: self.parser, left: None })?;
+            if values[at].replace(value).is_some() {
                 return Err(A::Error::custom(format_args!("duplicate argument `{name}`")));
             }
         }
@@ -114,20 +203,12 @@ impl<'de> Visitor<'de> for Arguments {
 }
 
 /// Reads any value, and refuses a key that stands twice in an object: `Value`'s own impl takes the last one in silence.
-struct Strict;
+struct Any<'p>(&'p mut Parser);
 
 /// How serde_json hands over a number if some crate of the build asks for its feature `arbitrary_precision`.
 const NUMBER: &str = "$serde_json::private::Number";
 
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Any<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,25 +243,29 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::String(value))
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = access.next_element_seed(Self)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
+    fn visit_seq<A: de::SeqAccess<'de>>(self, access: A) -> Result<Value, A::Error> {
+        self.0.container(|parser| parser.list(access)).map(Value::Array)
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut entries = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            if key == NUMBER {
-                return access.next_value::<String>()?.parse().map(Value::Number).map_err(A::Error::custom);
+        self.0.container(|parser| {
+            let mut accounts = (Account::map::<Value>(), Account::map::<Value>());
+            let mut entries = Map::new();
+            while let Some(key) = access.next_key_seed(PaidKey(&mut accounts.0, parser))? {
+                if key == NUMBER {
+                    return access.next_value::<String>()?.parse().map(Value::Number).map_err(A::Error::custom);
+                }
+                if entries.contains_key(&key) {
+                    return Err(A::Error::custom(format_args!("duplicate key `{key}`")));
+                }
+                entries.insert(key, access.next_value_seed(Paid { account: &mut accounts.1, parser, left: None })?);
             }
-            if entries.contains_key(&key) {
-                return Err(A::Error::custom(format_args!("duplicate key `{key}`")));
-            }
-            entries.insert(key, access.next_value_seed(Self)?);
-        }
-        Ok(Value::Object(entries))
+            Ok(Value::Object(entries))
+        })
     }
+}
+
+/// Methods registered at run time have numbers for names.
+pub(crate) fn is_number(name: &str) -> bool {
+    name.starts_with(|letter: char| letter.is_ascii_digit())
 }

@@ -4,7 +4,7 @@
 //! decoded under a [`Budget`]; no bytes make it panic, overflow the stack, or take more memory than that.
 //!
 //! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
-//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `fault.rs`: why not; `json.rs`, `watch.rs`: JSON under them
+//! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `fault.rs`: why not; `json.rs`: JSON under them
 //! - `borrowed.rs`: bytes and texts that borrow; `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
 
 mod borrowed;
@@ -18,8 +18,6 @@ mod json;
 #[cfg(test)]
 mod tests;
 mod text;
-#[cfg(feature = "json")]
-mod watch;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -31,7 +29,13 @@ pub use self::fault::Fault;
 pub(crate) use self::fault::Problem;
 pub(crate) use self::guard::Budget;
 use self::guard::{EMPTY_ELEMENTS, Refusal};
+#[cfg(feature = "json")]
+pub(crate) use self::json::is_number;
 use self::text::Size;
+#[cfg(feature = "json")]
+pub(crate) use self::text::capped;
+#[cfg(feature = "json")]
+use crate::schema::Types;
 use crate::service::Method;
 use crate::{Error, ErrorKind, Executed};
 
@@ -85,7 +89,8 @@ impl Body {
             Encoding::Postcard => Ok(Self { bytes, content: Content::Postcard, budget }),
             #[cfg(feature = "json")]
             Encoding::Json => {
-                let parsed = json::Parsed::new(&bytes, budget, method).map_err(|problem| undecoded(problem, Part::arguments(method), budget))?;
+                let parsed =
+                    json::Parsed::arguments(&bytes, budget, method).map_err(|problem| undecoded(problem, Part::arguments(method), budget))?;
                 Ok(Self { bytes, content: Content::Json(Box::new(parsed)), budget })
             }
             #[cfg(not(feature = "json"))]
@@ -155,7 +160,7 @@ pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &
     let decoded = match &body.content {
         Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(Fault::into_problem),
         #[cfg(feature = "json")]
-        Content::Json(parsed) => parsed.arguments(method),
+        Content::Json(parsed) => parsed.read(method.arguments).map_err(Fault::into_problem),
     };
     decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
 }
@@ -169,7 +174,7 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding
     let decoded = match encoding {
         Encoding::Postcard => decode::from_slice(bytes, budget).map_err(Fault::into_problem),
         #[cfg(feature = "json")]
-        Encoding::Json => json::from_slice(bytes, budget),
+        Encoding::Json => json::Parsed::reply(bytes, budget).and_then(|parsed| parsed.read(&[]).map_err(Fault::into_problem)),
         #[cfg(not(feature = "json"))]
         Encoding::Json => return Err(no_json(Executed::Yes, "")),
     };
@@ -178,8 +183,25 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding
 
 /// Appends what a method returned and says what it was. If that is an error nothing is appended.
 #[inline]
-pub(crate) fn encode_returned<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Outcome {
-    match encode::encode_result(result, encoding, limit, out) {
+pub(crate) fn encode_returned<R: Serialize + ?Sized>(
+    result: &R,
+    method: &'static Method,
+    encoding: Encoding,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let encoded = match encoding {
+        #[cfg(feature = "json")]
+        Encoding::Json => match own_schema(method) {
+            Some(own) => encode::encode_result_by(result, own, limit, out),
+            None => encode::encode_result(result, encoding, limit, out),
+        },
+        encoding => {
+            let _ = method;
+            encode::encode_result(result, encoding, limit, out)
+        }
+    };
+    match encoded {
         (false, Ok(())) => Outcome::Value,
         (true, Ok(())) => Outcome::Failed,
         (_, Err(unwritten)) => Outcome::Error(unencoded(unwritten, Part::REPLY, limit)),
@@ -195,6 +217,15 @@ pub(crate) fn encode_arguments<A: Serialize + ?Sized>(arguments: &A, encoding: E
     encode::encode(arguments, encoding, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
 }
 
+/// Appends the arguments of a call that are JSON already.
+///
+/// # Errors
+/// As [`encode_arguments`].
+#[cfg(feature = "json")]
+pub(crate) fn encode_value(arguments: &serde_json::Value, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode::encode_value(arguments, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
+}
+
 /// Appends an item of a stream.
 ///
 /// # Errors
@@ -202,6 +233,23 @@ pub(crate) fn encode_arguments<A: Serialize + ?Sized>(arguments: &A, encoding: E
 #[inline]
 pub(crate) fn encode_item<T: Serialize + ?Sized>(item: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     encode::encode(item, Encoding::Postcard, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
+}
+
+/// The types of what a method gives, as its own end knows them.
+#[cfg(feature = "json")]
+#[derive(Clone, Copy, Debug)]
+struct Results {
+    /// See [`Signature::returns`](crate::schema::Signature::returns).
+    returns: Option<Types<'static>>,
+    /// See [`Signature::error`](crate::schema::Signature::error).
+    error: Option<Types<'static>>,
+}
+
+/// None: there is no schema, and the value is written by its `Serialize`, with code of its own. That is so for methods registered
+/// at run time, which return whatever is `Serialize`.
+#[cfg(feature = "json")]
+fn own_schema(_method: &'static Method) -> Option<Results> {
+    None
 }
 
 /// What of a call was being written or read, for the texts of errors.

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 const LONGEST: usize = 200;
 
 /// What `message` writes, up to a limit, on one line: it may quote what a peer sent.
-pub(super) fn capped(message: impl fmt::Display) -> String {
+pub(crate) fn capped(message: impl fmt::Display) -> String {
     struct Capped(String);
     impl Write for Capped {
         fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -75,7 +75,10 @@ fn an_error_does_not_repeat_all_that_was_sent() {
 fn numbers_keep_their_value() {
     let text = format!("[{}, {}]", u64::MAX, i64::MIN);
     assert_eq!(arguments::<(u64, i64)>(&text, &RUN_TIME).expect("in range"), (u64::MAX, i64::MIN));
-    assert_eq!(decode_reply::<u128>(u128::MAX.to_string().as_bytes(), Encoding::Json, Budget::default()).expect("in range"), u128::MAX);
+    let text = format!("\"{}\"", u128::MAX);
+    assert_eq!(decode_reply::<u128>(text.as_bytes(), Encoding::Json, Budget::default()).expect("in range"), u128::MAX);
+    let error = decode_reply::<u128>(u128::MAX.to_string().as_bytes(), Encoding::Json, Budget::default()).expect_err("its digits are lost");
+    assert!(error.message().contains("expected u128, as a string if it needs more than 64 bits"), "{error}");
     assert!(refused::<(u64, u64)>("[18446744073709551616, 1]", &RUN_TIME).contains("$[0]"));
     assert!(refused::<(u64, u64)>("[-1, 1]", &RUN_TIME).contains("$[0]"));
     assert!(refused::<(u64, u64)>("[1.5, 1]", &RUN_TIME).contains("$[0]"));

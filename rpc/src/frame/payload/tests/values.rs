@@ -88,5 +88,5 @@ fn json_without_the_feature_is_unimplemented() {
     assert!(error.message().contains("ping") && error.message().contains("built without the json feature"));
     assert!(decode_reply::<u8>(b"1", Encoding::Json, Budget::default()).is_err());
     assert!(encode_arguments(&1, Encoding::Json, 10, &mut Vec::new()).is_err());
-    assert!(matches!(encode_returned(&1, Encoding::Json, 10, &mut Vec::new()), Outcome::Error(_)));
+    assert!(matches!(encode_returned(&1, &PING, Encoding::Json, 10, &mut Vec::new()), Outcome::Error(_)));
 }

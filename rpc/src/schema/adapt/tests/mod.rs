@@ -3,6 +3,7 @@
 
 mod evolution;
 mod places;
+mod plain;
 
 use std::collections::HashMap;
 
@@ -27,7 +28,7 @@ pub(super) enum Type {
     TupleStruct(&'static str, Vec<Type>),
     Struct(Names, Vec<(Names, Type)>),
     Enum(&'static str, Vec<(Names, Holds)>),
-    /// The struct or enum of this name that is being written down: recursion.
+    /// The struct, newtype or enum of this name that is being written down: recursion.
     This(&'static str),
 }
 
@@ -119,7 +120,10 @@ impl Types {
             Type::Seq(element) => Node::Seq(self.add(element)),
             Type::Map(key, value) => Node::Map(self.add(key), self.add(value)),
             Type::Tuple(parts) => Node::Tuple(self.all(parts)),
-            Type::Newtype(name, inside) => Node::Newtype((*name).into(), self.add(inside)),
+            Type::Newtype(name, inside) => {
+                self.named.insert(name, id);
+                Node::Newtype((*name).into(), self.add(inside))
+            }
             Type::Logical(name, inside) => Node::Logical((*name).into(), self.add(inside)),
             Type::TupleStruct(name, parts) => Node::TupleStruct((*name).into(), self.all(parts)),
             Type::Struct(name, fields) => {

@@ -118,7 +118,7 @@ impl<'de> Adapter<'de> {
                 self.levels.push(Level { parts, outside: None, accounts: None });
                 return Ok(());
             }
-            Kind::Map => {
+            Kind::Map | Kind::Any if parts.are_entries() => {
                 let account = || Account::map_named(ask.value);
                 (0, Some(Accounts { elements: account(), values: account() }))
             }

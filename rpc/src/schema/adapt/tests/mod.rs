@@ -2,6 +2,7 @@
 //! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them), `cost`.
 
 mod evolution;
+mod hostile;
 mod places;
 mod plain;
 

@@ -5,7 +5,7 @@
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - `trace/`: finding out the nodes of a type
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
-//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
+//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - `json/`: JSON to types and back
 //! - [`Reader`]: the door through which generated code lends its types
 
@@ -31,8 +31,6 @@ mod table;
 mod tests;
 #[allow(dead_code)]
 mod trace;
-#[allow(dead_code)]
-mod walk;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,13 @@
 //! What both ends know of the types: found by running `Deserialize`, compared when two ends meet, and used where they differ.
 //!
 //! - `node.rs`: a type as a table of nodes
+//! - `show.rs`: types as Rust text
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
 mod node;
+pub(crate) mod show;
 #[allow(dead_code)]
 mod source;
 

@@ -2,6 +2,7 @@
 //!
 //! - `node.rs`: a type as a table of nodes
 //! - `show.rs`: types as Rust text
+//! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
 //! - [`Reader`]: the door through which generated code lends its types
@@ -10,6 +11,8 @@
 mod adapt;
 #[allow(dead_code)]
 mod fit;
+#[allow(dead_code)]
+mod lock;
 #[allow(dead_code)]
 mod node;
 pub(crate) mod show;

@@ -4,7 +4,7 @@
 //! - `show.rs`: types as Rust text
 //! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
-//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
+//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
@@ -15,13 +15,11 @@ mod fit;
 mod lock;
 #[allow(dead_code)]
 mod node;
-pub(crate) mod show;
 #[allow(dead_code)]
 mod peer;
+pub(crate) mod show;
 #[allow(dead_code)]
 pub(crate) mod source;
-#[allow(dead_code)]
-mod walk;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,19 +8,20 @@
 //! Costs are accounted as in `frame/payload/decode.rs`, by what the *reader's* type takes: a schema that makes much out of few
 //! bytes breaks the same budget. The schema has been checked (`peer.rs`), but it is still a stranger's.
 //!
-//! - `level.rs`: where in the message it is, also as text for errors
+//! - `input.rs`: the message, and passing over what nobody wants; `level.rs`: where in the message it is, also as text for errors
 
+mod input;
 mod level;
 #[cfg(test)]
 mod tests;
 
 use serde::Deserialize;
 
+use self::input::{Input, unknown};
 use self::level::{Accounts, Arguments, Element, Fed, Level, Moved, Parts, Place, path};
 use super::node::{Field, Id, Node, Shape, Signature};
 use super::peer::Peer;
 use super::source::{Ask, De, Feed, Kind, Part, Source};
-use super::walk::{Input, unknown};
 use crate::frame::payload::guard::Account;
 use crate::frame::payload::{Budget, Fault, Problem, decode};
 
@@ -272,22 +273,26 @@ impl<'de> Adapter<'de> {
             Element::Node(id) => self.peer.least(id),
             Element::Byte => 1,
         };
-        let count = self.count(least)?;
+        let count = self.input.decoder.length()?;
         self.begin(ask, Parts::Elements { element, taken: 0, count, limit: limit(ask.kind) })?;
-        Ok(Feed::Seq)
+        self.holds(count, least).map(|()| Feed::Seq)
     }
 
     fn entries(&mut self, ask: &Ask, key: Id, value: Id) -> Result<Feed<'de>, Fault> {
-        let count = self.count(self.peer.least(key).saturating_add(self.peer.least(value)))?;
+        let least = self.peer.least(key).saturating_add(self.peer.least(value));
+        let count = self.input.decoder.length()?;
         self.begin(ask, Parts::Entries { key, value, taken: 0, count })?;
-        Ok(Feed::Map)
+        self.holds(count, least).map(|()| Feed::Map)
     }
 
-    /// How many elements are declared. The rest of the message can hold as many.
-    fn count(&mut self, least: usize) -> Result<usize, Fault> {
-        let count = self.input.decoder.length()?;
+    /// The rest of the message can hold as many elements as the container that has begun declares.
+    fn holds(&mut self, count: usize, least: usize) -> Result<(), Fault> {
         let left = self.input.decoder.input.len();
-        if count.saturating_mul(least) > left { Err(decode::too_long(count, left)) } else { Ok(count) }
+        if count.saturating_mul(least) <= left {
+            return Ok(());
+        }
+        self.leave();
+        Err(decode::too_long(count, left))
     }
 
     fn list(&mut self, ask: &Ask, ids: &'de [Id]) -> Result<Feed<'de>, Fault> {

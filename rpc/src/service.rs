@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::SlowConsumer;
 use crate::schema::Run;
+use crate::schema::own::Own;
 
 /// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Contract {
     pub methods: &'static [Method],
     /// Filled at first use.
     pub hash: OnceLock<u128>,
+    /// Filled at first use.
+    pub(crate) own: OnceLock<Own>,
 }
 
 /// One method of a [`Contract`].
@@ -96,7 +99,7 @@ impl Contract {
     /// A contract of these methods, which are sorted.
     #[must_use]
     pub const fn new(name: &'static str, docs: &'static str, methods: &'static [Method]) -> Self {
-        Self { name, docs, methods, hash: OnceLock::new() }
+        Self { name, docs, methods, hash: OnceLock::new(), own: OnceLock::new() }
     }
 
     /// 128 bits over the names and the methods' hashes.
@@ -108,6 +111,11 @@ impl Contract {
             }
             hash.finish()
         })
+    }
+
+    /// What this end knows of its types: found once, by running their deserializers.
+    pub(crate) fn own(&'static self) -> &'static Own {
+        self.own.get_or_init(|| Own::of(self))
     }
 
     /// `Shop.pay`, for messages.
@@ -217,6 +225,12 @@ pub trait Service: Send + Sync + 'static {
     /// A new handler of the method with this number.
     #[doc(hidden)]
     fn handler(&self, method: usize) -> Handler;
+
+    /// Of a closure that was registered at run time: the type that it returns, by its Rust name.
+    #[doc(hidden)]
+    fn returns(&self) -> &'static str {
+        ""
+    }
 }
 
 #[cfg(test)]

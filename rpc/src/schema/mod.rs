@@ -7,10 +7,12 @@
 //! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
+//! - `diff.rs`: what a change of a service breaks, method by method
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
 mod adapt;
+mod diff;
 #[allow(dead_code)]
 mod fit;
 #[allow(dead_code)]
@@ -35,6 +37,8 @@ mod walk;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::diff::{Change, Verdict, compare};
+pub use self::lock::read_lock;
 pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
 use self::source::{De, Source};
 use crate::frame::payload::{self, Fault};
@@ -70,6 +74,16 @@ impl<'a, 'de> Reader<'a, 'de> {
             *written = payload::encode_item(&value, usize::MAX, &mut bytes).map(|()| bytes);
         }
         Ok(())
+    }
+
+    /// Reads a value of a type that cannot be written.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    #[cfg(feature = "json")]
+    pub(crate) fn only_read<T: Deserialize<'de>>(self) -> Result<(), Fault> {
+        self.source.root(std::any::type_name::<T>());
+        T::deserialize(De(self.source)).map(drop)
     }
 
     /// The method has no such type.

@@ -5,7 +5,7 @@
 use super::node::{Id, Root, Schema, Signature};
 use super::table::{Hasher, Table};
 use super::{Run, trace};
-use crate::service::Hash;
+use crate::service::{Contract, Hash, Method};
 
 /// What this end knows of a service.
 #[derive(Debug)]
@@ -53,6 +53,20 @@ pub(crate) struct Described {
 }
 
 impl Own {
+    /// Traces all types of a service.
+    pub(crate) fn of(contract: &Contract) -> Self {
+        let described = |method: &Method| Described {
+            name: method.name,
+            arguments: method.arguments,
+            upload: method.upload,
+            fallible: method.fallible,
+            downloads: method.downloads,
+            oneway: method.oneway,
+            run: method.run,
+        };
+        Self::of_methods(contract.name, contract.methods.iter().map(described))
+    }
+
     /// Traces all types of these methods.
     pub(crate) fn of_methods(service: &str, methods: impl IntoIterator<Item = Described>) -> Self {
         let mut collected = Collected::default();

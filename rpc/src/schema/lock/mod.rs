@@ -18,3 +18,11 @@ pub(crate) struct Lock {
     pub(crate) service: String,
     pub(crate) schema: Schema,
 }
+
+/// The service of a lock file, and its schema.
+///
+/// # Errors
+/// Which line cannot be read, and why.
+pub fn read_lock(text: &str) -> Result<(String, Schema), String> {
+    parse::parse(text).map(|lock| (lock.service, lock.schema)).map_err(|wrong| wrong.to_string())
+}

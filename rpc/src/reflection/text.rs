@@ -1,6 +1,7 @@
 //! A service as a Rust trait. What it is made of came from a server, which may be anyone's: it is printed, whatever it is, and
 //! nothing else.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display, Formatter};
 
 use super::{Argument, Method, Service};
@@ -41,24 +42,30 @@ impl Display for Service {
 }
 
 impl Service {
-    /// Those of the definitions that this method needs.
+    /// Those of the definitions that this method needs, in the order in which a reader meets them.
     #[must_use]
     pub fn definitions_for(&self, method: &Method) -> String {
         // Definitions stand apart by empty lines, and their names are unique.
-        let all: Vec<(&str, &str)> = self.definitions.split("\n\n").map(|text| (defined_name(text), text)).collect();
-        let mut needed = vec![false; all.len()];
+        let all: HashMap<&str, &str> = self.definitions.split("\n\n").map(|text| (defined_name(text), text)).collect();
         let signature = method.signature(&Name::field(&method.name), "", "");
-        let mut texts = vec![signature.as_str()];
-        while let Some(text) = texts.pop() {
+        let (mut needed, mut known) = (vec![signature.as_str()], HashSet::from([""]));
+        let mut next = 0;
+        while let Some(text) = needed.get(next).copied() {
+            next += 1;
             for word in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
-                let found = all.iter().position(|(name, _)| *name == word && !name.is_empty());
-                if let Some(found) = found.filter(|found| !std::mem::replace(&mut needed[*found], true)) {
-                    texts.push(all[found].1);
+                if let Some((name, definition)) = all.get_key_value(word)
+                    && known.insert(name)
+                {
+                    needed.push(definition);
                 }
             }
         }
-        let texts: Vec<&str> = all.iter().zip(needed).filter(|(_, needed)| *needed).map(|((_, text), _)| text.trim_end()).collect();
-        texts.iter().flat_map(|text| text.lines().chain([""])).map(|line| format!("{}\n", printable(line))).collect::<String>().trim_end().to_owned()
+        let mut out = String::new();
+        for (at, definition) in needed.into_iter().skip(1).enumerate() {
+            out.push_str(if at > 0 { "\n" } else { "" });
+            definition.lines().for_each(|line| out.extend([printable(line).as_str(), "\n"]));
+        }
+        out
     }
 }
 

@@ -22,7 +22,7 @@ fn arguments_are_given_by_position_by_name_or_alone() {
 #[test]
 fn arguments_come_from_a_pipe_and_the_reply_goes_into_one() {
     let server = checkout();
-    let card = r#"{"card":{"number":"4242424242424242","expiry":"12/39","cvc":"123"}}"#;
+    let card = r#"{"card":{"number":"4242424242424242","expiry":{"month":12,"year":2099},"cvc":"123"}}"#;
     let saved: Value = serde_json::from_str(&rpc_reads(&["call", &server.address, "Checkout.tokenize", "-"], card).well()).unwrap();
     let token = saved["token"].as_str().unwrap();
     let pay = format!(r#"{{"card":"{token}","amount":{{"minor":1990,"currency":"USD"}},"order":"o-1","key":"k-1"}}"#);

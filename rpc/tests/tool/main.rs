@@ -11,6 +11,7 @@ mod support;
 mod answers;
 mod bench;
 mod calls;
+mod diff;
 mod transcript;
 
 use std::io::Write as _;

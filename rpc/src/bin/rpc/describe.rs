@@ -77,7 +77,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
         Some((service, method)) => [method.to_string(), service.definitions_for(&method)].into_iter().filter(|part| !part.is_empty()).collect(),
         None => services.iter().map(Service::to_string).collect::<Vec<_>>(),
     };
-    print(&text.join("\n"))
+    print(text.join("\n").trim_end())
 }
 
 /// What is not code stands back.

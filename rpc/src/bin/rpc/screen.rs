@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 
 pub(crate) const RED: &str = "1;31";
 pub(crate) const GREEN: &str = "32";
-pub(crate) const YELLOW: &str = "33";
 pub(crate) const CYAN: &str = "36";
 pub(crate) const DIM: &str = "2";
 pub(crate) const BOLD: &str = "1";

@@ -12,6 +12,7 @@ mod answers;
 mod bench;
 mod calls;
 mod diff;
+mod terminal;
 mod transcript;
 
 use std::io::Write as _;

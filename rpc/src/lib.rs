@@ -372,6 +372,7 @@ mod context;
 mod error;
 mod frame;
 mod log;
+pub mod reflection;
 pub mod schema;
 mod server;
 mod service;

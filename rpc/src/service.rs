@@ -238,6 +238,12 @@ pub trait Service: Send + Sync + 'static {
     /// A new handler of the method with this number.
     #[doc(hidden)]
     fn handler(&self, method: usize) -> Handler;
+
+    /// Of a closure that was registered at run time: the type that it returns, by its Rust name.
+    #[doc(hidden)]
+    fn returns(&self) -> &'static str {
+        ""
+    }
 }
 
 #[cfg(test)]

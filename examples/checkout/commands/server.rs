@@ -139,7 +139,7 @@ impl Ready {
             }
             allowed
         };
-        let bound = options.tls.add_to(Server::new().add(service).hook(hook))?.bind(&options.addr).await?;
+        let bound = options.tls.add_to(Server::new().add(service).hook(hook).reflection(true))?.bind(&options.addr).await?;
         let swept = desk.clone();
         let sweeping = tokio::spawn(async move { recovery::keep_sweeping(&swept).await });
         Ok(Self { bound, desk, asks_for_keys, closing, sweeping })

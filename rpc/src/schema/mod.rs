@@ -1,20 +1,23 @@
 //! What both ends know of the types: found by running `Deserialize`, compared when two ends meet, and used where they differ.
 //!
 //! - `node.rs`: a type as a table of nodes
+//! - `show.rs`: types as Rust text
 //! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - `trace/`: finding out the nodes of a type
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
 //! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - `json/`: JSON to types and back
+//! - `diff.rs`: what a change of a service breaks, method by method
 //! - [`Reader`]: the door through which generated code lends its types
 
-#[cfg(feature = "json")]
-mod json;
 #[allow(dead_code)]
 mod adapt;
+mod diff;
 #[allow(dead_code)]
 mod fit;
+#[cfg(feature = "json")]
+mod json;
 #[allow(dead_code)]
 pub(crate) mod lock;
 #[allow(dead_code)]
@@ -23,6 +26,7 @@ mod node;
 pub(crate) mod own;
 #[allow(dead_code)]
 mod peer;
+pub(crate) mod show;
 #[allow(dead_code)]
 pub(crate) mod source;
 #[allow(dead_code)]
@@ -34,8 +38,10 @@ mod trace;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::diff::{Change, Verdict, compare};
 #[cfg(feature = "json")]
 pub(crate) use self::json::{Json, Typed, Types, Unwritten, write};
+pub use self::lock::read_lock;
 pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
 pub(crate) use self::source::De;
 use self::source::Source;
@@ -72,6 +78,16 @@ impl<'a, 'de> Reader<'a, 'de> {
             *written = payload::encode_item(&value, usize::MAX, &mut bytes).map(|()| bytes);
         }
         Ok(())
+    }
+
+    /// Reads a value of a type that cannot be written.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    #[cfg(feature = "json")]
+    pub(crate) fn only_read<T: Deserialize<'de>>(self) -> Result<(), Fault> {
+        self.source.root(std::any::type_name::<T>());
+        T::deserialize(De(self.source)).map(drop)
     }
 
     /// The method has no such type.

@@ -26,7 +26,9 @@ use self::accept::Connections;
 use self::hook::Hook;
 use self::registry::Registry;
 use crate::connection::driver::{self, Side};
-use crate::service::Service;
+use crate::reflection::answer::Answer;
+use crate::reflection::{ReflectionClient, ReflectionServer};
+use crate::service::{HasContract, Service};
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
@@ -54,6 +56,7 @@ pub struct Server {
     hook: Option<Arc<dyn Hook>>,
     limits: Limits,
     json: bool,
+    reflection: bool,
     slow_consumers: SlowConsumer,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
@@ -95,6 +98,7 @@ impl Server {
             hook: None,
             limits: Limits::default(),
             json: true,
+            reflection: false,
             slow_consumers: SlowConsumer::Wait,
             #[cfg(feature = "tls")]
             tls: None,
@@ -158,6 +162,13 @@ impl Server {
         self
     }
 
+    /// Whether the server says of itself what it serves: see [`reflection`](crate::reflection). It does not unless told so; whoever
+    /// may call it then may ask. The hook sees these calls as `rpc.Reflection.services` and the like, and may refuse them.
+    pub fn reflection(mut self, on: bool) -> Self {
+        self.reflection = on;
+        self
+    }
+
     /// Listens on `host:port` (port 0: any free one) or on `unix:PATH`. Nobody is served before [`Bound::serve`].
     ///
     /// # Errors
@@ -198,7 +209,11 @@ impl Server {
         Ok(())
     }
 
-    pub(crate) fn core(self) -> Result<Arc<Core>, Error> {
+    pub(crate) fn core(mut self) -> Result<Arc<Core>, Error> {
+        if self.reflection {
+            let answer = Answer::new(&self.services, ReflectionClient::contract());
+            self.services.push(Arc::new(ReflectionServer::new(answer)));
+        }
         let mut registry = Registry::default();
         for service in self.services {
             registry.add(service)?;

@@ -103,3 +103,11 @@ fn whole(lock: &Lock) -> String {
          # `{VARIABLE}={REWRITE} cargo test` writes it.\n\n{text}"
     )
 }
+
+/// The service of a lock file, and its schema.
+///
+/// # Errors
+/// Which line cannot be read, and why.
+pub fn read_lock(text: &str) -> Result<(String, Schema), String> {
+    parse::parse(text).map(|lock| (lock.service, lock.schema)).map_err(|wrong| wrong.to_string())
+}

@@ -278,7 +278,9 @@ impl Raw<'_> {
         let fallback = if self.streams.is_some() { None } else { Some(DEFAULT_TIMEOUT) };
         let default = self.default_timeout().or(fallback);
         let Some(deadline) = self.deadline else { return default.map(|_| Duration::ZERO) };
-        if self.own_timeout() == default && default.is_some() && inherited_deadline().is_none() && self.timer.is_none() {
+        // By name the callee alone knows what it would take by itself.
+        let is_told = self.timeout.is_some() && !matches!(self.callee, Callee::Known(..));
+        if !is_told && self.own_timeout() == default && default.is_some() && inherited_deadline().is_none() && self.timer.is_none() {
             return None;
         }
         Some(deadline.saturating_duration_since(now()).max(Duration::from_micros(1)))

@@ -30,6 +30,16 @@ impl Client {
     pub fn call<T>(&self, method: &str, arguments: impl Arguments) -> Call<'_, Result<T, Error>> {
         Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_arguments(&arguments, Encoding::Json, limit, out))
     }
+
+    /// The same for arguments that are JSON already, whose reply stays JSON.
+    #[cfg(feature = "http")]
+    pub(crate) fn call_json(&self, method: &str, arguments: &[u8]) -> Call<'_, super::call::Json> {
+        let write = |_: usize, out: &mut Vec<u8>| {
+            out.extend_from_slice(arguments);
+            Ok(())
+        };
+        Call::new(&self.inner, Callee::Named(method.into()), false, write)
+    }
 }
 
 /// Arguments of a call by name: a tuple, or [`Named`].

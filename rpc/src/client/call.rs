@@ -587,6 +587,25 @@ impl<T, E: DeserializeOwned> Returned for Result<Streaming<T>, CallError<E>> {
     }
 }
 
+/// What came of a call by name, not decoded.
+#[cfg(feature = "http")]
+pub(crate) enum Json {
+    Value(Vec<u8>),
+    Failed(Vec<u8>),
+    Error(Error),
+}
+
+#[cfg(feature = "http")]
+impl Returned for Json {
+    fn returned(mut reply: Reply) -> Self {
+        match reply.outcome {
+            Came::Value => Self::Value(std::mem::take(&mut reply.buffer)),
+            Came::Failed => Self::Failed(std::mem::take(&mut reply.buffer)),
+            Came::Error => Self::Error(reply.error.take().expect("an error came")),
+        }
+    }
+}
+
 /// A return type that the macro takes for a `Result` because its path ends in `Result`: the type system says what `T` and `E` are.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is named `Result` but is not `core::result::Result`",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use serde::Serialize;
 
 use crate::{Error, ErrorKind, Executed};
 
@@ -51,15 +52,25 @@ impl Answer {
     }
 }
 
+/// What stands in the body of an answer without a value.
+#[derive(Serialize)]
+struct Told<'e> {
+    error: Fields<'e>,
+}
+
+#[derive(Serialize)]
+struct Fields<'e> {
+    kind: &'static str,
+    executed: String,
+    message: &'e str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
 fn body(error: &Error) -> Vec<u8> {
-    let mut fields = serde_json::Map::new();
-    fields.insert("kind".to_owned(), kind(error.kind()).into());
-    fields.insert("executed".to_owned(), error.executed().to_string().into());
-    fields.insert("message".to_owned(), error.message().into());
-    if let Some(after) = error.retry_after() {
-        fields.insert("retry_after_ms".to_owned(), u64::try_from(after.as_millis()).unwrap_or(u64::MAX).into());
-    }
-    serde_json::json!({ "error": fields }).to_string().into_bytes()
+    let retry_after_ms = error.retry_after().map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+    let fields = Fields { kind: kind(error.kind()), executed: error.executed().to_string(), message: error.message(), retry_after_ms };
+    serde_json::to_vec(&Told { error: fields }).expect("texts and a number can be written")
 }
 
 fn kind(kind: ErrorKind) -> &'static str {

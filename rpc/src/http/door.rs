@@ -39,17 +39,18 @@ const COURTESY: Duration = Duration::from_millis(100);
 const PREFLIGHT_SECONDS: &str = "600";
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(core: Arc<Core>, transport: Transport, limits: Limits) {
-    run(core, transport, limits, true).await;
+pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
+    run(core, transport, true).await;
 }
 
 /// One connection too many: its first request is told so.
-pub(crate) async fn refuse(core: Arc<Core>, transport: Transport, limits: Limits) {
+pub(crate) async fn refuse(core: Arc<Core>, transport: Transport, left: Duration) {
     // As long as the peer may take to say hello.
-    let _ = timeout(limits.handshake_timeout, run(core, transport, limits, false)).await;
+    let _ = timeout(left, run(core, transport, false)).await;
 }
 
-async fn run(core: Arc<Core>, transport: Transport, limits: Limits, is_welcome: bool) {
+async fn run(core: Arc<Core>, transport: Transport, is_welcome: bool) {
+    let limits = &core.limits;
     let Transport { read, write, peer } = transport;
     let address = peer.address.clone();
     let progress = Arc::new(Progress::default());

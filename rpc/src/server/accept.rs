@@ -57,11 +57,11 @@ enum Way {
     Http,
 }
 
-/// A connection that is open, with limits that hold what is left of the time to say hello.
-pub(crate) enum Opened {
+/// A connection that is open, and what is left of the time to say hello.
+enum Opened {
     Framed(Transport, Limits),
     #[cfg(feature = "http")]
-    Http(Transport, Limits),
+    Http(Transport, Duration),
 }
 
 impl Connections {
@@ -150,7 +150,7 @@ impl Connections {
             match open(&core, transport).await {
                 Some(Opened::Framed(transport, limits)) => refuse(transport, limits).await,
                 #[cfg(feature = "http")]
-                Some(Opened::Http(transport, limits)) => http::refuse(core, transport, limits).await,
+                Some(Opened::Http(transport, left)) => http::refuse(core, transport, left).await,
                 None => {}
             }
         });
@@ -248,7 +248,7 @@ pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
             driver.await;
         }
         #[cfg(feature = "http")]
-        Some(Opened::Http(transport, limits)) => Box::pin(http::serve(core, transport, limits)).await,
+        Some(Opened::Http(transport, _)) => Box::pin(http::serve(core, transport)).await,
         None => {}
     }
 }
@@ -271,8 +271,11 @@ async fn open(core: &Core, transport: Transport) -> Option<Opened> {
     if core.http.is_some() {
         let until = Instant::now().checked_add(limits.handshake_timeout);
         let (is_http, transport) = Box::pin(http::recognise(transport, until)).await;
-        let limits = Limits { handshake_timeout: left(until, limits.handshake_timeout), ..limits };
-        return Some(if is_http { Opened::Http(transport, limits) } else { Opened::Framed(transport, limits) });
+        let handshake_timeout = left(until, limits.handshake_timeout);
+        return Some(match is_http {
+            true => Opened::Http(transport, handshake_timeout),
+            false => Opened::Framed(transport, Limits { handshake_timeout, ..limits }),
+        });
     }
     Some(Opened::Framed(transport, limits))
 }
@@ -319,10 +322,10 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
             }
         }
         #[cfg(feature = "http")]
-        Some(Opened::Http(transport, limits)) => {
+        Some(Opened::Http(transport, _)) => {
             let is_welcome = goes(Way::Http);
             if is_welcome {
-                Box::pin(http::serve(core, transport, limits)).await;
+                Box::pin(http::serve(core, transport)).await;
             }
         }
         None => {}

@@ -134,6 +134,17 @@ async fn a_connection_is_kept_for_further_requests() {
     assert_eq!(began.elapsed().as_secs(), 10);
 }
 
+/// What a peer took of the time for its first word is no loss to its later requests.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_begins_late_has_as_long_for_its_next_request_as_others() {
+    let (door, _lab) = lab();
+    let mut visitor = Visitor::over(door.knock());
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    visitor.ask(post("/Lab/add", "[1, 2]")).await.is_value(3);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    visitor.ask(post("/Lab/add", "[1, 2]")).await.is_value(3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_connections_call_at_the_same_time() {
     let (door, lab) = lab();

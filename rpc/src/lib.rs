@@ -359,6 +359,7 @@
 //! ```
 //!
 #![cfg_attr(feature = "tls", doc = "# TLS\n\n[`Server::tls`] and [`ClientOptions::tls`] encrypt connections: see [`tls`].\n")]
+#![cfg_attr(feature = "http", doc = "# HTTP\n\n[`Server::http`] takes `POST /Shop/price` with JSON on the same port: see [`Http`].\n")]
 //! # Panics
 //!
 //! A panic of a handler, or of a type's `Serialize`, `Deserialize` or `Drop`, is [`ErrorKind::Internal`] to the caller it
@@ -371,6 +372,8 @@ mod connection;
 mod context;
 mod error;
 mod frame;
+#[cfg(feature = "http")]
+mod http;
 mod log;
 pub mod reflection;
 pub mod schema;
@@ -393,6 +396,8 @@ pub use client::{Call, Client, ClientOptions, Returned};
 pub use context::{Context, Metadata, Peer};
 pub use error::{CallError, Error, ErrorKind, Executed};
 pub use frame::limits::Limits;
+#[cfg(feature = "http")]
+pub use http::Http;
 #[cfg(feature = "json")]
 pub use server::by_name::Function;
 pub use server::hook::{CallInfo, Hook};

@@ -55,6 +55,24 @@ fn a_methods_own_timeout_stands_for_the_default_and_the_calls_own_wins() {
     });
 }
 
+/// Thirty seconds that were asked for are not thirty seconds by default, which the callee would take its method's own time for.
+#[test]
+fn a_timeout_of_a_call_by_name_wins_whatever_it_is() {
+    virtual_time(async {
+        let rig = Rig::new(Kind::Memory).await;
+        rig.client.nothing().await.unwrap();
+        for seconds in [29, 30, 31] {
+            let begun = Instant::now();
+            let call = rig.client.call::<u32>("Lab.hurried", ()).timeout(Duration::from_secs(seconds));
+            assert!(call.await.unwrap_err().is_timeout());
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+        }
+        let begun = Instant::now();
+        assert!(rig.client.call::<u32>("Lab.hurried", ()).await.unwrap_err().is_timeout());
+        assert!(begun.elapsed() <= 270 * MS, "{:?}", begun.elapsed());
+    });
+}
+
 #[test]
 fn a_client_without_a_default_waits_as_long_as_it_takes() {
     virtual_time(async {

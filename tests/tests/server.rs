@@ -66,6 +66,17 @@ async fn two_of_one_name_are_refused_when_the_server_is_bound() {
     assert_eq!(Server::new().method("", || async { 1 }).listen(memory::pair().0).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
+/// Protocol 5.8: a reply is one JSON value.
+#[test]
+fn a_oneway_method_that_is_called_by_name_answers_null() {
+    virtual_time(async {
+        let lab = TestLab::new();
+        let client = client_of(rig::server(&lab)).await;
+        client.call::<()>("Lab.note", ("by name",)).await.unwrap();
+        lab.until_noted("by name").await;
+    });
+}
+
 /// Conformance 9: run-time methods of every arity, with errors of their own
 #[test]
 fn closures_are_methods() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rpc::tls::ServerTls;
 use rpc::transport::Address;
-use rpc::{Bound, CallInfo, Server};
+use rpc::{Bound, CallInfo, Http, Server};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -139,7 +139,9 @@ impl Ready {
             }
             allowed
         };
-        let bound = options.tls.add_to(Server::new().add(service).hook(hook).reflection(true))?.bind(&options.addr).await?;
+        // HTTP too, for whoever calls this machine by a name of its own: `docs/http.md`.
+        let server = Server::new().add(service).hook(hook).reflection(true).http(Http::new());
+        let bound = options.tls.add_to(server)?.bind(&options.addr).await?;
         let swept = desk.clone();
         let sweeping = tokio::spawn(async move { recovery::keep_sweeping(&swept).await });
         Ok(Self { bound, desk, asks_for_keys, closing, sweeping })

@@ -51,6 +51,16 @@ impl Client {
         let arguments = arguments.into();
         Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
     }
+
+    /// The same for arguments that are JSON already, whose reply stays JSON.
+    #[cfg(feature = "http")]
+    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8]) -> Call<'_, super::call::Json> {
+        let write = |_: usize, out: &mut Vec<u8>| {
+            out.extend_from_slice(arguments);
+            Ok(())
+        };
+        Call::new(&self.inner, Callee::Named(method.into()), false, write)
+    }
 }
 
 /// Arguments of a call by name: a tuple, or [`Named`].

@@ -253,7 +253,9 @@ impl Raw<'_> {
     fn begin(&mut self) -> Result<(), Error> {
         let inherited = inherited_deadline();
         let timeout = self.own_timeout();
-        self.understood = timeout.is_some() && inherited.is_none() && timeout == self.callees_timeout();
+        // By name the callee alone knows what it would take by itself.
+        let is_told = self.timeout.is_some() && !matches!(self.callee, Callee::Known(..));
+        self.understood = !is_told && timeout.is_some() && inherited.is_none() && timeout == self.callees_timeout();
         let now = Instant::now();
         let own = timeout.and_then(|timeout| now.checked_add(timeout));
         self.deadline = match (own, inherited) {
@@ -573,6 +575,26 @@ impl<T, E: DeserializeOwned> Returned for Result<Streaming<T>, CallError<E>> {
             Came::Value => Ok(Streaming::ended()),
             Came::Failed => Err(CallError::Service(reply.value()?)),
             Came::Error(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What came of a call by name, not decoded.
+#[cfg(feature = "http")]
+pub(crate) enum Json {
+    Value(Vec<u8>),
+    Failed(Vec<u8>),
+    Error(Error),
+}
+
+#[cfg(feature = "http")]
+impl Returned for Json {
+    fn returned(mut reply: Reply<'_>) -> Self {
+        match reply.came {
+            Came::Value => Self::Value(std::mem::take(reply.body)),
+            Came::Failed => Self::Failed(std::mem::take(reply.body)),
+            Came::Error(error) => Self::Error(error),
+            Came::Stream(_) => Self::Error(reply.unnamed()),
         }
     }
 }

@@ -29,7 +29,7 @@ use crate::streaming::Upload;
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::{Dial, Target, Transport, memory};
-use crate::{Error, Limits, Server};
+use crate::{Error, Limits, Peer, Server};
 
 /// A handle to a server. Clones are cheap and share one connection; every method takes `&self`.
 ///
@@ -264,7 +264,15 @@ impl ClientOptions {
     pub fn local(self, service: impl Service) -> Client {
         // One service cannot clash with itself.
         let core = Server::new().add(service).core().expect("the macro lets no two methods have one name");
-        Client { inner: Inner::new(Some(Arc::new(Local { core })), self) }
+        let limits = core.limits;
+        Client { inner: Inner::new(Some(Arc::new(Local { core, peer: Peer::at("memory"), limits })), self) }
+    }
+
+    /// A client in this process of a server that takes it for this peer.
+    #[cfg(feature = "http")]
+    pub(crate) fn on_behalf_of(self, peer: Peer, core: Arc<Core>) -> Client {
+        let limits = self.limits;
+        Client { inner: Inner::new(Some(Arc::new(Local { core, peer, limits })), self) }
     }
 }
 
@@ -277,13 +285,17 @@ impl fmt::Debug for ClientOptions {
 /// Serves a client of this process.
 struct Local {
     core: Arc<Core>,
+    /// Who calls, as handlers and hooks see it.
+    peer: Peer,
+    limits: Limits,
 }
 
 #[async_trait]
 impl Dial for Local {
     async fn dial(&self) -> io::Result<Transport> {
-        let (near, far) = memory::connection();
-        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        let (near, mut far) = memory::connection();
+        far.peer = self.peer.clone();
+        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits);
         tokio::spawn(driver);
         Ok(near)
     }

@@ -97,27 +97,34 @@ pub(crate) fn read_preface(bytes: &[u8]) -> Result<Option<u16>, Violation> {
 }
 
 /// What [`Violation::WrongProtocol`] may name.
-pub(crate) const OTHER_PROTOCOLS: [&str; 5] = [UNKNOWN, "HTTP/1", "HTTP/2", TLS, "SSH"];
+pub(crate) const OTHER_PROTOCOLS: [&str; 5] = [UNKNOWN, HTTP1, "HTTP/2", TLS, "SSH"];
 
 pub(crate) const UNKNOWN: &str = "an unknown protocol";
+pub(crate) const HTTP1: &str = "HTTP/1";
 pub(crate) const TLS: &str = "TLS";
 
 const KNOWN: [(&[u8], &str); 14] = [
     (b"PRI * HT", "HTTP/2"),
-    (b"GET ", "HTTP/1"),
-    (b"POST ", "HTTP/1"),
-    (b"PUT ", "HTTP/1"),
-    (b"HEAD ", "HTTP/1"),
-    (b"DELETE ", "HTTP/1"),
-    (b"OPTIONS ", "HTTP/1"),
-    (b"PATCH ", "HTTP/1"),
-    (b"CONNECT ", "HTTP/1"),
-    (b"HTTP/1.", "HTTP/1"),
+    (b"GET ", HTTP1),
+    (b"POST ", HTTP1),
+    (b"PUT ", HTTP1),
+    (b"HEAD ", HTTP1),
+    (b"DELETE ", HTTP1),
+    (b"OPTIONS ", HTTP1),
+    (b"PATCH ", HTTP1),
+    (b"CONNECT ", HTTP1),
+    (b"HTTP/1.", HTTP1),
     (b"SSH-", "SSH"),
     (b"\x16\x03", TLS),
     (b"\x15\x03", TLS),
     (b"\x00\x00", "HTTP/2"),
 ];
+
+/// No protocol but ours begins like this, whatever may follow.
+#[cfg(feature = "http")]
+pub(crate) fn begins_as_ours(bytes: &[u8]) -> bool {
+    bytes.first() == MAGIC.first()
+}
 
 fn other_protocol(bytes: &[u8]) -> Option<&'static str> {
     KNOWN.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, name)| *name)

@@ -19,6 +19,8 @@ use crate::connection::driver::{self, Side};
 use crate::connection::ending::code;
 use crate::connection::link::{Closing, Link};
 use crate::frame::codec::{self, Frame, kind};
+#[cfg(feature = "http")]
+use crate::http;
 use crate::log::log_limited;
 use crate::transport::{Listen, Transport};
 
@@ -40,9 +42,26 @@ pub(crate) struct Connections {
 }
 
 struct Open {
-    /// None while the peer is in the handshake of TLS.
-    link: Option<Weak<Link>>,
+    way: Way,
     task: AbortHandle,
+}
+
+/// How far a connection has come.
+enum Way {
+    /// In the handshake of TLS, or silent so far where its first bytes have to say what it speaks.
+    #[cfg(any(feature = "tls", feature = "http"))]
+    Opening,
+    Framed(Weak<Link>),
+    /// It hears of a drain by itself.
+    #[cfg(feature = "http")]
+    Http,
+}
+
+/// A connection that is open, and what is left of the time to say hello.
+enum Opened {
+    Framed(Transport, Limits),
+    #[cfg(feature = "http")]
+    Http(Transport, Duration),
 }
 
 impl Connections {
@@ -99,11 +118,11 @@ impl Connections {
             return;
         }
         tracing::debug!(peer = transport.peer.address(), "connection accepted");
-        #[cfg(feature = "tls")]
-        if self.core.tls.is_some() {
-            // The handshake takes as long as the peer likes: in a task of its own, which counts as a connection.
-            let task = tokio::spawn(serve_secured(self.open.clone(), self.core.clone(), number, transport));
-            connections.insert(number, Open { link: None, task: task.abort_handle() });
+        #[cfg(any(feature = "tls", feature = "http"))]
+        if opens_slowly(&self.core) {
+            // That takes as long as the peer likes: in a task of its own, which counts as a connection.
+            let task = tokio::spawn(serve_slowly(self.open.clone(), self.core.clone(), number, transport));
+            connections.insert(number, Open { way: Way::Opening, task: task.abort_handle() });
             return;
         }
         let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
@@ -113,27 +132,26 @@ impl Connections {
             let _gone = Gone { open, core, number };
             driver.await;
         });
-        connections.insert(number, Open { link: Some(weak), task: task.abort_handle() });
+        connections.insert(number, Open { way: Way::Framed(weak), task: task.abort_handle() });
     }
 
-    #[cfg(not(feature = "tls"))]
     fn refuse(&self, transport: Transport) {
-        tokio::spawn(refuse(transport, self.core.limits));
-    }
-
-    #[cfg(feature = "tls")]
-    fn refuse(&self, transport: Transport) {
-        if self.core.tls.is_none() {
-            tokio::spawn(refuse(transport, self.core.limits));
-            return;
-        }
         // A handshake is work: there is not one for everybody who is turned away. The others see their connection end.
-        let Ok(permit) = self.refusals.clone().try_acquire_owned() else { return };
+        #[cfg(feature = "tls")]
+        let permit = match (&self.core.tls, self.refusals.clone().try_acquire_owned()) {
+            (None, _) => None,
+            (Some(_), Ok(permit)) => Some(permit),
+            (Some(_), Err(_)) => return,
+        };
         let core = self.core.clone();
         tokio::spawn(async move {
+            #[cfg(feature = "tls")]
             let _permit = permit;
-            if let Some((transport, limits)) = secure(&core, transport).await {
-                refuse(transport, limits).await;
+            match open(&core, transport).await {
+                Some(Opened::Framed(transport, limits)) => refuse(transport, limits).await,
+                #[cfg(feature = "http")]
+                Some(Opened::Http(transport, left)) => http::refuse(core, transport, left).await,
+                None => {}
             }
         });
     }
@@ -141,14 +159,25 @@ impl Connections {
     /// Tells every client to leave, and waits for calls in flight, detached handlers included.
     pub(crate) async fn drain(&self) {
         let until = Instant::now().checked_add(self.core.limits.drain_grace);
-        // Nothing has begun on a connection in its handshake, and its peer may take long: it is dropped.
+        // Nothing has begun on a connection that is not open yet, and its peer may take long: it is dropped.
+        #[cfg(any(feature = "tls", feature = "http"))]
         self.open().retain(|_, open| {
-            if open.link.is_none() {
+            let is_opening = matches!(open.way, Way::Opening);
+            if is_opening {
                 open.task.abort();
             }
-            open.link.is_some()
+            !is_opening
         });
-        let links: Vec<_> = self.open().values().filter_map(|open| open.link.as_ref()?.upgrade()).collect();
+        #[cfg(feature = "http")]
+        if let Some(door) = &self.core.http {
+            door.drain();
+        }
+        let link = |open: &Open| match &open.way {
+            Way::Framed(link) => link.upgrade(),
+            #[cfg(any(feature = "tls", feature = "http"))]
+            _ => None,
+        };
+        let links: Vec<_> = self.open().values().filter_map(link).collect();
         for link in &links {
             link.close(Closing::Drain);
         }
@@ -188,7 +217,7 @@ impl Drop for Connections {
 }
 
 /// What `work` gives, or nothing if `stop` is ready first.
-async fn unless<T>(mut stop: Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn unless<T>(mut stop: Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|cx| match stop.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(None),
@@ -211,37 +240,95 @@ impl Drop for Gone {
     }
 }
 
-/// The transport inside TLS if this server takes nothing else, and limits with what is left of the time to say hello. None if
-/// the peer did not make it through the handshake.
-pub(crate) async fn secure(core: &Core, transport: Transport) -> Option<(Transport, Limits)> {
-    #[cfg(feature = "tls")]
-    if let Some(tls) = &core.tls {
-        let until = Instant::now().checked_add(core.limits.handshake_timeout);
-        // Boxed, or every connection would keep room for it all its life.
-        let transport = Box::pin(tls.accept(transport, until)).await?;
-        let left = until.map_or(core.limits.handshake_timeout, |until| until.saturating_duration_since(Instant::now()));
-        return Some((transport, Limits { handshake_timeout: left, ..core.limits }));
+/// Serves one connection that no list knows of.
+pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
+    match open(&core, transport).await {
+        Some(Opened::Framed(transport, limits)) => {
+            let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+            driver.await;
+        }
+        #[cfg(feature = "http")]
+        Some(Opened::Http(transport, _)) => Box::pin(http::serve(core, transport)).await,
+        None => {}
     }
-    Some((transport, core.limits))
 }
 
-/// The task of a connection with TLS.
-#[cfg(feature = "tls")]
-async fn serve_secured(open: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core>, number: u64, transport: Transport) {
-    let _gone = Gone { open: open.clone(), core: core.clone(), number };
-    let Some((transport, limits)) = secure(&core, transport).await else { return };
-    let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
-    let is_welcome = match open.lock().expect("no user code runs under this lock").get_mut(&number) {
+/// The transport inside TLS if this server takes nothing else, and what is spoken on it. None if the peer did not make it through
+/// the handshake.
+async fn open(core: &Core, transport: Transport) -> Option<Opened> {
+    let limits = core.limits;
+    #[cfg(feature = "tls")]
+    let (transport, limits) = match &core.tls {
+        Some(tls) => {
+            let until = Instant::now().checked_add(limits.handshake_timeout);
+            // Boxed, or every connection would keep room for it all its life.
+            let transport = Box::pin(tls.accept(transport, until)).await?;
+            (transport, Limits { handshake_timeout: left(until, limits.handshake_timeout), ..limits })
+        }
+        None => (transport, limits),
+    };
+    #[cfg(feature = "http")]
+    if core.http.is_some() {
+        let until = Instant::now().checked_add(limits.handshake_timeout);
+        let (is_http, transport) = Box::pin(http::recognise(transport, until)).await;
+        let handshake_timeout = left(until, limits.handshake_timeout);
+        return Some(match is_http {
+            true => Opened::Http(transport, handshake_timeout),
+            false => Opened::Framed(transport, Limits { handshake_timeout, ..limits }),
+        });
+    }
+    Some(Opened::Framed(transport, limits))
+}
+
+#[cfg(any(feature = "tls", feature = "http"))]
+fn left(until: Option<Instant>, without: Duration) -> Duration {
+    until.map_or(without, |until| until.saturating_duration_since(Instant::now()))
+}
+
+/// Bytes have to come and go before a connection can be served.
+#[cfg(any(feature = "tls", feature = "http"))]
+fn opens_slowly(core: &Core) -> bool {
+    let mut slowly = false;
+    #[cfg(feature = "tls")]
+    {
+        slowly |= core.tls.is_some();
+    }
+    #[cfg(feature = "http")]
+    {
+        slowly |= core.http.is_some();
+    }
+    slowly
+}
+
+/// The task of a connection that has to be opened.
+#[cfg(any(feature = "tls", feature = "http"))]
+async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core>, number: u64, transport: Transport) {
+    let _gone = Gone { open: open_ones.clone(), core: core.clone(), number };
+    // False: the server has begun to drain since.
+    let goes = |way: Way| match open_ones.lock().expect("no user code runs under this lock").get_mut(&number) {
         Some(open) => {
-            open.link = Some(Arc::downgrade(&link));
+            open.way = way;
             true
         }
-        // The server has begun to drain since.
         None => false,
     };
-    drop(link);
-    if is_welcome {
-        driver.await;
+    match open(&core, transport).await {
+        Some(Opened::Framed(transport, limits)) => {
+            let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+            let is_welcome = goes(Way::Framed(Arc::downgrade(&link)));
+            drop(link);
+            if is_welcome {
+                driver.await;
+            }
+        }
+        #[cfg(feature = "http")]
+        Some(Opened::Http(transport, _)) => {
+            let is_welcome = goes(Way::Http);
+            if is_welcome {
+                Box::pin(http::serve(core, transport)).await;
+            }
+        }
+        None => {}
     }
 }
 

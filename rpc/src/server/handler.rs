@@ -107,9 +107,9 @@ impl Request {
         Lease::take().finish(Outcome::Error(error));
     }
 
-    /// Ends a call that gets no reply.
+    /// Ends a call that gets no reply; but who has called by name waits for one.
     pub fn done(&self) {
-        Lease::take().finish(Outcome::Value);
+        self.returned(&());
     }
 }
 

@@ -25,7 +25,8 @@ use tokio::sync::Notify;
 use self::accept::Connections;
 use self::hook::Hook;
 use self::registry::Registry;
-use crate::connection::driver::{self, Side};
+#[cfg(feature = "http")]
+use crate::http::{Door, Http};
 use crate::reflection::answer::Answer;
 use crate::reflection::{ReflectionClient, ReflectionServer};
 use crate::service::{HasContract, Service};
@@ -60,6 +61,8 @@ pub struct Server {
     slow_consumers: SlowConsumer,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
+    #[cfg(feature = "http")]
+    http: Option<Http>,
 }
 
 /// What all connections of a server share.
@@ -71,6 +74,8 @@ pub(crate) struct Core {
     pub(crate) slow_consumers: SlowConsumer,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<ServerTls>,
+    #[cfg(feature = "http")]
+    pub(crate) http: Option<Door>,
     /// Handlers that run in tasks of their own.
     pub(crate) handlers: AtomicUsize,
     /// Told when a handler or a connection ends.
@@ -102,6 +107,8 @@ impl Server {
             slow_consumers: SlowConsumer::Wait,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "http")]
+            http: None,
         }
     }
 
@@ -149,6 +156,13 @@ impl Server {
         self
     }
 
+    /// Takes HTTP/1 as well, on whatever it listens and inside TLS if it takes that: `POST /Shop/price` with JSON. See [`Http`].
+    #[cfg(feature = "http")]
+    pub fn http(mut self, http: Http) -> Self {
+        self.http = Some(http);
+        self
+    }
+
     /// What becomes of streams whose consumer does not keep up, where the method does not say: they wait, unless told otherwise.
     pub fn slow_consumers(mut self, slow: SlowConsumer) -> Self {
         self.slow_consumers = slow;
@@ -182,7 +196,7 @@ impl Server {
             #[cfg(unix)]
             Target::Unix(path) => Box::new(crate::transport::unix::Unix::bind(&path).await.map_err(failed)?),
         };
-        Ok(Bound { core: self.core()?, listener })
+        self.listening(listener)
     }
 
     /// Takes connections from any listener, such as [`memory::pair`](crate::transport::memory::pair)'s.
@@ -190,7 +204,16 @@ impl Server {
     /// # Errors
     /// `InvalidInput` when two services or methods have one name.
     pub fn listen(self, listener: impl Listen) -> Result<Bound, Error> {
-        Ok(Bound { core: self.core()?, listener: Box::new(listener) })
+        self.listening(Box::new(listener))
+    }
+
+    #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "only HTTP has to know where it is"))]
+    fn listening(mut self, listener: Box<dyn Listen>) -> Result<Bound, Error> {
+        #[cfg(feature = "http")]
+        if let (Some(http), Some(socket)) = (&mut self.http, listener.address().socket()) {
+            http.is_at(socket);
+        }
+        Ok(Bound { core: self.core()?, listener })
     }
 
     /// Serves one connection over any transport, until it ends. A peer that does not make it through the handshake of TLS leaves
@@ -203,9 +226,7 @@ impl Server {
     /// Dropping the future drops the connection; handlers are cancelled unless they are detached.
     pub async fn serve_connection(self, transport: Transport) -> Result<(), Error> {
         let core = self.core()?;
-        let Some((transport, limits)) = accept::secure(&core, transport).await else { return Ok(()) };
-        let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
-        driver.await;
+        accept::serve(core, transport).await;
         Ok(())
     }
 
@@ -213,6 +234,10 @@ impl Server {
         if self.reflection {
             let answer = Answer::new(&self.services, ReflectionClient::contract());
             self.services.push(Arc::new(ReflectionServer::new(answer)));
+        }
+        #[cfg(feature = "http")]
+        if self.http.is_some() && !self.json {
+            return Err(Error::new(ErrorKind::InvalidInput, "HTTP carries JSON, which this server does not take (Server::json)"));
         }
         let mut registry = Registry::default();
         for service in self.services {
@@ -227,6 +252,8 @@ impl Server {
             slow_consumers,
             #[cfg(feature = "tls")]
             tls: self.tls,
+            #[cfg(feature = "http")]
+            http: self.http.map(Door::new),
             handlers: AtomicUsize::new(0),
             ended: Notify::new(),
         }))

@@ -1,0 +1,541 @@
+"""Tests of client.py: against a server spoken by hand, and against the checkout.
+
+python3 test_client.py                      the first alone
+python3 test_client.py ADDR SLOW_ADDR       both; the second server's card network takes half a second to answer
+"""
+
+import inspect
+import json
+import pydoc
+import socket
+import struct
+import sys
+import threading
+import time
+import unittest
+
+import client as rpc
+from client import RpcError, ServiceError, connect, errors
+
+CHECKOUT = SLOW_CHECKOUT = None
+
+CARD = {"number": "4242424242424242", "expiry": {"year": 2099, "month": 12}, "cvc": "123"}
+DECLINED = {**CARD, "number": "4000000000009995"}
+AMOUNT = {"minor": 1990, "currency": "USD"}
+
+
+def in_threads(count, work):
+    """What `work(0)` to `work(count - 1)` return, each in a thread of its own."""
+    results, failures = [None] * count, []
+
+    def run(place):
+        try:
+            results[place] = work(place)
+        except Exception as failure:  # noqa: BLE001, raised below
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for failure in failures:
+        raise failure
+    return results
+
+
+class AgainstTheCheckout(unittest.TestCase):
+    def setUp(self):
+        if CHECKOUT is None:
+            self.skipTest("no address was given")
+        self.client = connect(CHECKOUT)
+        self.addCleanup(self.client.close)
+
+    def key(self, name="key"):
+        return f"{self.id()}-{name}"
+
+    def token(self, card=CARD):
+        return self.client.Checkout.tokenize(card)["token"]
+
+    def test_an_order_is_quoted_and_paid(self):
+        quote = self.client.Checkout.quote([{"sku": "tea", "quantity": 2}])
+        self.assertEqual(quote["currency"], "EUR")
+        self.assertGreater(quote["minor"], 0)
+        arguments = {"key": self.key(), "order": self.key("order"), "amount": AMOUNT, "card": self.token()}
+        receipt = self.client.Checkout.pay(**arguments)
+        self.assertEqual((receipt["captured"], receipt["last_four"]), (AMOUNT, "4242"))
+        # The same key again is the same payment.
+        self.assertEqual(self.client.Checkout.pay(*arguments.values()), receipt)
+        self.assertEqual(self.client.Checkout.status(arguments["key"]), {"captured": receipt})
+
+    def test_names_without_a_service_are_those_of_a_service_that_was_chosen(self):
+        shop = self.client.options(service="Checkout")
+        self.assertGreaterEqual(shop.last_event(), 0)
+
+    def test_a_decline_is_an_exception_of_its_own(self):
+        with self.assertRaises(errors.Declined) as raised:
+            self.client.Checkout.pay(self.key(), self.key("order"), AMOUNT, self.token(DECLINED))
+        declined = raised.exception
+        self.assertIsInstance(declined, ServiceError)
+        self.assertEqual((declined.value, declined.detail), ({"declined": "insufficient_funds"}, "insufficient_funds"))
+        self.assertEqual((declined.kind, declined.executed), ("service", "yes"))
+
+    def test_a_conflict_is_another(self):
+        arguments = [self.key(), self.key("order"), AMOUNT, self.token()]
+        self.client.Checkout.pay(*arguments)
+        with self.assertRaises(errors.Conflict):
+            self.client.Checkout.pay(*arguments[:2], {**AMOUNT, "minor": 1}, arguments[3])
+
+    def test_an_unknown_method_was_not_executed(self):
+        for method in (self.client.Checkout.steal, self.client.Shop.pay, self.client.steal):
+            with self.assertRaises(RpcError) as raised:
+                method()
+            self.assertEqual((raised.exception.kind, raised.exception.executed), ("unimplemented", "no"))
+        # And the connection goes on.
+        self.client.Checkout.last_event()
+
+    def test_a_wrong_argument_is_named_by_its_path(self):
+        with self.assertRaises(RpcError) as raised:
+            self.client.Checkout.quote([{"sku": "tea", "quantity": 1}, {"sku": "tea", "quantity": -1}])
+        error = raised.exception
+        self.assertEqual((error.kind, error.executed), ("malformed", "no"))
+        self.assertIn("[1].quantity", error.message)
+        with self.assertRaises(RpcError) as raised:
+            self.client.Checkout.quote(things=[])
+        self.assertIn("things", raised.exception.message)
+        with self.assertRaises(TypeError):
+            self.client.Checkout.get("order", order="order")
+
+    def test_threads_share_a_connection(self):
+        token = self.token()
+
+        def pay(number):
+            return self.client.Checkout.pay(self.key(number), self.key(number), {**AMOUNT, "minor": number + 1}, token)
+
+        receipts = in_threads(16, pay)
+        self.assertEqual([receipt["captured"]["minor"] for receipt in receipts], list(range(1, 17)))
+        self.assertEqual(len({receipt["id"] for receipt in receipts}), 16)
+
+    def test_long_arguments_and_long_answers_go_in_chunks(self):
+        skus = ["x" * 300_000, "y" * 70_000, "é" * 100_000]
+
+        def quote(place):
+            sku = skus[place % len(skus)]
+            try:
+                self.client.Checkout.quote([{"sku": sku, "quantity": 1}])
+            except errors.UnknownSku as unknown:
+                return unknown.detail == sku
+            return False
+
+        self.assertEqual(in_threads(9, quote), [True] * 9)
+        with self.assertRaises(RpcError) as raised:
+            self.client.Checkout.quote([{"sku": "x" * (5 << 20), "quantity": 1}])
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("too_large", "no"))
+
+    def test_a_long_list_comes_in_chunks(self):
+        token = self.token()
+
+        def pay(thread):
+            for number in range(50):
+                self.client.Checkout.pay(self.key((thread, number)), self.key(f"{thread:02}-{number:02}"), AMOUNT, token)
+
+        in_threads(8, pay)
+        payments = self.client.Checkout.list(None, 1000)
+        self.assertGreater(len(json.dumps(payments)), 65_536)
+        orders = [payment["order"] for payment in payments]
+        self.assertEqual(orders, sorted(orders))
+        self.assertEqual(len([order for order in orders if order.startswith(self.id())]), 400)
+
+    def test_a_call_gives_up_at_its_deadline_and_the_truth_can_be_asked_for(self):
+        slow = connect(SLOW_CHECKOUT)
+        self.addCleanup(slow.close)
+        arguments = [self.key(), self.key("order"), AMOUNT, slow.Checkout.tokenize(CARD)["token"]]
+        with self.assertRaises(RpcError) as raised:
+            slow.options(timeout=0.2).Checkout.pay(*arguments)
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("deadline_exceeded", "maybe"))
+        receipt = slow.Checkout.pay(*arguments)
+        self.assertEqual(slow.Checkout.status(arguments[0]), {"captured": receipt})
+
+    def test_a_goodbye_lets_a_call_in_flight_end(self):
+        slow = connect(SLOW_CHECKOUT)
+        token = slow.Checkout.tokenize(CARD)["token"]
+        outcome = []
+        pays = threading.Thread(target=lambda: outcome.append(slow.Checkout.pay(self.key(), self.key("order"), AMOUNT, token)))
+        pays.start()
+        connection = slow._link.connection()
+        while not connection._calls:
+            time.sleep(0)
+        slow.close()
+        pays.join()
+        self.assertEqual(outcome[0]["captured"], AMOUNT)
+        with self.assertRaises(RpcError) as raised:
+            slow.Checkout.last_event()
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("unavailable", "no"))
+
+    def test_a_server_that_tells_nothing_of_itself_can_be_called_all_the_same(self):
+        names = dir(self.client)
+        self.assertIn("call", names)
+        if "Checkout" not in names:
+            self.assertEqual(dir(self.client.Checkout), [])
+            return
+        # It does tell.
+        self.assertIn("pay", dir(self.client.Checkout))
+        self.assertIn("pay", names)
+        self.assertIn("captures", pydoc.render_doc(self.client.Checkout.pay))
+
+
+class Spoken:
+    """A server spoken by hand, from the protocol's text: it reads frames and answers as it is told to."""
+
+    def __init__(self, test):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self.listener.getsockname()
+        test.addCleanup(self.listener.close)
+        self.numbers = {}
+
+    def accept(self, hello=b"", preface=rpc.PREFACE):
+        self.socket, _ = self.listener.accept()
+        self.numbers = {}
+        assert self.exactly(8) == rpc.PREFACE
+        assert self.frame()[0] == rpc.HELLO
+        self.socket.sendall(preface + rpc._frame(rpc.HELLO, hello))
+
+    def exactly(self, count):
+        data = b""
+        while len(data) < count:
+            read = self.socket.recv(count - len(data))
+            if not read:
+                raise EOFError
+            data += read
+        return data
+
+    def frame(self):
+        header = struct.unpack("<I", self.exactly(4))[0]
+        return header & 0xFF, rpc._Fields(self.exactly(header >> 8))
+
+    def call(self):
+        """The next call: its id, the name of its method, its arguments. Binds before it are answered."""
+        while True:
+            first, fields = self.frame()
+            if first == rpc.BIND:
+                number, what, name = fields.varint(), fields.bytes(1), fields.text()
+                assert (number, what) == (len(self.numbers), b"\0")
+                self.numbers[number] = name
+                self.send(rpc.BOUND, rpc._varint(number))
+                continue
+            assert first == rpc.CALL | rpc.OPTIONS, first
+            call, number, options = fields.varint(), fields.varint(), fields.varint()
+            assert options & rpc.JSON
+            if options & rpc.DEADLINE:
+                fields.varint()
+            self.metadata = {}
+            if options & rpc.METADATA:
+                for _ in range(fields.varint()):
+                    key = fields.text()
+                    self.metadata[key] = fields.text()
+            return call, self.numbers[number], json.loads(bytes(fields.rest))
+
+    def send(self, kind, *parts):
+        self.socket.sendall(rpc._frame(kind, *parts))
+
+    def reply(self, call, value):
+        self.send(rpc.REPLY, rpc._varint(call), json.dumps(value).encode())
+
+    def error(self, call, code, executed, retry_after=0, message="no"):
+        self.send(
+            rpc.ERROR, rpc._varint(call), rpc._varint(code), bytes([executed]), rpc._varint(retry_after), rpc._text(message)
+        )
+
+    def go_away(self, code, accepted):
+        self.send(rpc.GO_AWAY, rpc._varint(code), rpc._varint(accepted), rpc._text("bye"))
+
+
+class AgainstAServerSpokenByHand(unittest.TestCase):
+    def serve(self, script, **options):
+        """A client of a server that runs this script in a thread of its own."""
+        server = Spoken(self)
+        self.failures = []
+
+        def run():
+            try:
+                script(server)
+            except BaseException as failure:  # noqa: BLE001, reported by `check`
+                self.failures.append(failure)
+            finally:
+                server.socket.close()
+
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+        client = connect(*server.address, **options)
+        self.addCleanup(self.check)
+        self.addCleanup(client.close, 0)
+        return client
+
+    def check(self):
+        self.thread.join()
+        self.assertEqual(self.failures, [])
+
+    def test_numbers_and_texts_are_those_of_the_protocol(self):
+        self.assertEqual(rpc._varint(300), b"\xac\x02")
+        self.assertEqual(rpc._Fields(b"\xac\x02").varint(), 300)
+        self.assertEqual(rpc._Fields(rpc._varint((1 << 64) - 1)).varint(), (1 << 64) - 1)
+        for malformed in (b"", b"\x80", b"\x80\x00", b"\xff" * 10, b"\xff" * 9 + b"\x02"):
+            with self.assertRaises(rpc._Violation):
+                rpc._Fields(malformed).varint()
+        # The session at the end of docs/protocol.md.
+        self.assertEqual(rpc._frame(rpc.REPLY, b"\0", b"\xad\x02"), bytes.fromhex("07 03 00 00 00 ad 02"))
+
+    def test_pings_are_answered_and_unknown_frames_skipped_between_answers(self):
+        def script(server):
+            server.accept()
+            call, name, arguments = server.call()
+            assert (name, arguments) == ("add", [1, 2])
+            server.send(rpc.PING, b"12345678")
+            server.send(25 | rpc.SKIP, b"of a later version")
+            first, fields = server.frame()
+            assert (first, bytes(fields.rest)) == (rpc.PONG, b"12345678")
+            server.reply(call, 3)
+
+        self.assertEqual(self.serve(script).call("add", 1, 2), 3)
+
+    def test_answers_come_in_any_order_and_in_chunks_between_each_other(self):
+        def script(server):
+            server.accept()
+            calls = [server.call() for _ in range(3)]
+            server.send(rpc.REPLY | rpc.MORE, rpc._varint(calls[0][0]), rpc._varint(9), b'"from')
+            server.send(rpc.FAIL | rpc.MORE, rpc._varint(calls[1][0]), rpc._varint(5), b'"ba')
+            server.reply(calls[2][0], calls[2][2])
+            server.send(rpc.REPLY_CHUNK, rpc._varint(calls[1][0]), b'd"')
+            server.send(rpc.REPLY_CHUNK, rpc._varint(calls[0][0]), b' 0"\n'[:4])
+            names.extend(arguments for _, _, arguments in calls)
+
+        names = []
+        client = self.serve(script)
+
+        def call(number):
+            try:
+                return client.call("echo", number)
+            except errors.Bad as bad:
+                return bad.value
+
+        results = in_threads(3, call)
+        self.assertEqual([results[arguments[0]] for arguments in names], ["from 0", "bad", names[2]])
+
+    def test_errors_say_all_that_the_server_said(self):
+        def script(server):
+            server.accept()
+            server.error(server.call()[0], 3, 0, 1501, "too much")
+            server.error(server.call()[0], 99, 7)
+
+        client = self.serve(script)
+        with self.assertRaises(RpcError) as raised:
+            client.Shop.work()
+        error = raised.exception
+        self.assertEqual(
+            (error.kind, error.executed, error.retry_after, str(error)), ("overloaded", "no", 1.5, "Shop.work: too much")
+        )
+        with self.assertRaises(RpcError) as raised:
+            client.Shop.work()
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("internal", "maybe"))
+
+    def test_metadata_travels_along(self):
+        def script(server):
+            server.accept()
+            call, _, _ = server.call()
+            assert server.metadata == {"api-key": "secret", "tenant": "a"}
+            server.reply(call, None)
+
+        client = self.serve(script, metadata={"api-key": "secret"})
+        self.assertIsNone(client.options(metadata={"tenant": "a"}).Shop.look())
+
+    def test_a_call_that_gives_up_is_cancelled_and_its_id_not_used_before_its_answer(self):
+        def script(server):
+            server.accept()
+            first, _, _ = server.call()
+            kind, fields = server.frame()
+            assert (kind, fields.varint()) == (rpc.CANCEL, first)
+            second, _, _ = server.call()
+            assert second != first
+            server.reply(first, "late")
+            server.reply(second, "in time")
+            third, _, _ = server.call()
+            assert third == first
+            server.reply(third, "again")
+
+        client = self.serve(script)
+        with self.assertRaises(RpcError) as raised:
+            client.options(timeout=0.5).Shop.wait()
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("deadline_exceeded", "maybe"))
+        self.assertEqual(client.Shop.wait(), "in time")
+        self.assertEqual(client.Shop.wait(), "again")
+
+    def test_calls_wait_for_room(self):
+        """Of 64 calls at most, and of 64 KiB: the least that a server may allow."""
+
+        def script(server):
+            server.accept()
+            first = [server.call() for _ in range(2)]
+            # What is too much for both together is not sent.
+            server.socket.settimeout(0.05)
+            try:
+                server.frame()
+                raise AssertionError("a third call came")
+            except socket.timeout:
+                server.socket.settimeout(None)
+            for call, _, arguments in first:
+                server.reply(call, len(arguments[0]))
+            call, _, arguments = server.call()
+            server.reply(call, len(arguments[0]))
+
+        client = self.serve(script)
+        self.assertEqual(in_threads(3, lambda _: client.call("len", "x" * 30_000)), [30_000] * 3)
+
+    def test_what_the_server_did_not_read_before_it_left_was_not_executed(self):
+        def script(server):
+            server.accept()
+            calls = [server.call(), server.call()]
+            order.extend(arguments[0] for _, _, arguments in calls)
+            # It has read one of them, it says, and is gone.
+            server.go_away(0, 1)
+
+        order = []
+        client = self.serve(script)
+
+        def call(number):
+            try:
+                client.call("work", number)
+            except RpcError as error:
+                return error.kind, error.executed
+
+        results = in_threads(2, call)
+        self.assertEqual([results[number] for number in order], [("unavailable", "maybe"), ("unavailable", "no")])
+
+    def test_the_next_call_makes_another_connection(self):
+        def script(server):
+            server.accept()
+            server.reply(server.call()[0], "first")
+            server.go_away(0, 1)
+            server.socket.close()
+            # The client lets go of it, and comes back for its next call.
+            server.accept()
+            server.reply(server.call()[0], "second")
+
+        client = self.serve(script)
+        self.assertEqual(client.Shop.work(), "first")
+        connection = client._link._connection
+        with connection._changed:
+            self.assertTrue(connection._changed.wait_for(lambda: connection._is_leaving, 30))
+        self.assertEqual(client.Shop.work(), "second")
+
+    def test_a_server_that_breaks_the_rules_ends_its_calls_and_is_told_why(self):
+        faults = [
+            lambda server, call: server.reply(call + 1, None),
+            lambda server, call: server.send(rpc.REPLY_CHUNK, rpc._varint(call), b"x"),
+            lambda server, call: server.send(rpc.REPLY | rpc.MORE, rpc._varint(call), rpc._varint(1), b"xx"),
+            lambda server, call: server.send(rpc.REPLY | rpc.MORE, rpc._varint(call), rpc._varint(1 << 40)),
+            lambda server, call: server.send(25),
+            lambda server, call: server.send(rpc.HELLO),
+            lambda server, call: server.send(rpc.ERROR, rpc._varint(call), b"\x80"),
+            lambda server, call: server.socket.sendall(struct.pack("<I", 65_537 << 8 | rpc.PING)),
+        ]
+        for fault in faults:
+
+            def script(server, fault=fault):
+                server.accept()
+                fault(server, server.call()[0])
+                first, fields = server.frame()
+                assert (first, fields.varint()) == (rpc.GO_AWAY, 1)
+
+            client = self.serve(script)
+            with self.assertRaises(RpcError) as raised:
+                client.Shop.work()
+            self.assertEqual((raised.exception.kind, raised.exception.executed), ("protocol", "maybe"))
+            self.thread.join()
+
+    def test_a_reply_that_is_no_json_fails_its_call_alone(self):
+        def script(server):
+            server.accept()
+            server.send(rpc.REPLY, rpc._varint(server.call()[0]), b"\xff")
+            server.reply(server.call()[0], 1)
+
+        client = self.serve(script)
+        with self.assertRaises(RpcError) as raised:
+            client.Shop.work()
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("malformed", "yes"))
+        self.assertEqual(client.Shop.work(), 1)
+
+    def test_a_server_that_calls_is_told_that_there_is_nothing(self):
+        def script(server):
+            server.accept()
+            call, _, _ = server.call()
+            server.send(rpc.BIND, rpc._varint(0), b"\0", rpc._text("confirm"))
+            server.send(rpc.CALL | rpc.OPTIONS, rpc._varint(0), rpc._varint(0), rpc._varint(rpc.JSON), b"[]")
+            first, fields = server.frame()
+            assert (first, bytes(fields.rest)) == (rpc.BOUND, b"\0\2")
+            first, fields = server.frame()
+            assert (first, fields.varint(), fields.varint()) == (rpc.ERROR, 0, 4)
+            server.reply(call, "done")
+
+        self.assertEqual(self.serve(script).Shop.buy(), "done")
+
+    def test_another_protocol_and_another_version_are_named(self):
+        for preface, kind, words in [
+            (b"HTTP/1.1 400 Bad", "protocol", "another protocol"),
+            (b"\xf5rpc\r\n\x07\x00" + rpc._frame(rpc.REFUSED, b"\x05\x07"), "incompatible", "versions 5 to 7"),
+        ]:
+            server = Spoken(self)
+            thread = threading.Thread(target=server.accept, kwargs={"preface": preface})
+            thread.start()
+            with self.assertRaises(RpcError) as raised:
+                connect(*server.address)
+            thread.join()
+            server.socket.close()
+            self.assertEqual((raised.exception.kind, raised.exception.executed), (kind, "no"))
+            self.assertIn(words, raised.exception.message)
+
+    def test_nobody_there_is_unavailable(self):
+        server = Spoken(self)
+        server.listener.close()
+        with self.assertRaises(RpcError) as raised:
+            connect(*server.address)
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("unavailable", "no"))
+
+    def test_dir_and_help_show_what_the_server_tells(self):
+        price = {
+            "name": "price",
+            "docs": "What it costs.",
+            "arguments": [{"name": "sku", "type": "&str", "later": 1}, {"name": "currency", "type": "Currency"}],
+            "returns": "Money",
+            "error": "PriceError",
+            "later": {},
+        }
+        services = [{"name": "shop.v1", "docs": "Sells.", "methods": [price]}, {"name": "Till", "methods": [{"name": "open"}]}]
+
+        def script(server):
+            server.accept()
+            call, name, arguments = server.call()
+            assert (name, arguments) == ("rpc.Reflection.services", [])
+            server.reply(call, services)
+            call, name, arguments = server.call()
+            assert (name, arguments) == ("shop.v1.price", {"sku": "tea", "currency": "EUR"})
+            server.reply(call, 450)
+
+        client = self.serve(script)
+        self.assertTrue({"shop", "Till", "price", "open", "call", "close"}.issubset(dir(client)))
+        self.assertEqual((dir(client.shop), dir(client.shop.v1), dir(client.Till)), (["v1"], ["price"], ["open"]))
+        self.assertEqual(repr(client.shop.v1.price), "shop.v1.price(sku: &str, currency: Currency) -> Money")
+        self.assertEqual(list(inspect.signature(client.price).parameters), ["sku", "currency"])
+        shown = pydoc.render_doc(client.shop.v1.price)
+        for words in ("price(sku: &str, currency: Currency) -> Money", "What it costs.", "Fails with PriceError."):
+            self.assertIn(words, shown)
+        self.assertIn("Sells.", pydoc.render_doc(client.shop.v1))
+        # Asked for once; and the one service with a `price` is found.
+        self.assertEqual(client.price(sku="tea", currency="EUR"), 450)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        CHECKOUT, SLOW_CHECKOUT = sys.argv[1:]
+    elif len(sys.argv) != 1:
+        sys.exit(__doc__)
+    unittest.main(argv=sys.argv[:1])

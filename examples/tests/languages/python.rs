@@ -1,0 +1,44 @@
+//! `examples/python`: its own tests, against a server spoken by hand and against the checkout.
+
+use std::process::Command;
+
+use crate::support::Server;
+use crate::{is_here, repository};
+
+fn python(arguments: &[&str]) -> (bool, String) {
+    let mut command = Command::new("python3");
+    // It leaves nothing in the repository.
+    let ran = command.args(["-B", "-W", "error"]).args(arguments).current_dir(repository("examples/python")).output().unwrap();
+    (ran.status.success(), String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned())
+}
+
+#[test]
+fn the_python_client_calls_the_checkout() {
+    if !is_here("python3", "RPC_NEEDS_PYTHON") {
+        return;
+    }
+    let (server, slow) = (Server::start("checkout"), Server::with("checkout", &["--network-ms", "500"], &[]));
+    let (passed, said) = python(&["test_client.py", &server.address, &slow.address]);
+    assert!(passed, "{said}");
+    assert!(said.trim_end().ends_with("OK"), "none was skipped: {said}");
+    for server in [server, slow] {
+        server.signal("TERM");
+        let (code, log) = server.ended();
+        assert_eq!(code, Some(0), "every connection has ended: {log:?}");
+        assert!(!log.iter().any(|line| line.contains("broke") || line.contains("ended:")), "{log:?}");
+    }
+}
+
+/// The command that its README shows.
+#[test]
+fn the_python_client_is_a_command_too() {
+    if !is_here("python3", "RPC_NEEDS_PYTHON") {
+        return;
+    }
+    let server = Server::start("checkout");
+    let quote = |items: &str| python(&["client.py", &server.address, "Checkout.quote", items]);
+    let (passed, said) = quote(r#"[[{"sku": "tea", "quantity": 2}]]"#);
+    assert!(passed && said.contains("\"currency\": \"EUR\""), "{said}");
+    let (passed, said) = quote(r#"{"items": [{"sku": "gold", "quantity": 2}]}"#);
+    assert!(!passed && said.contains("UnknownSku") && said.contains("gold"), "{said}");
+}

@@ -62,7 +62,7 @@ macro_rules! function {
                         match request.arguments::<($($argument,)*)>() {
                             Ok(($($argument,)*)) => {
                                 let result = self($($argument),*).await;
-                                request.returned(&result);
+                                request.returned_untraced(&result);
                             }
                             Err(error) => request.refused(error),
                         }
@@ -98,7 +98,7 @@ where
                 match request.arguments::<()>() {
                     Ok(()) => {
                         let result = self().await;
-                        request.returned(&result);
+                        request.returned_untraced(&result);
                     }
                     Err(error) => request.refused(error),
                 }

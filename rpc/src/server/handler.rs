@@ -101,6 +101,14 @@ impl Request {
         lease.finish(outcome);
     }
 
+    /// The same for a type that is `Serialize` and no more, so that nothing can be known of it: a method registered at run time.
+    #[cfg(feature = "json")]
+    pub(crate) fn returned_untraced<R: Serialize + ?Sized>(&self, result: &R) {
+        let mut lease = Lease::take();
+        let outcome = payload::encode_untraced(result, self.body.encoding(), lease.limit, &mut lease.out);
+        lease.finish(outcome);
+    }
+
     /// Ends the call with an error of ours.
     #[cold]
     pub fn refused(&self, error: Error) {

@@ -194,13 +194,26 @@ pub(crate) fn encode_returned<R: Serialize + ?Sized>(
         #[cfg(feature = "json")]
         Encoding::Json => match own_schema(method) {
             Some(own) => encode::encode_result_by(result, own, limit, out),
-            None => encode::encode_result(result, encoding, limit, out),
+            // Code for each type, which can go when every method has a schema.
+            None => return encode_untraced(result, encoding, limit, out),
         },
         encoding => {
             let _ = method;
             encode::encode_result(result, encoding, limit, out)
         }
     };
+    outcome(encoded, limit)
+}
+
+/// The same without a schema: the value is written by its `Serialize`, into JSON too.
+#[cfg(feature = "json")]
+#[inline]
+pub(crate) fn encode_untraced<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Outcome {
+    outcome(encode::encode_result(result, encoding, limit, out), limit)
+}
+
+#[inline]
+fn outcome(encoded: (bool, Result<(), Unwritten>), limit: usize) -> Outcome {
     match encoded {
         (false, Ok(())) => Outcome::Value,
         (true, Ok(())) => Outcome::Failed,
@@ -245,8 +258,7 @@ struct Results {
     error: Option<Types<'static>>,
 }
 
-/// None: there is no schema, and the value is written by its `Serialize`, with code of its own. That is so for methods registered
-/// at run time, which return whatever is `Serialize`.
+/// None: there is no schema, and the value is written by its `Serialize`.
 #[cfg(feature = "json")]
 fn own_schema(_method: &'static Method) -> Option<Results> {
     None

@@ -165,3 +165,40 @@ fn a_sequence_of_unknown_length_says_so() {
     let Outcome::Error(error) = encode_returned(&Unknown, &NOTE, Encoding::Postcard, MIB, &mut Vec::new()) else { panic!("postcard cannot") };
     assert!(error.message().contains("unknown length"), "{error}");
 }
+
+/// By schema: the same outcome, the JSON of the forms, and the limit of the JSON, not of what it is made from.
+#[cfg(feature = "json")]
+#[test]
+fn a_result_is_written_by_its_schema() {
+    use crate::schema::Node;
+    static NODES: &[Node] = &[Node::U64, Node::Bytes, Node::Unit, Node::F64, Node::Seq(3), Node::Map(2, 2)];
+    let types = |root| Some(Types { nodes: NODES, root });
+    fn json<R: Serialize>(result: &R, own: Results, limit: usize) -> (bool, Result<String, encode::Unwritten>) {
+        let mut out = b"before".to_vec();
+        let (failed, written) = encode::encode_result_by(result, own, limit, &mut out);
+        let text = String::from_utf8(out).expect("JSON is text");
+        let text = text.strip_prefix("before").expect("what was there stays").to_owned();
+        assert!(written.is_ok() || text.is_empty(), "nothing is left of what failed");
+        (failed, written.map(|()| text))
+    }
+    let own = Results { returns: types(0), error: types(1) };
+    let ok: Result<u64, Bytes<'_>> = Ok(u64::MAX);
+    assert!(matches!(json(&ok, own, 100), (false, Ok(text)) if text == "\"18446744073709551615\""));
+    assert!(matches!(json(&ok, own, 22), (false, Ok(_))));
+    assert!(matches!(json(&ok, own, 21), (false, Err(encode::Unwritten::TooLong))));
+    let failed: Result<u64, Bytes<'_>> = Err(Bytes(vec![1, 2, 255].into()));
+    assert!(matches!(json(&failed, own, 100), (true, Ok(text)) if text == "\"AQL/\""));
+    assert!(matches!(json(&7_u64, own, 1), (false, Ok(text)) if text == "7"));
+    assert!(matches!(json(&(), Results { returns: types(2), error: None }, 4), (false, Ok(text)) if text == "null"));
+    // The longest postcard for the shortest JSON.
+    let zeros = vec![0.0; 1000];
+    assert!(matches!(json(&zeros, Results { returns: types(4), error: None }, 4001), (false, Ok(text)) if text.len() == 4001));
+    assert!(matches!(json(&zeros, Results { returns: types(4), error: None }, 4000), (false, Err(encode::Unwritten::TooLong))));
+    // What cannot be written, and what the schema does not have.
+    let map = BTreeMap::from([((), ())]);
+    assert!(
+        matches!(json(&map, Results { returns: types(5), error: None }, 100), (false, Err(encode::Unwritten::Type(text))) if text.contains("key"))
+    );
+    assert!(matches!(json(&failed, Results { returns: types(0), error: None }, 100), (true, Err(encode::Unwritten::Type(_)))));
+    assert!(matches!(json(&Bad::Refuses, own, 100), (false, Err(encode::Unwritten::Type(_)))));
+}

@@ -224,3 +224,35 @@ fn a_text_that_is_not_one_says_what_it_has_to_be() {
     assert!(refusal::<SocketAddrV4>("\"1.2.3.4\"").contains("expected an IPv4 address and a port"));
     assert!(refusal::<time::Date>("\"31.1.2026\"").contains("expected a date such as 2026-01-31"));
 }
+
+/// A table may name the type around its parts, or not.
+#[test]
+fn a_name_around_the_parts_changes_nothing() {
+    let wrapped = |nodes: &[Node], path: &str| [nodes, &[logical(path, nodes.len() as Id - 1)]].concat();
+    let duration = [Node::U64, Node::U32, structure("Duration", &[("secs", 0), ("nanos", 1)])];
+    let system = [Node::U64, Node::U32, structure("SystemTime", &[("secs_since_epoch", 0), ("nanos_since_epoch", 1)])];
+    let mut ip = vec![Node::U8, Node::Tuple(vec![0; 4]), Node::Tuple(vec![0; 16])];
+    let mut socket = vec![Node::U16, Node::Tuple(vec![1, 3]), Node::Tuple(vec![2, 3])];
+    socket.splice(0..0, ip.clone());
+    ip.push(enumeration("IpAddr", vec![("V4", Shape::Newtype(1)), ("V6", Shape::Newtype(2))]));
+    socket.push(enumeration("SocketAddr", vec![("V4", Shape::Newtype(4)), ("V6", Shape::Newtype(5))]));
+    fn both<T: Serialize>(plain: &[Node], wrapped: &[Node], value: &T, text: &str) {
+        assert_eq!(by_schema(plain, value).expect(text), text);
+        assert_eq!(by_schema(wrapped, value).expect(text), text);
+    }
+    both(&duration, &wrapped(&duration, "core::time::Duration"), &Duration::from_secs(3), "\"3s\"");
+    both(&system, &wrapped(&system, "std::time::SystemTime"), &SystemTime::UNIX_EPOCH, "\"1970-01-01T00:00:00Z\"");
+    for address in ["1.2.3.4", "::1"] {
+        let value: IpAddr = address.parse().expect("one");
+        both(&ip, &wrapped(&ip, "core::net::ip_addr::IpAddr"), &value, &format!("{address:?}"));
+    }
+    for address in ["1.2.3.4:5", "[::1]:65535"] {
+        let value: SocketAddr = address.parse().expect("one");
+        both(&socket, &wrapped(&socket, "core::net::socket_addr::SocketAddr"), &value, &format!("{address:?}"));
+    }
+    // A type that has another meaning, and a text already.
+    both(&[Node::Str], &[Node::Str, logical("url::Url", 0)], &"a", "\"a\"");
+    // A path that its shape does not bear out.
+    both(&[Node::Bool], &[Node::Bool, logical("uuid::Uuid", 0)], &true, "true");
+    both(&[Node::U8], &[Node::U8, logical("core::time::Duration", 0)], &7_u8, "7");
+}

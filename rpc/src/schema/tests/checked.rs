@@ -165,7 +165,7 @@ fn content_that_depends_on_a_tag_is_not_known() {
     let shape = "Adjacent{t: Adjacent<A B>, c: <its shape depends on what was read before it>}";
     is_shaped::<Adjacent>(shape, &[]);
     has_problems::<Adjacent>(&["Adjacent.c: what is here depends on what was read before it (as with #[serde(tag, content)])"]);
-    has_problems::<AdjacentStruct>(&["AdjacentStruct: #[serde(tag, content)] needs a format"]);
+    has_problems::<AdjacentStruct>(&["AdjacentStruct.c: #[serde(tag, content)] needs a format"]);
 }
 
 /// Panics on every value.

@@ -105,7 +105,7 @@ impl Request {
     #[cfg(feature = "json")]
     pub(crate) fn returned_untraced<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_untraced(result, self.body.encoding(), lease.limit, &mut lease.out);
+        let outcome = payload::encode_untraced(result, self.inner().body.encoding(), lease.limit, &mut lease.out);
         lease.finish(outcome);
     }
 

@@ -15,7 +15,7 @@ mod names;
 mod plan;
 mod state;
 mod tracer;
-mod walk;
+pub(super) mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

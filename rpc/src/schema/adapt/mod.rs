@@ -133,37 +133,19 @@ impl<'de> Adapter<'de> {
         Ok(())
     }
 
-    /// What most questions are about, in few steps: a number or a text that is asked for as one.
+    /// The value that is asked for, if it is asked for as most are: as a number or a text.
     #[inline]
-    fn leaf(&mut self, kind: Kind) -> Option<Result<Feed<'de>, Fault>> {
-        if !is_leaf(kind) {
+    fn leaf(&mut self, kind: Kind) -> Option<&'de Node> {
+        if !is_leaf(kind) || self.broken {
             return None;
         }
-        let id = match self.here {
-            Place::Node(id) => id,
-            Place::Read if !self.broken => match self.in_a_row() {
-                Place::Node(id) => {
-                    self.here = Place::Node(id);
-                    id
-                }
-                _ => return None,
-            },
-            _ => return None,
-        };
-        let decoder = &mut self.input.decoder;
-        let feed = match self.peer.bare(id) {
-            Node::Str => decoder.str().map(Feed::Str),
-            Node::U8 => decoder.byte().map(|number| Feed::Unsigned(number.into())),
-            Node::U16 => decoder.varint_u16().map(|number| Feed::Unsigned(number.into())),
-            Node::U32 => decoder.varint_u32().map(|number| Feed::Unsigned(number.into())),
-            Node::U64 => decoder.varint_u64().map(Feed::Unsigned),
-            Node::I32 => decoder.varint_u32().map(|number| Feed::Signed(signed(number.into()))),
-            Node::I64 => decoder.varint_u64().map(|number| Feed::Signed(signed(number))),
-            Node::Bool => decoder.bool().map(Feed::Bool),
-            _ => return None,
-        };
-        self.here = Place::Read;
-        Some(feed)
+        if let Place::Read = self.here {
+            self.here = self.in_a_row();
+        }
+        match self.here {
+            Place::Node(id) => Some(self.peer.bare(id)),
+            _ => None,
+        }
     }
 
     fn answer(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
@@ -630,13 +612,29 @@ impl<'de> Adapter<'de> {
 
 impl<'de> Source<'de> for Adapter<'de> {
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
-        let answer = match self.leaf(ask.kind) {
-            Some(answer) => answer,
-            None => self.answer(ask),
-        };
-        match answer {
-            Ok(feed) => Ok(feed),
-            Err(fault) => Err(self.located(fault)),
+        // A feed is made where it is returned: moving it once more would take longer than all of this.
+        macro_rules! fed {
+            ($feed:ident($($read:tt)*)) => {{
+                self.here = Place::Read;
+                match self.input.decoder.$($read)* {
+                    Ok(value) => Ok(Feed::$feed(value.into())),
+                    Err(fault) => Err(self.located(fault)),
+                }
+            }};
+        }
+        match self.leaf(ask.kind) {
+            Some(Node::Str) => fed!(Str(str())),
+            Some(Node::U8) => fed!(Unsigned(byte())),
+            Some(Node::U16) => fed!(Unsigned(varint_u16())),
+            Some(Node::U32) => fed!(Unsigned(varint_u32())),
+            Some(Node::U64) => fed!(Unsigned(varint_u64())),
+            Some(Node::I32) => fed!(Signed(varint_u32().map(|number| signed(number.into())))),
+            Some(Node::I64) => fed!(Signed(varint_u64().map(signed))),
+            Some(Node::Bool) => fed!(Bool(bool())),
+            _ => match self.answer(ask) {
+                Ok(feed) => Ok(feed),
+                Err(fault) => Err(self.located(fault)),
+            },
         }
     }
 

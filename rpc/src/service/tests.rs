@@ -203,3 +203,29 @@ fn a_trait_with_parameters_has_a_hash_for_each_choice_of_types() {
     assert!(one.0 != other.0 && one.1 != other.1);
     assert_eq!(one, hash(<StoreClient<u32, bool> as HasContract>::contract()));
 }
+
+/// Postcard does not say what comes next, which an untagged enum would have to know.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Guess {
+    Number(u8),
+    Text(String),
+}
+
+#[crate::service(crate = "crate", untested)]
+#[allow(dead_code, reason = "only its table is looked at")]
+trait Guesses {
+    async fn guess(&self, guess: Guess) -> u8;
+}
+
+#[test]
+#[should_panic(expected = "Guesses has types that do not travel as they are:\nGuesses.guess: guess: Guess: ")]
+fn the_generated_test_fails_on_types_that_do_not_travel() {
+    crate::__private::assert_travels(<GuessesClient as HasContract>::contract());
+}
+
+#[test]
+#[should_panic(expected = "there is no ")]
+fn the_generated_test_fails_without_its_lock_file() {
+    crate::__private::assert_locked(<StoreClient<u8, u8> as HasContract>::contract(), env!("CARGO_MANIFEST_DIR"), "no such file");
+}

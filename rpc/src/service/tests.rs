@@ -9,7 +9,7 @@ use crate::schema::source::{Ask, Feed, Part, Source};
 use crate::schema::{Reader, Root};
 use crate::{Context, Stream, Streaming};
 
-use super::{Contract, HasContract, Method};
+use super::{Contract, HasContract, Hash, Method};
 
 mod io {
     pub(crate) type Result<T> = std::result::Result<T, u8>;
@@ -228,4 +228,46 @@ fn the_generated_test_fails_on_types_that_do_not_travel() {
 #[should_panic(expected = "there is no ")]
 fn the_generated_test_fails_without_its_lock_file() {
     crate::__private::assert_locked(<StoreClient<u8, u8> as HasContract>::contract(), env!("CARGO_MANIFEST_DIR"), "no such file");
+}
+
+/// The examples of protocol 4.6.
+mod described {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct List {
+        id: u8,
+        next: Option<Box<List>>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Reason {
+        Lost,
+        Fraud(u64),
+        Late { at: u64 },
+    }
+
+    #[crate::service(crate = "crate")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Till {
+        async fn add(&self, a: u32, b: u32) -> u32;
+        async fn list(&self, list: List);
+        async fn why(&self, why: Reason);
+    }
+}
+
+#[test]
+fn hashes_are_made_as_the_protocol_says() {
+    let hash = |texts: &[&[u8]]| texts.iter().fold(Hash::EMPTY, |hash, text| hash.text_bytes(text)).finish();
+    let method = |arguments: &str, results: &str| {
+        let (arguments, results) = (hash(&[arguments.as_bytes()]), hash(&[results.as_bytes()]));
+        hash(&[&arguments.to_le_bytes(), &results.to_le_bytes()])
+    };
+    let till = <described::TillClient as HasContract>::contract();
+    let add = method("1:a 0\n1:b 0\nu32\n", "7:returns 0\nu32\n");
+    let list = method("4:list 0\nstruct 2:id 4:next 1 2\nu8\noption 0\n", "7:returns 0\nunit\n");
+    let why = method("3:why 0\nenum 4:Lost unit 5:Fraud newtype 4:Late struct 2:at 1 1\nu64\n", "7:returns 0\nunit\n");
+    assert_eq!([0, 1, 2].map(|number| till.method_hash(number)), [add, list, why]);
+    let [add, list, why] = [add, list, why].map(u128::to_le_bytes);
+    assert_eq!(till.hash(), hash(&[b"Till", b"add", &add, b"list", &list, b"why", &why]));
 }

@@ -3,9 +3,9 @@
 //! - `node.rs`: a type as a table of nodes
 //! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
-//! - `trace/`: finding out the nodes of a type
+//! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
-//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
+//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]

@@ -4,7 +4,7 @@
 //! - `show.rs`: types as Rust text
 //! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
-//! - `trace/`: finding out the nodes of a type
+//! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
 //! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - `json/`: JSON to types and back
@@ -35,6 +35,8 @@ mod table;
 mod tests;
 #[allow(dead_code)]
 mod trace;
+#[allow(dead_code)]
+mod walk;
 
 use serde::{Deserialize, Serialize};
 

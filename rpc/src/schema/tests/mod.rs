@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use super::node::{Fields, Id, Node, Shape};
 use super::table::Table;
-use super::trace::walk::walk;
 use super::trace::{Traced, trace};
+use super::walk::walk;
 
 fn traced<T: Serialize + Deserialize<'static>>() -> Traced {
     trace(&mut |reader| reader.read::<T>())

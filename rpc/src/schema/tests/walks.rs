@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nodes;
 use crate::schema::node::Node;
-use crate::schema::trace::walk::walk;
+use crate::schema::walk::walk;
 
 #[derive(Serialize, Deserialize)]
 struct Order {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::schema::node::{Fields, Id, Node, Shape};
+use super::node::{Fields, Id, Node, Shape};
 
 /// Containers in containers.
 const DEPTH: usize = 128;

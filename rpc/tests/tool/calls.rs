@@ -8,7 +8,7 @@ use crate::{checkout, rpc, rpc_reads};
 #[test]
 fn arguments_are_given_by_position_by_name_or_alone() {
     let (shop, plain) = (checkout(), Server::start("conformance"));
-    let money = "{\"minor\":900,\"currency\":\"EUR\"}\n";
+    let money = "{\"currency\":\"EUR\",\"minor\":900}\n";
     let by_position = r#"[[{"sku":"tea","quantity":2}]]"#;
     let by_name = r#"{"items":[{"sku":"tea","quantity":2}]}"#;
     assert_eq!(rpc(&["call", &shop.address, "Checkout.quote", by_position]).well(), money);

@@ -39,9 +39,9 @@ fn a_reply_is_on_several_lines_on_a_terminal() {
     let server = checkout();
     let call = ["call", &server.address, "Checkout.quote", r#"[[{"sku":"tea","quantity":2}]]"#];
     let Some(pretty) = on_a_terminal(&call, &[]) else { return };
-    assert_eq!(pretty, "{\n  \"minor\": 900,\n  \"currency\": \"EUR\"\n}\n");
+    assert_eq!(pretty, "{\n  \"currency\": \"EUR\",\n  \"minor\": 900\n}\n");
     let compact = on_a_terminal(&[&call[..], &["--compact"]].concat(), &[]).unwrap();
-    assert_eq!(compact, "{\"minor\":900,\"currency\":\"EUR\"}\n");
+    assert_eq!(compact, "{\"currency\":\"EUR\",\"minor\":900}\n");
 }
 
 #[test]

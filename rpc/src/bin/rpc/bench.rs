@@ -11,12 +11,12 @@ use hdrhistogram::Histogram;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use rpc::{ErrorKind, Named};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::call::Arguments;
 use crate::connect::{self, Server};
 use crate::duration;
 use crate::failure::{Failure, Outcome};
-use crate::json::Json;
 use crate::screen;
 
 /// The longest time that is told apart: longer ones count as this.
@@ -124,7 +124,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
 }
 
 /// A mistake shows at the first call, and not a million times. Each connection is ready afterwards.
-async fn check(servers: &[Arc<Server>], name: &str, arguments: &Json) -> Outcome {
+async fn check(servers: &[Arc<Server>], name: &str, arguments: &Value) -> Outcome {
     for server in servers {
         if let Err(error) = server.options.add_to(server.client.call::<IgnoredAny>(name, Named(arguments))).await
             && error.kind() != ErrorKind::Service
@@ -135,7 +135,7 @@ async fn check(servers: &[Arc<Server>], name: &str, arguments: &Json) -> Outcome
     Ok(())
 }
 
-async fn work(server: Arc<Server>, name: String, arguments: Arc<Json>, plan: Arc<Plan>) -> Seen {
+async fn work(server: Arc<Server>, name: String, arguments: Arc<Value>, plan: Arc<Plan>) -> Seen {
     let mut seen = Seen::new();
     while plan.goes_on() {
         let began = Instant::now();

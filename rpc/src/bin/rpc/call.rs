@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
 use rpc::{ErrorKind, Named};
+use serde_json::Value;
 
 use crate::connect::{self, Server};
 use crate::failure::{Failure, NO, Outcome};
-use crate::json::Json;
+use crate::json;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -33,9 +34,9 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn read(self) -> Outcome<Json> {
+    pub(crate) fn read(self) -> Outcome<Value> {
         let text = match self.arguments.as_deref() {
-            None => return Ok(Json::Array(Vec::new())),
+            None => return Ok(Value::Array(Vec::new())),
             Some("-") => {
                 let mut text = String::new();
                 io::stdin().lock().read_to_string(&mut text)?;
@@ -43,11 +44,11 @@ impl Arguments {
             }
             Some(text) => text.to_owned(),
         };
-        let json: Json = serde_json::from_str(&text).map_err(|error| {
+        let value = serde_json::from_str(&text).map_err(|error| {
             Failure::usage(format!("the arguments are not JSON: {error}"))
                 .hint("an array by position, an object by name, in quotes: rpc call ADDR Shop.price '[\"tea\", 2]'")
         })?;
-        Ok(json.into_arguments())
+        Ok(json::arguments(value))
     }
 }
 
@@ -58,17 +59,17 @@ pub(crate) async fn run(options: Options) -> Outcome {
     let reply = once(&server, &name, &arguments).await;
     server.client.close().await;
     let pretty = !compact && io::stdout().is_terminal();
-    Ok(writeln!(io::stdout(), "{}", reply?.text(pretty))?)
+    Ok(writeln!(io::stdout(), "{}", json::text(&reply?, pretty))?)
 }
 
 /// Calls once.
-pub(crate) async fn once(server: &Server, name: &str, arguments: &Json) -> Outcome<Json> {
-    let error = match server.options.add_to(server.client.call::<Json>(name, Named(arguments))).await {
+pub(crate) async fn once(server: &Server, name: &str, arguments: &Value) -> Outcome<Value> {
+    let error = match server.options.add_to(server.client.call::<Value>(name, Named(arguments))).await {
         Ok(reply) => return Ok(reply),
         Err(error) => error,
     };
     if error.kind() != ErrorKind::Service {
         return Err(server.explain(name, error).await);
     }
-    Err(Failure::new(format!("{name} refuses: {}", error.service::<Json>().unwrap_or(Json::Null).text(false)), NO))
+    Err(Failure::new(format!("{name} refuses: {}", json::text(&error.service().unwrap_or_default(), false)), NO))
 }

@@ -110,9 +110,16 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-        let mut message = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
         let kind = error.kind();
+        let mut message = error.to_string();
+        for cause in std::iter::successors(std::error::Error::source(&error), |cause| cause.source()) {
+            let cause = cause.to_string();
+            // Most say themselves why.
+            if !message.ends_with(&cause) {
+                message = format!("{message}: {cause}");
+            }
+        }
+        let hint = hint(kind, &message);
         match kind {
             ErrorKind::InvalidInput => {}
             _ if message.contains(&kind.to_string()) => message.push_str(&format!(" (executed: {})", error.executed())),
@@ -121,14 +128,20 @@ impl From<Error> for Failure {
         if let Some(after) = error.retry_after() {
             message.push_str(&format!("; it asks to be left alone for {after:?}"));
         }
-        let hint = match kind {
-            ErrorKind::DeadlineExceeded => Some("give it longer: --timeout 1m"),
-            ErrorKind::Unauthenticated => Some("say who you are: --metadata NAME=VALUE, as the server expects it"),
-            ErrorKind::Unavailable => Some("is a server running at this address?"),
-            ErrorKind::Protocol => Some("is this the port of a server of the crate `rpc`, without TLS?"),
-            _ => None,
-        };
         Self { message: Some(message), hint: hint.map(str::to_owned), code: code(kind) }
+    }
+}
+
+fn hint(kind: ErrorKind, message: &str) -> Option<&'static str> {
+    match kind {
+        ErrorKind::DeadlineExceeded => Some("give it longer: --timeout 1m"),
+        ErrorKind::Unauthenticated => Some("say who you are: --metadata NAME=VALUE, as the server expects it"),
+        ErrorKind::Unavailable if message.contains("certificate") => Some("is --tls-ca the authority of this server's certificate?"),
+        ErrorKind::Unavailable => Some("is a server running at this address?"),
+        ErrorKind::Protocol if message.contains("speaks TLS") && cfg!(feature = "tls") => Some("speak TLS too: --tls-ca FILE"),
+        ErrorKind::Protocol if message.contains("speaks TLS") => Some("this tool was built without TLS: cargo install --path rpc --features cli,tls"),
+        ErrorKind::Protocol => Some("is this the port of a server of the crate `rpc`?"),
+        _ => None,
     }
 }
 

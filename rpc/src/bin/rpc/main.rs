@@ -2,8 +2,8 @@
 //! reflection describe themselves, and arguments are JSON.
 //!
 //! This file is the command line. Each command has a file of its own; what they share are `connect.rs` (the server at an
-//! address, and what it says of itself), `failure.rs` (errors as sentences, exit codes), `json.rs` (values whose fields keep
-//! their order), `duration.rs` and `screen.rs`. A user of the library and no part of it: it uses what any other could.
+//! address, and what it says of itself), `failure.rs` (errors as sentences, exit codes), `json.rs`, `duration.rs` and
+//! `screen.rs`. A user of the library and no part of it: it uses what any other could.
 
 mod bench;
 mod call;

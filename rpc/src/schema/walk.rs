@@ -2,6 +2,8 @@
 //!
 //! Safe on any bytes and any table whose ids are in range; those that are not are faults too.
 
+use std::fmt;
+
 use super::node::{Fields, Id, Node, Shape};
 
 /// Containers in containers.
@@ -11,34 +13,53 @@ const FREE_STEPS: usize = 1 << 20;
 
 /// How many of these bytes are the value.
 pub(crate) fn walk(nodes: &[Node], id: Id, bytes: &[u8]) -> Result<usize, String> {
-    walk_variants(nodes, id, bytes, &mut |_, _| {})
+    walk_variants(nodes, id, bytes, &mut |_, _| {}).map_err(|stop| stop.to_string())
 }
 
 /// The same; each enum on the way is told, with the number of its variant.
-pub(crate) fn walk_variants(nodes: &[Node], id: Id, bytes: &[u8], variant: &mut dyn FnMut(Id, usize)) -> Result<usize, String> {
+pub(crate) fn walk_variants(nodes: &[Node], id: Id, bytes: &[u8], variant: &mut dyn FnMut(Id, usize)) -> Result<usize, Stop> {
     let steps = FREE_STEPS.saturating_add(bytes.len().saturating_mul(DEPTH));
     let mut walk = Walk { nodes, bytes, at: 0, depth: DEPTH, steps, variant };
-    match walk.value(id) {
-        Ok(()) => Ok(walk.at),
-        Err(Stop { path, text }) if path.is_empty() => Err(text),
-        Err(Stop { path, text }) => Err(format!("{}: {text}", path.trim_start_matches('.'))),
-    }
+    walk.value(id)?;
+    Ok(walk.at)
 }
 
 /// Why the bytes are no such value, and where.
-struct Stop {
+#[derive(Debug)]
+pub(crate) struct Stop {
     path: String,
-    text: String,
+    pub(crate) text: String,
+    /// The innermost struct or enum around the place, and which part of it: `Order.method`.
+    pub(crate) owner: Option<String>,
+    /// The schema does not say what is here.
+    pub(crate) unknown: bool,
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.trim_start_matches('.') {
+            "" => f.write_str(&self.text),
+            path => write!(f, "{path}: {}", self.text),
+        }
+    }
 }
 
 impl Stop {
     fn new(text: impl Into<String>) -> Self {
-        Self { path: String::new(), text: text.into() }
+        Self { path: String::new(), text: text.into(), owner: None, unknown: false }
     }
 
     fn inside(mut self, part: &str) -> Self {
         self.path.insert_str(0, part);
         self
+    }
+
+    /// The same, for a part with a name, in a type with one.
+    fn of(mut self, name: &str, part: &str) -> Self {
+        if self.owner.is_none() {
+            self.owner = Some(format!("{name}.{part}"));
+        }
+        self.inside(&format!(".{part}"))
     }
 }
 
@@ -93,7 +114,7 @@ impl Walk<'_> {
             }),
             Node::Tuple(parts) | Node::TupleStruct(_, parts) => self.parts(parts),
             Node::Newtype(_, part) | Node::Logical(_, part) => self.value(*part),
-            Node::Struct(_, fields) => self.fields(fields),
+            Node::Struct(name, fields) => self.fields(name, fields),
             Node::Enum(name, variants) => {
                 let number = self.varint(32)?;
                 let place = usize::try_from(number).ok().filter(|place| *place < variants.len());
@@ -102,19 +123,19 @@ impl Walk<'_> {
                 };
                 (self.variant)(id, place);
                 let variant = &variants[place];
-                self.shape(&variant.shape).map_err(|stop| stop.inside(&format!(".{}", variant.name)))
+                self.shape(&variant.name, &variant.shape).map_err(|stop| stop.of(name, &variant.name))
             }
-            Node::Opaque(reason) => Err(Stop::new(format!("an unknown type ({reason})"))),
+            Node::Opaque(reason) => Err(Stop { unknown: true, ..Stop::new(format!("an unknown type ({reason})")) }),
         }
     }
 
-    fn shape(&mut self, shape: &Shape) -> Done {
+    fn shape(&mut self, name: &str, shape: &Shape) -> Done {
         match shape {
             Shape::Unit => Ok(()),
             Shape::Newtype(part) => self.value(*part),
             Shape::Tuple(parts) => self.parts(parts),
-            Shape::Struct(fields) => self.fields(fields),
-            Shape::Unknown => Err(Stop::new("a variant that is never read")),
+            Shape::Struct(fields) => self.fields(name, fields),
+            Shape::Unknown => Err(Stop { unknown: true, ..Stop::new("a variant that is never read") }),
         }
     }
 
@@ -125,9 +146,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn fields(&mut self, fields: &Fields) -> Done {
+    fn fields(&mut self, name: &str, fields: &Fields) -> Done {
         for field in &fields.list {
-            self.value(field.node).map_err(|stop| stop.inside(&format!(".{}", field.name)))?;
+            self.value(field.node).map_err(|stop| stop.of(name, &field.name))?;
         }
         Ok(())
     }

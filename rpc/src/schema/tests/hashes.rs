@@ -170,7 +170,7 @@ fn equal_types_are_one_node_and_all_ids_are_in_range() {
     }
     let loops = vec![Node::Newtype("A".to_owned(), 1), Node::Logical("b::B".to_owned(), 0)];
     let text = Hasher::new(&loops).text(&[("value", 0)]);
-    assert_eq!(text, "\"value\" 0\nendless 0\n");
+    assert_eq!(text, "5:value 0\nendless 0\n");
 }
 
 /// What the file holds: a change of it is a change of the wire, and breaks every peer that was built before it.

@@ -241,7 +241,7 @@ async fn a_method_is_shown_with_the_definitions_that_it_needs() {
         lines.map(|line| line.split([' ', '(', ';']).nth(1).unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(names("price"), ["Currency", "Money", "PriceError"]);
-    assert_eq!(names("buy"), ["Order", "Receipt", "Currency", "Money", "Line"]);
+    assert_eq!(names("buy"), ["Order", "Receipt", "Line", "Money", "Currency"]);
     assert_eq!(names("note-it"), [""; 0]);
 }
 

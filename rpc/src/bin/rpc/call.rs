@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
-use rpc::{ErrorKind, Named};
+use rpc::ErrorKind;
 use serde_json::Value;
 
 use crate::connect::{self, Server};
@@ -64,7 +64,7 @@ pub(crate) async fn run(options: Options) -> Outcome {
 
 /// Calls once.
 pub(crate) async fn once(server: &Server, name: &str, arguments: &Value) -> Outcome<Value> {
-    let error = match server.options.add_to(server.client.call::<Value>(name, Named(arguments))).await {
+    let error = match server.options.add_to(server.client.call_json(name, arguments.clone())).await {
         Ok(reply) => return Ok(reply),
         Err(error) => error,
     };

@@ -392,6 +392,7 @@ pub use client::{Call, Client, ClientOptions, Returned};
 pub use context::{Context, Metadata, Peer};
 pub use error::{CallError, Error, ErrorKind, Executed};
 pub use frame::limits::Limits;
+pub use schema::exchange::Strictness;
 #[cfg(feature = "json")]
 pub use server::by_name::Function;
 pub use server::hook::{CallInfo, Hook};

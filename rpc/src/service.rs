@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::SlowConsumer;
+use crate::schema::own::Own;
 
 /// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Contract {
     /// Sorted by wire name, without duplicates.
     pub methods: &'static [Method],
     /// Filled at first use.
-    pub hash: OnceLock<u128>,
+    pub hash: OnceLock<Own>,
 }
 
 /// One method of a [`Contract`].
@@ -81,13 +82,15 @@ impl Method {
 impl Contract {
     /// 128 bits over the names and the methods' hashes.
     pub(crate) fn hash(&self) -> u128 {
-        *self.hash.get_or_init(|| {
-            let mut hash = Hash::new(self.name);
-            for method in self.methods {
-                hash = hash.text(method.name).text_bytes(&method.hash.to_le_bytes());
-            }
-            hash.finish()
-        })
+        let mut hash = Hash::new(self.name);
+        for method in self.methods {
+            hash = hash.text(method.name).text_bytes(&method.hash.to_le_bytes());
+        }
+        hash.finish()
+    }
+
+    pub(crate) fn own(&self) -> &Own {
+        self.hash.get_or_init(|| Own::of(self))
     }
 
     /// `Shop.pay`, for messages.

@@ -20,6 +20,8 @@ use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
 use crate::frame::payload::{self, Budget, Encoding};
+use crate::schema::Root;
+use crate::schema::exchange::Writer;
 use crate::service::Method;
 use crate::streaming::{self, Outlet, Streaming, Upload};
 use crate::{CallError, Error, ErrorKind, Executed, SlowConsumer};
@@ -182,11 +184,14 @@ impl Raw<'_> {
             return self.poll_streams(cx);
         }
         match &mut self.state {
-            State::Sent(buffer, _, _, cell) => match cell.poll(buffer, cx) {
+            State::Sent(buffer, link, _, cell) => match cell.poll(buffer, cx) {
                 Poll::Ready(ended) => {
+                    let writer = link.writer_of(&self.callee);
                     let buffer = std::mem::take(buffer);
                     self.settled();
-                    Poll::Ready(self.reply(Ok(ended), buffer))
+                    let mut reply = self.reply(Ok(ended), buffer);
+                    reply.writer = writer;
+                    Poll::Ready(reply)
                 }
                 Poll::Pending => Poll::Pending,
             },
@@ -211,17 +216,21 @@ impl Raw<'_> {
     /// Ready when the reply has begun, or has come.
     #[cold]
     fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Reply> {
-        let (State::Sent(buffer, _, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+        let (State::Sent(buffer, link, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
         let id = *id;
+        let mut writer = None;
         let mut outlet = None;
         let ended = if parts.streams.reads() {
             let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
             match last {
                 None | Some(Last::Finished) => {
-                    outlet = parts.link.clone().map(|link| Box::new(Outlet { streams: parts.streams.clone(), link, id, slow: SlowConsumer::Wait }));
+                    let writer = link.writer_of(&self.callee);
+                    let outlet_of = |link| Box::new(Outlet { streams: parts.streams.clone(), link, id, slow: SlowConsumer::Wait, writer });
+                    outlet = parts.link.clone().map(outlet_of);
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
+                    writer = link.writer_of(&self.callee);
                     *buffer = payload;
                     Ended::Failed
                 }
@@ -229,12 +238,13 @@ impl Raw<'_> {
             }
         } else {
             let Poll::Ready(ended) = cell.poll(buffer, cx) else { return Poll::Pending };
+            writer = link.writer_of(&self.callee);
             ended
         };
         let buffer = std::mem::take(buffer);
         self.settled();
         let mut reply = self.reply(Ok(ended), buffer);
-        reply.outlet = outlet;
+        (reply.outlet, reply.writer) = (outlet, writer);
         Poll::Ready(reply)
     }
 
@@ -444,6 +454,7 @@ impl Raw<'_> {
             encoding,
             budget: Budget { bytes: limits.max_decoded, depth: limits.max_depth },
             callee: self.callee.clone(),
+            writer: None,
             outlet: None,
         }
     }
@@ -473,7 +484,7 @@ impl Parts {
             self.streams.open();
         }
         if let Some(upload) = self.upload.take() {
-            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id, slow: SlowConsumer::Wait };
+            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id, slow: SlowConsumer::Wait, writer: None };
             tokio::spawn(streaming::upload(outlet, upload));
         }
         self.link = Some(link);
@@ -495,6 +506,8 @@ pub struct Reply {
     encoding: Encoding,
     budget: Budget,
     callee: Callee,
+    /// How the callee writes it, if not as it would be written here.
+    writer: Option<Arc<Writer>>,
     /// A stream has begun.
     outlet: Option<Box<Outlet>>,
 }
@@ -508,7 +521,14 @@ impl Reply {
     }
 
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        payload::decode_reply(&self.buffer, self.encoding, self.budget).map_err(|error| error.of_method(&self.callee.name()))
+        let value = match &self.writer {
+            None => payload::decode_reply(&self.buffer, self.encoding, self.budget),
+            Some(writer) => {
+                let root = if matches!(self.outcome, Came::Failed) { Root::Error } else { Root::Returns };
+                payload::decode_adapted(&self.buffer, writer, root, self.budget)
+            }
+        };
+        value.map_err(|error| error.of_method(&self.callee.name()))
     }
 
     /// The `Err` of a method that this end thinks cannot fail.

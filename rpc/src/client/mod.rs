@@ -29,7 +29,7 @@ use crate::streaming::Upload;
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::{Dial, Target, Transport, memory};
-use crate::{Error, Limits, Server};
+use crate::{Error, Limits, Server, Strictness};
 
 /// A handle to a server. Clones are cheap and share one connection; every method takes `&self`.
 ///
@@ -57,6 +57,7 @@ impl Client {
             limits: Limits::default(),
             timeout: Some(DEFAULT_TIMEOUT),
             serves: None,
+            strictness: Strictness::Warn,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -127,6 +128,7 @@ pub struct ClientOptions {
     limits: Limits,
     timeout: Option<Duration>,
     serves: Option<Arc<Core>>,
+    strictness: Strictness,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
 }
@@ -142,6 +144,12 @@ impl ClientOptions {
     /// none by default.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
+        self
+    }
+
+    /// What becomes of methods that the server knows with other arguments or another result.
+    pub fn strictness(mut self, strictness: Strictness) -> Self {
+        self.strictness = strictness;
         self
     }
 
@@ -281,7 +289,7 @@ struct Local {
 impl Dial for Local {
     async fn dial(&self) -> io::Result<Transport> {
         let (near, far) = memory::connection();
-        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.core.limits, self.core.schemas.clone());
         tokio::spawn(driver);
         Ok(near)
     }

@@ -4,8 +4,13 @@
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - [`Reader`]: the door through which generated code lends its types
 
+pub(crate) mod adapt;
+pub(crate) mod exchange;
+pub(crate) mod fit;
 #[allow(dead_code)]
 mod node;
+pub(crate) mod own;
+pub(crate) mod peer;
 #[allow(dead_code)]
 mod source;
 

@@ -106,7 +106,7 @@ impl Connections {
             connections.insert(number, Open { link: None, task: task.abort_handle() });
             return;
         }
-        let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits, self.core.schemas.clone());
         let (open, core) = (self.open.clone(), self.core.clone());
         let weak = Arc::downgrade(&link);
         let task = tokio::spawn(async move {
@@ -230,7 +230,8 @@ pub(crate) async fn secure(core: &Core, transport: Transport) -> Option<(Transpo
 async fn serve_secured(open: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core>, number: u64, transport: Transport) {
     let _gone = Gone { open: open.clone(), core: core.clone(), number };
     let Some((transport, limits)) = secure(&core, transport).await else { return };
-    let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+    let schemas = core.schemas.clone();
+    let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits, schemas);
     let is_welcome = match open.lock().expect("no user code runs under this lock").get_mut(&number) {
         Some(open) => {
             open.link = Some(Arc::downgrade(&link));

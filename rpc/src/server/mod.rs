@@ -30,7 +30,8 @@ use crate::service::Service;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
-use crate::{Error, ErrorKind, Limits, SlowConsumer};
+use crate::schema::exchange::Schemas;
+use crate::{Error, ErrorKind, Limits, SlowConsumer, Strictness};
 
 /// Services and methods to be served on one address.
 ///
@@ -55,6 +56,7 @@ pub struct Server {
     limits: Limits,
     json: bool,
     slow_consumers: SlowConsumer,
+    strictness: Strictness,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
 }
@@ -66,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) json: bool,
     pub(crate) slow_consumers: SlowConsumer,
+    pub(crate) schemas: Arc<Schemas>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<ServerTls>,
     /// Handlers that run in tasks of their own.
@@ -96,6 +99,7 @@ impl Server {
             limits: Limits::default(),
             json: true,
             slow_consumers: SlowConsumer::Wait,
+            strictness: Strictness::Warn,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -151,6 +155,13 @@ impl Server {
         self
     }
 
+    /// What becomes of methods that a caller knows with other arguments or another result, or that a handler's
+    /// [`caller`](crate::Context::caller) does.
+    pub fn strictness(mut self, strictness: Strictness) -> Self {
+        self.strictness = strictness;
+        self
+    }
+
     /// Whether methods can be called by name with JSON; they can unless told otherwise.
     #[cfg(feature = "json")]
     pub fn json(mut self, on: bool) -> Self {
@@ -193,7 +204,8 @@ impl Server {
     pub async fn serve_connection(self, transport: Transport) -> Result<(), Error> {
         let core = self.core()?;
         let Some((transport, limits)) = accept::secure(&core, transport).await else { return Ok(()) };
-        let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+        let schemas = core.schemas.clone();
+        let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits, schemas);
         driver.await;
         Ok(())
     }
@@ -203,13 +215,14 @@ impl Server {
         for service in self.services {
             registry.add(service)?;
         }
-        let Self { hook, limits, json, slow_consumers, .. } = self;
+        let Self { hook, limits, json, slow_consumers, strictness, .. } = self;
         Ok(Arc::new(Core {
             registry,
             hook,
             limits,
             json,
             slow_consumers,
+            schemas: Schemas::new(strictness),
             #[cfg(feature = "tls")]
             tls: self.tls,
             handlers: AtomicUsize::new(0),

@@ -21,6 +21,7 @@ use crate::connection::streams::Streams;
 use crate::context::{Context, Ticket};
 use crate::frame::codec;
 use crate::frame::payload::{self, Body, Budget, Encoding, Outcome};
+use crate::schema::exchange::Writer;
 use crate::service::{Handler, Method};
 use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
@@ -66,6 +67,8 @@ pub(crate) struct Sealed {
     pub(crate) bytes: Vec<u8>,
     pub(crate) encoding: Encoding,
     pub(crate) budget: Budget,
+    /// How the caller writes the arguments, if not as they would be written here.
+    pub(crate) writer: Option<Arc<Writer>>,
     pub(crate) context: Option<Context>,
     pub(crate) streams: Option<Outlet>,
 }
@@ -75,7 +78,7 @@ impl Sealed {
     /// `Malformed` when it is no JSON.
     #[inline]
     pub(crate) fn open(self, method: &'static Method) -> Result<Request, Error> {
-        let body = Body::new(self.bytes, self.encoding, self.budget, method)?;
+        let body = Body::new(self.bytes, self.encoding, self.budget, method, self.writer)?;
         Ok(Request { method, body, context: self.context, streams: self.streams.map(Box::new) })
     }
 }

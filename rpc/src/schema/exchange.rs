@@ -1,0 +1,254 @@
+//! Two ends that know a service differently: what becomes of each method, once both schemas are there (protocol 9).
+//!
+//! No frames here: when schemas travel is `connection/binds.rs` for the caller and `server/bound.rs` for the callee. Whether
+//! types fit is `fit.rs`, and how values are read that do not look alike `adapt.rs`.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::fit::{self, Fit};
+use super::node::{Id, Root, Signature};
+use super::peer::Peer;
+use crate::connection::streams::Role;
+use crate::frame::payload::Fault;
+use crate::log::log_limited;
+use crate::service::Contract;
+
+/// What an end does about a method that its peer knows with other arguments or another result.
+///
+/// Fields that were added with a default, removed, moved or renamed with an alias, variants that were added, integers that were
+/// widened: such differences are bridged, value by value. A method that cannot work at all is [`Incompatible`] under each of
+/// these, alone, and before it runs; the others go on.
+///
+/// [`Incompatible`]: crate::ErrorKind::Incompatible
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strictness {
+    /// It is called. Differences are logged, once a connection and service; a value that the reader cannot take fails its own
+    /// call. The default.
+    #[default]
+    Warn,
+    /// It is called if every value can be read: where that depends on the value (a `u32` that is read as a `u8`, a variant that
+    /// the reader does not know) it is refused.
+    Refuse,
+    /// It is refused.
+    Exact,
+}
+
+/// What all connections of a server, or of a client, know of their peers.
+#[derive(Default)]
+pub(crate) struct Schemas {
+    pub(crate) strictness: Strictness,
+    /// By a hash that is secret and made here: what a peer says of its schema's hash means nothing.
+    known: Mutex<HashMap<u64, Vec<Weak<Compared>>>>,
+    hasher: RandomState,
+}
+
+impl Schemas {
+    pub(crate) fn new(strictness: Strictness) -> Arc<Self> {
+        Arc::new(Self { strictness, ..Self::default() })
+    }
+
+    /// What the peer's schema means for each method of this contract. Peers that send the same bytes share it.
+    ///
+    /// # Errors
+    /// The bytes are no schema.
+    pub(crate) fn compare(&self, contract: &'static Contract, role: Role, bytes: &[u8]) -> Result<Arc<Compared>, String> {
+        let hash = self.hasher.hash_one((bytes, std::ptr::from_ref(contract).addr(), role == Role::Caller));
+        if let Some(known) = self.find(hash, contract, role, bytes) {
+            return Ok(known);
+        }
+        let compared = Arc::new(Compared::new(contract, role, bytes, self.strictness)?);
+        let mut known = self.known();
+        known.retain(|_, entries| {
+            entries.retain(|entry| entry.strong_count() > 0);
+            !entries.is_empty()
+        });
+        known.entry(hash).or_default().push(Arc::downgrade(&compared));
+        Ok(compared)
+    }
+
+    fn find(&self, hash: u64, contract: &'static Contract, role: Role, bytes: &[u8]) -> Option<Arc<Compared>> {
+        let known = self.known();
+        let is_it = |known: &Arc<Compared>| std::ptr::eq(known.contract, contract) && known.role == role && *known.bytes == *bytes;
+        known.get(&hash)?.iter().filter_map(Weak::upgrade).find(is_it)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Vec<Weak<Compared>>>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A service as both ends know it.
+pub(crate) struct Compared {
+    contract: &'static Contract,
+    role: Role,
+    /// The peer's schema as it came.
+    bytes: Box<[u8]>,
+    peer: Peer,
+    /// By this end's number.
+    methods: Vec<Comparison>,
+}
+
+struct Comparison {
+    /// Its place in the peer's schema.
+    signature: usize,
+    plan: Plan,
+    /// Why it differs, for the log.
+    note: Option<Box<str>>,
+}
+
+/// What becomes of a method.
+pub(crate) enum Plan {
+    /// The peer's schema does not have it.
+    Unknown,
+    /// This end reads what the peer writes as its own.
+    Plain,
+    /// This end reads what the peer writes by the peer's schema.
+    Adapted,
+    /// It is not called, and this is why.
+    Refused(Box<str>),
+}
+
+impl Compared {
+    fn new(contract: &'static Contract, role: Role, bytes: &[u8], strictness: Strictness) -> Result<Self, String> {
+        let peer = Peer::parse(bytes)?;
+        let own = contract.own();
+        let theirs = peer.schema();
+        let mut methods = Vec::with_capacity(contract.methods.len());
+        for (number, ours) in own.schema.methods.iter().enumerate() {
+            let Some(signature) = theirs.methods.iter().position(|method| method.name == ours.name) else {
+                methods.push(Comparison { signature: 0, plan: Plan::Unknown, note: None });
+                continue;
+            };
+            let (ours, theirs) = ((&own.schema.nodes[..], ours), (&theirs.nodes[..], &theirs.methods[signature]));
+            let (caller, callee) = match role {
+                Role::Caller => (ours, theirs),
+                Role::Callee => (theirs, ours),
+            };
+            let (arguments, results) = (fit::arguments(caller, callee), fit::results(callee, caller));
+            let (plan, note) = judge(role, &arguments, &results, strictness, &contract.full_name(number));
+            methods.push(Comparison { signature, plan, note });
+        }
+        Ok(Self { contract, role, bytes: bytes.into(), peer, methods })
+    }
+
+    pub(crate) fn plan(&self, method: usize) -> &Plan {
+        self.methods.get(method).map_or(&Plan::Unknown, |comparison| &comparison.plan)
+    }
+
+    /// Something of this method looks different to the two ends.
+    pub(crate) fn differs(&self, method: usize) -> bool {
+        self.methods.get(method).is_some_and(|comparison| comparison.note.is_some())
+    }
+
+    /// How to read what the peer writes of each method, where that is not as this end would write it.
+    pub(crate) fn writers(self: &Arc<Self>) -> Box<[Option<Arc<Writer>>]> {
+        let writer = |(method, comparison): (usize, &Comparison)| {
+            matches!(comparison.plan, Plan::Adapted).then(|| Arc::new(Writer { compared: self.clone(), method }))
+        };
+        self.methods.iter().enumerate().map(writer).collect()
+    }
+
+    /// Says what differs, in one line.
+    pub(crate) fn log(&self, peer: &str) {
+        let notes: Vec<&str> = self.methods.iter().filter_map(|comparison| comparison.note.as_deref()).collect();
+        if notes.is_empty() {
+            return;
+        }
+        let more = notes.len().saturating_sub(NOTES);
+        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let service = self.contract.name;
+        log_limited!(warn, "{peer} knows {service} differently: {}{rest}", notes[..notes.len() - more].join("; "));
+    }
+}
+
+/// Methods in one line of the log.
+const NOTES: usize = 20;
+
+/// Texts of one refusal.
+const TEXTS: usize = 3;
+
+/// A method of a peer, as that peer writes it.
+pub(crate) struct Writer {
+    compared: Arc<Compared>,
+    /// This end's number.
+    method: usize,
+}
+
+impl Writer {
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.compared.peer
+    }
+
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.peer().schema().methods[self.compared.methods[self.method].signature]
+    }
+
+    /// The peer's type for a part of the method.
+    ///
+    /// # Errors
+    /// To the peer it has no such part, and yet one came.
+    pub(crate) fn root(&self, root: Root) -> Result<Id, Fault> {
+        let signature = self.signature();
+        let id = match root {
+            Root::Argument(place) => signature.arguments.get(place).map(|(_, id)| *id),
+            Root::Upload => signature.upload.as_ref().map(|(_, id)| *id),
+            Root::Returns => signature.returns,
+            Root::Error => signature.error,
+            Root::Download => signature.download,
+        };
+        id.ok_or_else(|| Fault::malformed("the peer's schema does not have this part of the method"))
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a method whose two directions fit like this, and why it differs.
+fn judge(role: Role, arguments: &Fit, results: &Fit, strictness: Strictness, name: &str) -> (Plan, Option<Box<str>>) {
+    let (reads, writes) = match role {
+        Role::Caller => ((results, "the peer's reply cannot be read"), (arguments, "the peer cannot read these arguments")),
+        Role::Callee => ((arguments, "the peer's arguments cannot be read"), (results, "the peer cannot read the reply")),
+    };
+    for (fit, what) in [reads, writes] {
+        if let Fit::Never(texts) = fit {
+            let text = format!("{name}: {what}: {}", joined(texts));
+            return (Plan::Refused(text.clone().into()), Some(text.into()));
+        }
+    }
+    let mut notes = Vec::new();
+    for (fit, _) in [reads, writes] {
+        if let Fit::Depends(texts) = fit {
+            notes.push(joined(texts));
+        }
+    }
+    let differs = !matches!((arguments, results), (Fit::Same, Fit::Same));
+    if !notes.is_empty() && strictness != Strictness::Warn {
+        let text = format!("{name}: some values cannot be read: {} (Strictness::{strictness:?})", notes.join(", "));
+        return (Plan::Refused(text.clone().into()), Some(text.into()));
+    }
+    if differs && strictness == Strictness::Exact {
+        let text = format!("{name}: the two ends know this method with different arguments or results (Strictness::Exact)");
+        return (Plan::Refused(text.clone().into()), Some(text.into()));
+    }
+    let note = differs.then(|| if notes.is_empty() { format!("{name}: adapted") } else { format!("{name}: adapted, but {}", notes.join(", ")) });
+    let plan = if matches!(reads.0, Fit::Same) { Plan::Plain } else { Plan::Adapted };
+    (plan, note.map(Into::into))
+}
+
+/// Names in these may be a stranger's.
+fn joined(texts: &[String]) -> String {
+    let more = if texts.len() > TEXTS { ", .." } else { "" };
+    let texts: Vec<String> = texts.iter().take(TEXTS).map(|text| shown(text)).collect();
+    texts.join(", ") + more
+}
+
+/// Fit for a log.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(200).collect()
+}

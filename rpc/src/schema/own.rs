@@ -13,14 +13,7 @@ impl Own {
         let methods = contract
             .methods
             .iter()
-            .map(|method| Signature {
-                name: method.name.to_owned(),
-                arguments: Vec::new(),
-                upload: None,
-                returns: None,
-                error: None,
-                download: None,
-            })
+            .map(|method| Signature { name: method.name.to_owned(), arguments: Vec::new(), upload: None, returns: None, error: None, download: None })
             .collect();
         let schema = Schema { methods, nodes: Vec::new() };
         let bytes = postcard::to_stdvec(&schema).expect("a schema can be written");

@@ -702,14 +702,7 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn outlet(
-        &mut self,
-        id: u32,
-        method: &Method,
-        writer: Option<Arc<Writer>>,
-        assembled: bool,
-        out: &mut Vec<u8>,
-    ) -> Result<Outlet, Error> {
+    fn outlet(&mut self, id: u32, method: &Method, writer: Option<Arc<Writer>>, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
         let streams = self.streams_of(id, method, assembled, out);
         let most = self.link.limits.max_streams;
         if self.streaming > most || streams.is_deaf() {

@@ -26,11 +26,11 @@ use self::accept::Connections;
 use self::hook::Hook;
 use self::registry::Registry;
 use crate::connection::driver::{self, Side};
+use crate::schema::exchange::Schemas;
 use crate::service::Service;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
-use crate::schema::exchange::Schemas;
 use crate::{Error, ErrorKind, Limits, SlowConsumer, Strictness};
 
 /// Services and methods to be served on one address.

@@ -3,9 +3,10 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, Meta, Pat, PatType, Path, PathArguments, ReturnType, TraitItem,
-    TraitItemFn, Type, TypeParamBound,
+    Attribute, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemTrait, Lit, Meta, MetaNameValue, Pat, PatType, Path, PathArguments, ReturnType,
+    Token, TraitItem, TraitItemFn, Type, TypeParamBound,
 };
 
 use crate::args::{self, MethodArguments, ServiceArguments};
@@ -167,6 +168,15 @@ impl Method {
         }
     }
 
+    /// It has an error of its own.
+    pub(crate) fn is_fallible(&self) -> bool {
+        match &self.output {
+            Output::Result(..) | Output::NamedResult(_) => true,
+            Output::Stream(outgoing) => outgoing.error.is_some(),
+            Output::Nothing | Output::Value(_) => false,
+        }
+    }
+
     pub(crate) fn takes_context(&self) -> bool {
         self.arguments.iter().any(|argument| matches!(argument.passing, Passing::Context))
     }
@@ -288,6 +298,24 @@ pub(crate) fn docs(attributes: &[Attribute]) -> String {
     });
     let lines: Vec<String> = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     lines.join("\n").trim().to_owned()
+}
+
+/// What `#[deprecated]` says, empty if it says nothing; none without it.
+pub(crate) fn deprecated(attributes: &[Attribute]) -> Option<String> {
+    let attribute = attributes.iter().find(|attribute| attribute.path().is_ident("deprecated"))?;
+    let text = |expression: &Expr| match expression {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
+        _ => None,
+    };
+    let note = match &attribute.meta {
+        Meta::Path(_) => None,
+        Meta::NameValue(pair) => text(&pair.value),
+        Meta::List(list) => {
+            let pairs = list.parse_args_with(Punctuated::<MetaNameValue, Token![,]>::parse_terminated).unwrap_or_default();
+            pairs.iter().find(|pair| pair.path.is_ident("note")).and_then(|pair| text(&pair.value))
+        }
+    };
+    Some(note.unwrap_or_default())
 }
 
 /// The `#[cfg]`s among these.

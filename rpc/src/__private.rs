@@ -4,7 +4,7 @@ pub use crate::client::call::{Fallible, NotResult, Probe};
 pub use crate::frame::payload::{Bytes, CowStr, Fault};
 pub use crate::schema::{Reader, Root, Run};
 pub use crate::server::handler::{Request, blocking, next};
-pub use crate::service::{Contract, Handler, Hash, Method};
+pub use crate::service::{Contract, Contracts, Described, Handler, Hash, Method};
 pub use crate::streaming::Upload;
 pub use crate::{Call, Client, IntoStreaming, SlowConsumer, Streaming};
 pub use std::borrow::Cow;
@@ -89,6 +89,11 @@ pub trait Items: Sized {
     fn receive(self, request: &Request) -> Streaming<Self::Value>;
     /// On a client.
     fn upload(self, items: impl IntoStreaming<Self::Value>) -> Upload;
+    /// Reads an item.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    fn read(self, reader: Reader<'_, '_>) -> Result<(), Fault>;
 }
 
 impl<T: Item> Items for Typed<T> {
@@ -102,6 +107,9 @@ impl<T: Item> Items for Typed<T> {
     fn upload(self, items: impl IntoStreaming<T>) -> Upload {
         items.into_upload()
     }
+    fn read(self, reader: Reader<'_, '_>) -> Result<(), Fault> {
+        reader.read::<T>()
+    }
 }
 
 /// See [`argument`].
@@ -114,6 +122,11 @@ pub trait Passes<'de>: Sized {
     fn lend_all(self, values: &[Self::Value]) -> impl Serialize;
     /// The type of several.
     fn many(self) -> impl Passes<'de, Value = Vec<Self::Value>>;
+    /// Reads a value of it.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    fn read(self, reader: Reader<'_, 'de>) -> Result<(), Fault>;
 }
 
 /// See [`reply`].
@@ -124,6 +137,11 @@ pub trait Returns: Sized {
     fn lend(self, value: &Self::Value) -> impl Serialize;
     /// A `Result` with this error, for the server to encode.
     fn lend_result<E: Returns>(self, _: E, value: &Result<Self::Value, E::Value>) -> impl Serialize;
+    /// Reads a value of it.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    fn read(self, reader: Reader<'_, '_>) -> Result<(), Fault>;
 }
 
 struct Typed<T>(PhantomData<fn() -> T>);
@@ -142,9 +160,12 @@ impl<'de, T: Serialize + Deserialize<'de>> Passes<'de> for Typed<T> {
     fn many(self) -> impl Passes<'de, Value = Vec<T>> {
         Typed(PhantomData)
     }
+    fn read(self, reader: Reader<'_, 'de>) -> Result<(), Fault> {
+        reader.read::<T>()
+    }
 }
 
-impl<T: Serialize> Returns for Typed<T> {
+impl<T: Serialize + DeserializeOwned> Returns for Typed<T> {
     type Value = T;
     #[inline]
     fn lend(self, value: &T) -> impl Serialize {
@@ -153,6 +174,9 @@ impl<T: Serialize> Returns for Typed<T> {
     #[inline]
     fn lend_result<E: Returns>(self, _: E, value: &Result<T, E::Value>) -> impl Serialize {
         value
+    }
+    fn read(self, reader: Reader<'_, '_>) -> Result<(), Fault> {
+        reader.read::<T>()
     }
 }
 

@@ -3,12 +3,14 @@
 //! `#[service]` writes one [`Contract`] per trait and implements [`Service`] for the trait's server. The contract goes
 //! to the peer as a bind (`docs/protocol.md` 4); the handlers are run by `server/dispatch.rs`.
 
+use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::SlowConsumer;
+use crate::schema::Run;
 use crate::schema::own::Own;
 
 /// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
@@ -21,7 +23,9 @@ pub struct Contract {
     /// Sorted by wire name, without duplicates.
     pub methods: &'static [Method],
     /// Filled at first use.
-    pub hash: OnceLock<Own>,
+    pub hash: OnceLock<u128>,
+    /// Filled at first use.
+    pub(crate) own: OnceLock<Own>,
 }
 
 /// One method of a [`Contract`].
@@ -47,12 +51,20 @@ pub struct Method {
     pub spawn: bool,
     /// It takes a [`Streaming`](crate::Streaming) argument.
     pub uploads: bool,
+    /// The name of that argument.
+    pub upload: Option<&'static str>,
     /// It returns a stream.
     pub downloads: bool,
+    /// It has an error of its own.
+    pub fallible: bool,
     /// What becomes of its stream when the consumer does not keep up; `None` means the server's choice.
     pub slow_consumer: Option<SlowConsumer>,
     /// The handler asks for the [`Context`](crate::Context).
     pub context: bool,
+    /// What its `#[deprecated]` says, empty if that says nothing; `None` without it.
+    pub deprecated: Option<&'static str>,
+    /// Reads values of its types.
+    pub run: Run,
 }
 
 impl Method {
@@ -68,9 +80,13 @@ impl Method {
         detached: false,
         spawn: false,
         uploads: false,
+        upload: None,
         downloads: false,
+        fallible: false,
         slow_consumer: None,
         context: false,
+        deprecated: None,
+        run: |_, reader| reader.none(),
     };
 
     /// Items travel, one way or both.
@@ -80,17 +96,26 @@ impl Method {
 }
 
 impl Contract {
-    /// 128 bits over the names and the methods' hashes.
-    pub(crate) fn hash(&self) -> u128 {
-        let mut hash = Hash::new(self.name);
-        for method in self.methods {
-            hash = hash.text(method.name).text_bytes(&method.hash.to_le_bytes());
-        }
-        hash.finish()
+    /// A contract of these methods, which are sorted.
+    #[must_use]
+    pub const fn new(name: &'static str, docs: &'static str, methods: &'static [Method]) -> Self {
+        Self { name, docs, methods, hash: OnceLock::new(), own: OnceLock::new() }
     }
 
-    pub(crate) fn own(&self) -> &Own {
-        self.hash.get_or_init(|| Own::of(self))
+    /// 128 bits over the names and the methods' hashes.
+    pub(crate) fn hash(&self) -> u128 {
+        *self.hash.get_or_init(|| {
+            let mut hash = Hash::new(self.name);
+            for method in self.methods {
+                hash = hash.text(method.name).text_bytes(&method.hash.to_le_bytes());
+            }
+            hash.finish()
+        })
+    }
+
+    /// What this end knows of its types, found at first use by running users' code.
+    pub(crate) fn own(&'static self) -> &'static Own {
+        self.own.get_or_init(|| Own::of(self))
     }
 
     /// `Shop.pay`, for messages.
@@ -101,6 +126,39 @@ impl Contract {
             None => self.name.to_owned(),
         }
     }
+}
+
+/// The contracts of a trait with type parameters, one for each choice of types: what travels depends on them.
+///
+/// Server and client look theirs up when they are made. None is ever dropped: a program makes as many as it has choices written.
+#[derive(Debug, Default)]
+pub struct Contracts(Mutex<Vec<(TypeId, &'static Contract)>>);
+
+impl Contracts {
+    /// None yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// The contract for these parameters, a tuple. Two looks give the same one.
+    pub fn of<Parameters: 'static>(&self, name: &'static str, docs: &'static str, methods: &'static [Method]) -> &'static Contract {
+        let key = TypeId::of::<Parameters>();
+        // No code but this runs under the lock, and none of it panics half way.
+        let mut contracts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, contract)) = contracts.iter().find(|(known, _)| *known == key) {
+            return contract;
+        }
+        let contract = Box::leak(Box::new(Contract::new(name, docs, methods)));
+        contracts.push((key, contract));
+        contract
+    }
+}
+
+/// A client type, which knows what it calls: the contract without a client, for generated tests.
+pub trait Described {
+    /// The static table.
+    fn contract() -> &'static Contract;
 }
 
 /// FNV-1a with 128 bits, each text closed by its length, so that no two lists of texts read the same.
@@ -168,3 +226,6 @@ pub trait Service: Send + Sync + 'static {
     #[doc(hidden)]
     fn handler(&self, method: usize) -> Handler;
 }
+
+#[cfg(test)]
+mod tests;

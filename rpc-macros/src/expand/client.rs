@@ -10,7 +10,7 @@ use crate::model::{Argument, Method, Output, Passing, carried, docs};
 
 /// ```text
 /// Output  impl ShopClient { /* connect, local, and the methods */ }
-///         impl Clone, Debug, From<Client>, Deref<Target = Client> for ShopClient
+///         impl Clone, Debug, Described, From<Client>, Deref<Target = Client> for ShopClient
 /// ```
 pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
     let handle = handle(scope);
@@ -59,17 +59,24 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
 fn handle(scope: &Scope<'_>) -> TokenStream {
     let Scope { library, client, .. } = scope;
     let (client_type, phantom, generics, where_clause) = (scope.client_type(), scope.phantom(), scope.client_generics(), scope.where_clause());
+    let (contract, same) = (scope.contract(), scope.is_generic().then(|| quote!(, self.1, ::core::marker::PhantomData)));
     let title = client.to_string();
     quote! {
         impl #generics ::core::clone::Clone for #client_type #where_clause {
             fn clone(&self) -> Self {
-                Self(::core::clone::Clone::clone(&self.0) #phantom)
+                Self(::core::clone::Clone::clone(&self.0) #same)
             }
         }
 
         impl #generics ::core::fmt::Debug for #client_type #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.debug_tuple(#title).field(&self.0).finish()
+            }
+        }
+
+        impl #generics __rpc::Described for #client_type #where_clause {
+            fn contract() -> &'static __rpc::Contract {
+                #contract
             }
         }
 
@@ -101,7 +108,7 @@ fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let values = method.travelling().map(|argument| encoded(scope, method, argument));
     let place = place(method);
     let inner = quote!(&(#(#values,)*));
-    let client = quote!(&self.0);
+    let (client, contract) = (quote!(&self.0), scope.held_contract());
     let upload = method.upload().map(|argument| {
         let name = &argument.name;
         let Passing::Stream(Some(item)) = &argument.passing else { return TokenStream::new() };
@@ -109,10 +116,10 @@ fn method(scope: &Scope<'_>, method: &Method) -> TokenStream {
         quote!(::core::option::Option::Some(__rpc::Items::upload(#item, #name)))
     });
     let call = match (upload, method.download()) {
-        (None, None) => quote_spanned!(place=> __rpc::Client::__call(#client, &__CONTRACT, #number, #inner)),
+        (None, None) => quote_spanned!(place=> __rpc::Client::__call(#client, #contract, #number, #inner)),
         (upload, _) => {
             let upload = upload.unwrap_or_else(|| quote!(::core::option::Option::None));
-            quote_spanned!(place=> __rpc::Client::__stream(#client, &__CONTRACT, #number, #inner, #upload))
+            quote_spanned!(place=> __rpc::Client::__stream(#client, #contract, #number, #inner, #upload))
         }
     };
     quote!(#signature { #call })

@@ -6,18 +6,24 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{Lifetime, Type};
 
-use super::Scope;
-use crate::model::{Method, Output, bare, docs};
+use super::types::Way;
+use super::{Scope, server};
+use crate::model::{Method, Output, Passing, bare, deprecated, docs};
 use crate::names;
 
 /// ```text
 /// Input   trait Shop { #[rpc(timeout = "5s")] async fn quote(&self, cart: Cart) -> Quote; #[cfg(x)] async fn pay(&self); }
 ///
 /// Output  enum __Number { #[cfg(x)] pay, quote }
-///         static __CONTRACT: Contract = Contract { name: "Shop", docs: "", methods: &[
+///         static __CONTRACT: Contract = Contract::new("Shop", "", &[
 ///             #[cfg(x)] Method { name: "pay", .. },
-///             Method { name: "quote", arguments: &["cart"], timeout: Some(..), .. },
-///         ], hash: OnceLock::new() };
+///             Method { name: "quote", arguments: &["cart"], timeout: Some(..), run: |root, reader| .., .. },
+///         ]);
+///
+/// Output  static __CONTRACTS: Contracts = Contracts::new();      // of a trait with parameters: its types are known where it is used
+///         fn __contract<K: Wire>() -> &'static Contract {
+///             __CONTRACTS.of::<(K,)>("Store", "", const { &[Method { .. }, ..] })
+///         }
 /// ```
 /// A method's number is its place in the order of wire names. The enum counts after `#[cfg]`, as the table does.
 pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
@@ -28,16 +34,23 @@ pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
         let (cfgs, ident) = (method.cfgs(), number_variant(method));
         quote!(#(#cfgs)* #ident)
     });
-    let entries = sorted.iter().map(|method| entry(&service, method));
+    let entries = sorted.iter().map(|method| entry(scope, &service, method));
+    let table = quote!(#service, #docs);
+    let (parameters, bounded, where_clause) = (scope.parameters(), scope.bounded_parameters(), scope.where_clause());
+    let contract = if scope.is_generic() {
+        quote! {
+            static __CONTRACTS: __rpc::Contracts = __rpc::Contracts::new();
+            fn __contract<#(#bounded),*>() -> &'static __rpc::Contract #where_clause {
+                __CONTRACTS.of::<(#(#parameters,)*)>(#table, const { &[#(#entries),*] })
+            }
+        }
+    } else {
+        quote!(static __CONTRACT: __rpc::Contract = __rpc::Contract::new(#table, &[#(#entries),*]);)
+    };
     let assertions = scope.service.methods.iter().filter_map(|method| not_a_result(scope, method));
     quote! {
         enum __Number { #(#variants),* }
-        static __CONTRACT: __rpc::Contract = __rpc::Contract {
-            name: #service,
-            docs: #docs,
-            methods: &[#(#entries),*],
-            hash: __rpc::OnceLock::new(),
-        };
+        #contract
         struct __Result;
         #(#assertions)*
     }
@@ -61,7 +74,7 @@ fn number_variant(method: &Method) -> Ident {
     names::hidden(method.ident())
 }
 
-fn entry(service: &str, method: &Method) -> TokenStream {
+fn entry(scope: &Scope<'_>, service: &str, method: &Method) -> TokenStream {
     let cfgs = method.cfgs();
     let name = method.wire_name();
     let docs = docs(&method.item.attrs);
@@ -76,6 +89,12 @@ fn entry(service: &str, method: &Method) -> TokenStream {
         let variant = Ident::new(slow.variant, Span::call_site());
         quote!(slow_consumer: ::core::option::Option::Some(__rpc::SlowConsumer::#variant),)
     });
+    let upload = method.upload().map(|argument| {
+        let name = argument.wire_name();
+        quote!(upload: ::core::option::Option::Some(#name),)
+    });
+    let deprecated = deprecated(&method.item.attrs).map(|note| quote!(deprecated: ::core::option::Option::Some(#note),));
+    let run = run(scope, method);
     let flags = [
         (options.idempotent.is_some(), quote!(idempotent)),
         (options.oneway.is_some(), quote!(oneway)),
@@ -84,6 +103,7 @@ fn entry(service: &str, method: &Method) -> TokenStream {
         (method.upload().is_some(), quote!(uploads)),
         (method.download().is_some(), quote!(downloads)),
         (method.takes_context(), quote!(context)),
+        (method.is_fallible(), quote!(fallible)),
     ];
     let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag);
     quote! {
@@ -95,8 +115,68 @@ fn entry(service: &str, method: &Method) -> TokenStream {
             hash: #hash,
             #timeout
             #slow_consumer
+            #upload
+            #deprecated
+            run: #run,
             #(#flags: true,)*
             ..__rpc::Method::DEFAULT
+        }
+    }
+}
+
+/// ```text
+/// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>
+/// Output  |root, reader| match root {
+///             Root::Argument(0) => Passes::read(argument::<Order>(), reader),
+///             Root::Returns => Returns::read(reply::<Receipt>(), reader),
+///             Root::Error => Returns::read(reply::<PayError>(), reader),
+///             _ => Reader::none(reader),
+///         }
+/// ```
+/// Arguments are read as the server reads them: as what travels. What is in a `Result` by another path the type system finds out,
+/// as below; if it is none, that is said where it is called.
+fn run(scope: &Scope<'_>, method: &Method) -> TokenStream {
+    let name = |name| Ident::new(name, Span::mixed_site());
+    let (root, reader) = (name("root"), name("reader"));
+    let stand_in = |way, ty| scope.types.stand_in(scope, way, ty, method);
+    let item = |root: TokenStream, ty| {
+        let item = stand_in(Way::Item, ty);
+        quote!(__rpc::Root::#root => __rpc::Items::read(#item, #reader),)
+    };
+    let reply = |root: TokenStream, ty| {
+        let reply = stand_in(Way::Reply, ty);
+        quote!(__rpc::Root::#root => __rpc::Returns::read(#reply, #reader),)
+    };
+    let arguments = method.travelling().enumerate().map(|(place, argument)| {
+        let argument = server::decoded(scope, method, argument);
+        quote!(__rpc::Root::Argument(#place) => __rpc::Passes::read(#argument, #reader),)
+    });
+    let upload = method.upload().and_then(|argument| match &argument.passing {
+        Passing::Stream(Some(ty)) => Some(item(quote!(Upload), ty)),
+        _ => None,
+    });
+    let outputs = match &method.output {
+        Output::Nothing if method.options.oneway.is_some() => Vec::new(),
+        Output::Nothing => vec![quote!(__rpc::Root::Returns => __rpc::Returns::read(__rpc::reply::<()>(), #reader),)],
+        Output::Value(ty) => vec![reply(quote!(Returns), ty)],
+        Output::Result(ok, error) => vec![reply(quote!(Returns), ok), reply(quote!(Error), error)],
+        Output::NamedResult(ty) => vec![quote! {
+            __rpc::Root::Returns | __rpc::Root::Error => {
+                use __rpc::NotResult as _;
+                __rpc::Probe::<#ty>::read(#root, #reader)
+            }
+        }],
+        Output::Stream(outgoing) => {
+            let download = outgoing.item.as_ref().map(|ty| item(quote!(Download), ty));
+            download.into_iter().chain(outgoing.error.as_ref().map(|ty| reply(quote!(Error), ty))).collect()
+        }
+    };
+    quote! {
+        |#root, #reader| match #root {
+            #(#arguments)*
+            #upload
+            #(#outputs)*
+            _ => __rpc::Reader::none(#reader),
         }
     }
 }

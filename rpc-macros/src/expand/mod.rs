@@ -148,9 +148,25 @@ impl<'a> Scope<'a> {
         if predicates.is_empty() { TokenStream::new() } else { quote!(where #(#predicates),*) }
     }
 
-    /// `, PhantomData`, if there is something to hold.
+    fn is_generic(&self) -> bool {
+        !self.parameters().is_empty()
+    }
+
+    /// The contract, wherever the parameters are known: `&__CONTRACT`, or `__contract::<K, V>()`.
+    fn contract(&self) -> TokenStream {
+        let parameters = self.parameters();
+        if parameters.is_empty() { quote!(&__CONTRACT) } else { quote!(__contract::<#(#parameters),*>()) }
+    }
+
+    /// The contract in a method of server or client: a generic one was looked up when that was made.
+    fn held_contract(&self) -> TokenStream {
+        if self.is_generic() { quote!(self.1) } else { quote!(&__CONTRACT) }
+    }
+
+    /// `, __contract::<K, V>(), PhantomData`, if there are parameters: what else server and client hold.
     fn phantom(&self) -> Option<TokenStream> {
-        (!self.parameters().is_empty()).then(|| quote!(, ::core::marker::PhantomData))
+        let contract = self.contract();
+        self.is_generic().then(|| quote!(, #contract, ::core::marker::PhantomData))
     }
 }
 
@@ -177,9 +193,10 @@ fn names_self(predicate: &WherePredicate) -> bool {
 /// ```text
 /// Input   pub trait Store<K: Key, V> { .. }
 ///
-/// Output  pub struct StoreServer<S, K: Key + Wire, V: Wire>(Arc<S>, PhantomData<fn() -> (K, V)>);
-///         pub struct StoreClient<K: Key + Wire, V: Wire>(rpc::Client, PhantomData<fn() -> (K, V)>);
+/// Output  pub struct StoreServer<S, K: Key + Wire, V: Wire>(Arc<S>, &'static Contract, PhantomData<fn() -> (K, V)>);
+///         pub struct StoreClient<K: Key + Wire, V: Wire>(rpc::Client, &'static Contract, PhantomData<fn() -> (K, V)>);
 /// ```
+/// Without parameters there is one contract, which need not be held.
 /// The bounds stand here already, so that a type which cannot travel is refused where it is named.
 fn structs(scope: &Scope<'_>) -> TokenStream {
     let ItemTrait { vis, ident, attrs, .. } = &scope.service.item;
@@ -189,7 +206,7 @@ fn structs(scope: &Scope<'_>) -> TokenStream {
     let (idents, where_clause) = (scope.parameters(), scope.where_clause());
     let defaults = type_parameters(&scope.service.item).map(|parameter| parameter.default.as_ref().map(|(equals, ty)| quote!(#equals #ty)));
     let declared: Vec<_> = scope.bounded_parameters().into_iter().zip(defaults).map(|(bounded, default)| quote!(#bounded #default)).collect();
-    let phantom = (!idents.is_empty()).then(|| quote!(, ::core::marker::PhantomData<fn() -> (#(#idents,)*)>));
+    let phantom = (!idents.is_empty()).then(|| quote!(, &'static #library::__private::Contract, ::core::marker::PhantomData<fn() -> (#(#idents,)*)>));
     let client_generics = (!idents.is_empty()).then(|| quote!(<#(#declared),*>));
     let server_docs = format!("Serves a [`{ident}`]: hand it to a server's `add`.");
     let client_docs = format!(

@@ -56,7 +56,7 @@ fn constructors(scope: &Scope<'_>) -> TokenStream {
 fn service(scope: &Scope<'_>) -> TokenStream {
     let Scope { library, implementation, .. } = scope;
     let (generics, server_type, where_clause) = (scope.server_generics(), scope.server_type(), scope.where_clause());
-    let parameters = scope.parameters();
+    let (parameters, contract) = (scope.parameters(), scope.held_contract());
     let functions = contract::sorted(scope).into_iter().map(|method| {
         let (cfgs, function) = (method.cfgs(), names::hidden(method.ident()));
         quote!(#(#cfgs)* #function::<#implementation #(, #parameters)*>)
@@ -68,7 +68,7 @@ fn service(scope: &Scope<'_>) -> TokenStream {
 
         impl #generics #library::Service for #server_type #where_clause {
             fn contract(&self) -> &'static __rpc::Contract {
-                &__CONTRACT
+                #contract
             }
 
             fn handler(&self, method: ::core::primitive::usize) -> __rpc::Handler {
@@ -235,7 +235,7 @@ fn binding(place: usize) -> Ident {
 /// Input   &str                       Cow<'_, str>  &[u8]                     &T                &[T]                     T
 /// Output  argument::<CowStr<'_>>()   the same      argument::<Bytes<'_>>()   argument::<T>()   argument::<T>().many()   argument::<T>()
 /// ```
-fn decoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStream {
+pub(super) fn decoded(scope: &Scope<'_>, method: &Method, argument: &Argument) -> TokenStream {
     let stand_in = |ty| scope.types.stand_in(scope, Way::Argument, ty, method);
     let ty = &argument.written.ty;
     match &argument.passing {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
@@ -19,9 +20,9 @@ use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
-use crate::frame::payload::{self, Budget, Encoding};
-use crate::schema::Root;
+use crate::frame::payload::{self, Budget, Encoding, Fault};
 use crate::schema::exchange::Writer;
+use crate::schema::{Reader, Root};
 use crate::service::Method;
 use crate::streaming::{self, Outlet, Streaming, Upload};
 use crate::{CallError, Error, ErrorKind, Executed, SlowConsumer};
@@ -618,15 +619,35 @@ impl<T, E> Fallible for Result<T, E> {
     type Called = Result<T, CallError<E>>;
 }
 
-/// Inherent items win over trait items: finds a `Result` under another name, for types without parameters of the service.
+/// Inherent items win over trait items: finds a `Result` under another name.
 pub struct Probe<T>(PhantomData<T>);
 impl<T, E> Probe<Result<T, E>> {
     /// It is one.
     pub const IS_RESULT: bool = true;
 }
+impl<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned> Probe<Result<T, E>> {
+    /// Reads what is in its `Ok` or in its `Err`.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read(root: Root, reader: Reader<'_, '_>) -> Result<(), Fault> {
+        match root {
+            Root::Returns => reader.read::<T>(),
+            Root::Error => reader.read::<E>(),
+            _ => reader.none(),
+        }
+    }
+}
 /// The fallback of [`Probe`].
 pub trait NotResult {
     /// It is not one.
     const IS_RESULT: bool = false;
+    /// Nothing can be read.
+    ///
+    /// # Errors
+    /// Always.
+    fn read(_: Root, reader: Reader<'_, '_>) -> Result<(), Fault> {
+        reader.none()
+    }
 }
 impl<T> NotResult for Probe<T> {}

@@ -12,7 +12,7 @@ mod node;
 pub(crate) mod own;
 pub(crate) mod peer;
 #[allow(dead_code)]
-mod source;
+pub(crate) mod source;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,13 @@ pub struct Reader<'a, 'de> {
 #[doc(hidden)]
 pub type Run = for<'a, 'de> fn(Root, Reader<'a, 'de>) -> Result<(), Fault>;
 
-impl<'de> Reader<'_, 'de> {
+impl<'a, 'de> Reader<'a, 'de> {
+    /// Reads from this source; the value is then written as its type writes it, if someone wants to see.
+    #[allow(dead_code)]
+    pub(crate) fn new(source: &'a mut dyn Source<'de>, written: Option<&'a mut Result<Vec<u8>, crate::Error>>) -> Self {
+        Self { source, written }
+    }
+
     /// Reads a value of this type.
     ///
     /// # Errors

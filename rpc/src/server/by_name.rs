@@ -1,7 +1,7 @@
 //! Methods registered at run time: closures, called by name.
 
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,7 +95,7 @@ impl RunTimeMethod {
         // Contracts are static tables everywhere else; a few bytes a registered name keep it that way.
         let method = Method { name: name.leak(), arguments: F::ARGUMENTS, ..Method::DEFAULT };
         let methods = Vec::leak(vec![method]);
-        let contract = Box::leak(Box::new(Contract { name: "", docs: "", methods, hash: OnceLock::new() }));
+        let contract = Box::leak(Box::new(Contract::new("", "", methods)));
         let function = Arc::new(function);
         Self { contract, make: Box::new(move || function.clone().handler()) }
     }

@@ -1,0 +1,129 @@
+//! The table that the macro writes, as the library sees it.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::payload::Fault;
+use crate::schema::source::{Ask, Feed, Part, Source};
+use crate::schema::{Reader, Root};
+use crate::{Context, Stream, Streaming};
+
+use super::{Contract, Described, Method};
+
+mod io {
+    pub(crate) type Result<T> = std::result::Result<T, u8>;
+}
+
+#[derive(Serialize, Deserialize)]
+struct Lent<'a>(&'a str);
+
+#[crate::service(crate = "crate")]
+#[allow(dead_code, reason = "only its table is looked at")]
+trait Shapes {
+    async fn borrowed(&self, text: &str, bytes: &[u8], one: &u16, many: &[u32], cow: Cow<'_, str>);
+    async fn within(&self, lent: Lent<'_>, part: Option<&str>);
+    async fn context(&self, cx: &Context, only: u64) -> i8;
+    async fn typed(&self) -> Result<u16, String>;
+    async fn named(&self) -> io::Result<u32>;
+    #[rpc(oneway)]
+    async fn silent(&self, a: bool);
+    #[deprecated(since = "1.0.0", note = "use silent")]
+    fn both(&self, lines: Streaming<u8>, after: u64) -> impl Stream<Item = i16>;
+    #[deprecated]
+    async fn refusable(&self) -> Result<impl Stream<Item = i32>, String>;
+}
+
+#[crate::service(crate = "crate")]
+#[allow(dead_code, reason = "only its table is looked at")]
+trait Store<K, V> {
+    async fn get(&self, key: K) -> io::Result<V>;
+}
+
+/// Keeps the name of the first type that asks.
+struct First(Option<&'static str>);
+
+impl<'de> Source<'de> for First {
+    fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
+        self.0.get_or_insert(ask.value);
+        Err(Fault::malformed("enough"))
+    }
+    fn next(&mut self, _: Part, _: usize) -> Result<bool, Fault> {
+        Ok(false)
+    }
+    fn hint(&self) -> Option<usize> {
+        None
+    }
+    fn payload(&mut self, _: bool) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn end(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// The last words of the names of a method's types, in the order of `Root`; those that it does not have are left out.
+fn types(method: &Method) -> Vec<(Root, String)> {
+    let roots = (0..10).map(Root::Argument).chain([Root::Upload, Root::Returns, Root::Error, Root::Download]);
+    let named = |root| {
+        let mut first = First(None);
+        let _ = (method.run)(root, Reader::new(&mut first, None));
+        let name = first.0?;
+        Some((root, name.rsplit("::").next().unwrap_or(name).replace("<'_>", "")))
+    };
+    roots.filter_map(named).collect()
+}
+
+fn method(contract: &'static Contract, name: &str) -> &'static Method {
+    contract.methods.iter().find(|method| method.name == name).expect("a method")
+}
+
+fn expect(method: &Method, expected: &[(Root, &str)]) {
+    let types = types(method);
+    let types: Vec<_> = types.iter().map(|(root, name)| (*root, name.as_str())).collect();
+    assert_eq!(types, expected, "{}", method.name);
+}
+
+#[test]
+fn every_part_of_a_method_is_read_as_what_travels() {
+    use Root::{Argument, Download, Error, Returns, Upload};
+    let shapes = <ShapesClient as Described>::contract();
+    let borrowed =
+        [(Argument(0), "CowStr"), (Argument(1), "Bytes"), (Argument(2), "u16"), (Argument(3), "Vec<u32>"), (Argument(4), "CowStr"), (Returns, "()")];
+    expect(method(shapes, "borrowed"), &borrowed);
+    expect(method(shapes, "within"), &[(Argument(0), "Lent"), (Argument(1), "Option<&str>"), (Returns, "()")]);
+    expect(method(shapes, "context"), &[(Argument(0), "u64"), (Returns, "i8")]);
+    expect(method(shapes, "typed"), &[(Returns, "u16"), (Error, "String")]);
+    expect(method(shapes, "named"), &[(Returns, "u32"), (Error, "u8")]);
+    expect(method(shapes, "silent"), &[(Argument(0), "bool")]);
+    expect(method(shapes, "both"), &[(Argument(0), "u64"), (Upload, "u8"), (Download, "i16")]);
+    expect(method(shapes, "refusable"), &[(Error, "String"), (Download, "i32")]);
+}
+
+#[test]
+fn the_table_says_which_parts_there_are() {
+    let shapes = <ShapesClient as Described>::contract();
+    let fallible: Vec<_> = shapes.methods.iter().filter(|method| method.fallible).map(|method| method.name).collect();
+    assert_eq!(fallible, ["named", "refusable", "typed"]);
+    assert_eq!(method(shapes, "both").upload, Some("lines"));
+    assert_eq!(method(shapes, "refusable").upload, None);
+    let deprecated = |name| method(shapes, name).deprecated;
+    assert_eq!((deprecated("both"), deprecated("refusable"), deprecated("typed")), (Some("use silent"), Some(""), None));
+}
+
+#[test]
+fn a_trait_with_parameters_has_one_contract_for_each_choice_of_types() {
+    let (one, other) = (<StoreClient<u32, bool> as Described>::contract(), <StoreClient<String, bool> as Described>::contract());
+    assert!(!std::ptr::eq(one, other));
+    assert!(std::ptr::eq(one, <StoreClient<u32, bool> as Described>::contract()));
+    expect(&one.methods[0], &[(Root::Argument(0), "u32"), (Root::Returns, "bool"), (Root::Error, "u8")]);
+    expect(&other.methods[0], &[(Root::Argument(0), "String"), (Root::Returns, "bool"), (Root::Error, "u8")]);
+}
+
+#[test]
+fn threads_that_look_at_once_find_the_same_contract() {
+    let look = || std::ptr::from_ref(<StoreClient<i64, i64> as Described>::contract()) as usize;
+    let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(look)).collect();
+    let found: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a contract")).collect();
+    assert!(found.iter().all(|contract| *contract == look()));
+}

@@ -13,13 +13,11 @@ use super::fault::Fault;
 use super::guard::{Account, Budget, Guard};
 
 /// Reads one value that is the whole message.
-pub(super) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8], budget: Budget) -> Result<T, Fault> {
-    let mut decoder = Decoder { input: bytes, guard: Guard::new(budget, bytes.len(), size_of::<T>())? };
+pub(crate) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8], budget: Budget) -> Result<T, Fault> {
+    let mut decoder = Decoder::new(bytes, budget, size_of::<T>())?;
     let value = T::deserialize(&mut decoder)?;
-    match decoder.input.len() {
-        0 => Ok(value),
-        left => Err(trailing(left)),
-    }
+    decoder.finish()?;
+    Ok(value)
 }
 
 #[cold]
@@ -33,20 +31,22 @@ fn trailing(left: usize) -> Fault {
 }
 
 #[cold]
-fn too_long(declared: usize, left: usize) -> Fault {
+pub(crate) fn too_long(declared: usize, left: usize) -> Fault {
     Fault::malformed(format!("{declared} elements are declared, but only {left} bytes are left"))
 }
 
-struct Decoder<'de> {
-    input: &'de [u8],
-    guard: Guard,
+/// What is left of a message, and of its budget. `schema/adapt` reads by it as well, what a schema tells it to.
+#[derive(Debug)]
+pub(crate) struct Decoder<'de> {
+    pub(crate) input: &'de [u8],
+    pub(crate) guard: Guard,
 }
 
 /// Seven bits a byte, the lowest first; at most as many bytes as the type needs, and no bit beyond it.
 macro_rules! varint {
     ($name:ident: $type:ty) => {
         #[inline]
-        fn $name(&mut self) -> Result<$type, Fault> {
+        pub(crate) fn $name(&mut self) -> Result<$type, Fault> {
             const LONGEST: usize = <$type>::BITS.div_ceil(7) as usize;
             const LAST: u8 = (1 << (<$type>::BITS % 7)) - 1;
             let input = self.input;
@@ -70,8 +70,23 @@ macro_rules! varint {
 const END: &str = "the bytes end inside the value";
 
 impl<'de> Decoder<'de> {
+    /// For a value of this size that is the whole message.
     #[inline]
-    fn byte(&mut self) -> Result<u8, Fault> {
+    pub(crate) fn new(bytes: &'de [u8], budget: Budget, size: usize) -> Result<Self, Fault> {
+        Ok(Self { input: bytes, guard: Guard::new(budget, bytes.len(), size)? })
+    }
+
+    /// Nothing may follow the value.
+    #[inline]
+    pub(crate) fn finish(&self) -> Result<(), Fault> {
+        match self.input.len() {
+            0 => Ok(()),
+            left => Err(trailing(left)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self) -> Result<u8, Fault> {
         match self.input.split_first() {
             Some((&byte, rest)) => {
                 self.input = rest;
@@ -82,7 +97,7 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    fn bytes(&mut self, count: usize) -> Result<&'de [u8], Fault> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<&'de [u8], Fault> {
         match self.input.split_at_checked(count) {
             Some((bytes, rest)) => {
                 self.input = rest;
@@ -93,7 +108,7 @@ impl<'de> Decoder<'de> {
     }
 
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         match self.input.split_first_chunk() {
             Some((bytes, rest)) => {
                 self.input = rest;
@@ -110,7 +125,7 @@ impl<'de> Decoder<'de> {
 
     #[cfg(target_pointer_width = "64")]
     #[inline]
-    fn length(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn length(&mut self) -> Result<usize, Fault> {
         // Most lengths are one byte.
         match self.input {
             [length @ 0..=0x7f, rest @ ..] => {
@@ -124,24 +139,51 @@ impl<'de> Decoder<'de> {
     /// As postcard has it: a length is as wide as the machine's words.
     #[cfg(not(target_pointer_width = "64"))]
     #[inline]
-    fn length(&mut self) -> Result<usize, Fault> {
+    pub(crate) fn length(&mut self) -> Result<usize, Fault> {
         self.varint_u32().map(|length| length as usize)
     }
 
     #[inline]
-    fn counted(&mut self) -> Result<&'de [u8], Fault> {
+    pub(crate) fn counted(&mut self) -> Result<&'de [u8], Fault> {
         let length = self.length()?;
         self.bytes(length)
     }
 
     #[inline]
-    fn str(&mut self) -> Result<&'de str, Fault> {
+    pub(crate) fn str(&mut self) -> Result<&'de str, Fault> {
         std::str::from_utf8(self.counted()?).map_err(|_| malformed("a string is not UTF-8"))
+    }
+
+    #[inline]
+    pub(crate) fn bool(&mut self) -> Result<bool, Fault> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(malformed("a bool is neither 0 nor 1")),
+        }
+    }
+
+    /// The first character of a string of up to four bytes, as postcard reads it.
+    pub(crate) fn char(&mut self) -> Result<&'de str, Fault> {
+        let bytes = self.counted()?;
+        let text = if bytes.len() <= 4 { std::str::from_utf8(bytes).ok() } else { None };
+        let first = text.and_then(|text| text.chars().next().and_then(|first| text.get(..first.len_utf8())));
+        first.ok_or_else(|| malformed("a char is not one"))
+    }
+
+    /// Whether an option holds something.
+    #[inline]
+    pub(crate) fn option(&mut self) -> Result<bool, Fault> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(malformed("an option is neither 0 nor 1")),
+        }
     }
 
     /// What the declared length lets serde reserve.
     #[inline]
-    fn hint(&self, declared: usize) -> Option<usize> {
+    pub(crate) fn hint(&self, declared: usize) -> Option<usize> {
         Some(if declared > self.input.len() { 0 } else { declared })
     }
 
@@ -221,30 +263,21 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.byte()? {
-            0 => visitor.visit_bool(false),
-            1 => visitor.visit_bool(true),
-            _ => Err(malformed("a bool is neither 0 nor 1")),
-        }
+        visitor.visit_bool(self.bool()?)
     }
 
-    /// The first character of a string of up to four bytes, as postcard reads it.
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let bytes = self.counted()?;
-        let text = if bytes.len() <= 4 { std::str::from_utf8(bytes).ok() } else { None };
-        visitor.visit_char(text.and_then(|text| text.chars().next()).ok_or_else(|| malformed("a char is not one"))?)
+        visitor.visit_char(self.char()?.chars().next().ok_or_else(|| malformed("a char is not one"))?)
     }
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.byte()? {
-            0 => {
-                // A box around it takes the memory of what is not there as well.
-                self.guard.take(size_of::<V::Value>())?;
-                visitor.visit_none()
-            }
-            1 => self.nested(size_of::<V::Value>().saturating_sub(1), |decoder| visitor.visit_some(decoder)),
-            _ => Err(malformed("an option is neither 0 nor 1")),
+        if self.option()? {
+            self.nested(size_of::<V::Value>().saturating_sub(1), |decoder| visitor.visit_some(decoder))
+        } else {
+            // A box around it takes the memory of what is not there as well.
+            self.guard.take(size_of::<V::Value>())?;
+            visitor.visit_none()
         }
     }
 

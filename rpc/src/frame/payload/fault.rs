@@ -35,6 +35,14 @@ impl Fault {
         Self::new(Problem::Malformed(text.into()))
     }
 
+    /// Says where in the message it happened. A limit stays what it is: it holds for the message.
+    #[cold]
+    pub(crate) fn locate(&mut self, path: &str) {
+        if !path.is_empty() && !matches!(*self.0, Problem::Refused(_)) {
+            *self.0 = Problem::Malformed(text::capped(format_args!("{path}: {}", self.0)).into());
+        }
+    }
+
     #[allow(dead_code)]
     pub(crate) fn problem(&self) -> &Problem {
         &self.0

@@ -80,8 +80,15 @@ impl Guard {
         self.bytes
     }
 
+    /// This many elements take no bytes of the message, or no memory.
+    pub(crate) fn empty_elements(&mut self, count: usize) -> Result<(), Refusal> {
+        self.empty = self.empty.checked_sub(count).ok_or(Refusal::EmptyElements)?;
+        Ok(())
+    }
+
+    /// Takes this much of the heap.
     #[inline]
-    fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Refusal> {
         match self.bytes.checked_sub(bytes) {
             Some(left) => {
                 self.bytes = left;
@@ -132,11 +139,11 @@ impl Guard {
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     /// The smallest number of elements it has memory for.
-    least: usize,
+    least: u8,
     /// Memory per element used, in quarters.
-    quarters: usize,
+    quarters: u8,
     /// Bytes beside each element.
-    extra: usize,
+    extra: u8,
     /// It may grow by doubling whatever length was declared.
     doubles: bool,
 }
@@ -153,8 +160,7 @@ impl Shape {
 
     /// Only the type's name tells `BTreeSet` from `Vec`. Names may change: then the estimate is a worse one, no more.
     #[inline]
-    fn of<Collection>(other: Self) -> Self {
-        let name = type_name::<Collection>();
+    fn of(name: &str, other: Self) -> Self {
         if name.starts_with("alloc::vec::Vec<") || name.starts_with("alloc::collections::vec_deque::") {
             Self::LIST
         } else if name.starts_with("alloc::collections::btree::") {
@@ -181,13 +187,25 @@ impl Account {
     /// Of something read as a sequence.
     #[inline]
     pub(crate) fn sequence<Collection>() -> Self {
-        Self { shape: Shape::of::<Collection>(Shape::OTHER), used: 0, paid: 0 }
+        Self::sequence_named(type_name::<Collection>())
+    }
+
+    /// The same, where only the name of the collection's type is known.
+    #[inline]
+    pub(crate) fn sequence_named(name: &str) -> Self {
+        Self { shape: Shape::of(name, Shape::OTHER), used: 0, paid: 0 }
     }
 
     /// Of the keys, or the values, of something read as a map.
     #[inline]
     pub(crate) fn map<Collection>() -> Self {
-        Self { shape: Shape::of::<Collection>(Shape::TREE), used: 0, paid: 0 }
+        Self::map_named(type_name::<Collection>())
+    }
+
+    /// The same, where only the name of the collection's type is known.
+    #[inline]
+    pub(crate) fn map_named(name: &str) -> Self {
+        Self { shape: Shape::of(name, Shape::TREE), used: 0, paid: 0 }
     }
 
     /// No element has been paid for yet.
@@ -210,7 +228,7 @@ impl Account {
     fn grow(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
         if size == 0 {
             let count = left.unwrap_or(1);
-            guard.empty = guard.empty.checked_sub(count).ok_or(Refusal::EmptyElements)?;
+            guard.empty_elements(count)?;
             self.paid = self.paid.saturating_add(count);
             return Ok(());
         }
@@ -222,9 +240,9 @@ impl Account {
             (0, None) => FIRST,
             (paid, _) => paid,
         };
-        let least = if self.paid == 0 { self.shape.least } else { 0 };
-        let memory = more.max(least).saturating_mul(size.saturating_add(self.shape.extra));
-        guard.charge(memory.saturating_mul(self.shape.quarters) / 4)?;
+        let least = if self.paid == 0 { self.shape.least.into() } else { 0 };
+        let memory = more.max(least).saturating_mul(size.saturating_add(self.shape.extra.into()));
+        guard.charge(memory.saturating_mul(self.shape.quarters.into()) / 4)?;
         self.paid += more;
         Ok(())
     }

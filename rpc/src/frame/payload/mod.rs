@@ -9,7 +9,7 @@
 
 mod borrowed;
 mod buffers;
-mod decode;
+pub(crate) mod decode;
 mod encode;
 mod fault;
 pub(crate) mod guard;

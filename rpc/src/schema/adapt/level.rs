@@ -1,0 +1,163 @@
+//! Where in a message the next question is about, and what is around it.
+
+use std::fmt::{self, Write};
+
+use super::super::node::{Field, Id, Shape, Signature};
+use crate::frame::payload::guard::Account;
+
+/// What the next question is about.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'de> {
+    /// A value of the writer's.
+    Node(Id),
+    /// The name of a field or a variant: no bytes, the schema says it.
+    Name(&'de str),
+    /// An element of what the writer has as bytes.
+    Byte,
+    /// The fields of a variant that the reader takes for one value.
+    Fields(&'de [Field]),
+    /// Likewise, parts without names.
+    List(&'de [Id]),
+    /// A variant that holds nothing, which the reader takes to hold something.
+    Nothing,
+    /// An argument that the writer does not have.
+    Absent(&'static str),
+    /// The arguments of a method.
+    Arguments,
+    /// It has been read.
+    Read,
+}
+
+/// A container that is being read.
+pub(super) struct Level<'de> {
+    pub(super) parts: Parts<'de>,
+    /// What the guard has to get back at the end. None for the parts of a variant: they are no deeper than it.
+    pub(super) outside: Option<usize>,
+    /// What its elements cost, if it is one whose size the type does not tell.
+    pub(super) accounts: Option<Accounts>,
+}
+
+/// Of elements, or of keys and values.
+pub(super) struct Accounts {
+    pub(super) elements: Account,
+    pub(super) values: Account,
+}
+
+/// The parts of a container, and how many of them have been taken.
+pub(super) enum Parts<'de> {
+    /// What is inside an option or a newtype.
+    One,
+    List {
+        ids: &'de [Id],
+        taken: usize,
+        /// The reader's type has no more than this.
+        limit: usize,
+    },
+    Fields {
+        fields: &'de [Field],
+        taken: usize,
+        /// The field that was taken last has been named: it is the one that is read.
+        named: bool,
+        fed: Fed,
+    },
+    Elements {
+        element: Element,
+        taken: usize,
+        count: usize,
+        /// As of a list.
+        limit: usize,
+    },
+    Entries {
+        key: Id,
+        value: Id,
+        taken: usize,
+        count: usize,
+    },
+    Variant {
+        name: &'de str,
+        shape: &'de Shape,
+        begun: bool,
+    },
+    /// A variant that is read as a map of one entry, its name and what it holds: as JSON has it.
+    Entry {
+        name: &'de str,
+        shape: &'de Shape,
+        taken: bool,
+    },
+    Arguments {
+        taken: usize,
+        /// Where each argument of the writer's begins, if they are not simply those of the reader's.
+        moved: Option<Moved<'de>>,
+    },
+}
+
+/// How fields are given to their reader.
+#[derive(Clone, Copy)]
+pub(super) enum Fed {
+    /// One after the other: writer and reader have the same.
+    InOrder,
+    /// Each after its name, which is one of those that the reader knows, if any is.
+    ByName(&'static [&'static str]),
+}
+
+/// What a sequence is made of.
+#[derive(Clone, Copy)]
+pub(super) enum Element {
+    Node(Id),
+    Byte,
+}
+
+/// The arguments of a call whose writer has others, or has them in another order.
+pub(super) struct Moved<'de> {
+    /// What follows from each of them on.
+    pub(super) starts: Vec<&'de [u8]>,
+}
+
+impl Parts<'_> {
+    /// How many parts are left, and may be taken.
+    pub(super) fn left(&self) -> usize {
+        match self {
+            Self::List { ids, taken, limit } => ids.len().min(*limit).saturating_sub(*taken),
+            Self::Fields { fields, taken, .. } => fields.len() - taken,
+            Self::Elements { taken, count, limit, .. } => (*count).min(*limit) - taken,
+            Self::Entries { taken, count, .. } => count - taken,
+            Self::Entry { taken, .. } => usize::from(!taken),
+            Self::One | Self::Variant { .. } | Self::Arguments { .. } => 0,
+        }
+    }
+}
+
+/// Where the innermost of these levels is: `order.lines[3].qty`.
+pub(super) fn path(levels: &[Level<'_>], names: &[&str]) -> String {
+    let mut path = String::new();
+    for level in levels {
+        // Writing to a string does not fail.
+        let _ = write_step(&mut path, level, names);
+    }
+    path
+}
+
+fn write_step(path: &mut String, level: &Level<'_>, names: &[&str]) -> fmt::Result {
+    let name = match &level.parts {
+        Parts::One => return Ok(()),
+        Parts::List { taken, .. } | Parts::Elements { taken, .. } | Parts::Entries { taken, .. } => {
+            return if *taken == 0 { Ok(()) } else { write!(path, "[{}]", taken - 1) };
+        }
+        Parts::Fields { fields, taken, named, .. } => fields.get(taken.wrapping_sub(1)).filter(|_| *named).map(|field| field.name.as_str()),
+        Parts::Variant { name, begun, .. } => begun.then_some(*name),
+        Parts::Entry { name, .. } => Some(*name),
+        Parts::Arguments { taken, .. } => names.get(taken.wrapping_sub(1)).copied(),
+    };
+    match name {
+        Some(name) if path.is_empty() => path.push_str(name),
+        Some(name) => write!(path, ".{name}")?,
+        None => {}
+    }
+    Ok(())
+}
+
+/// What is needed to read arguments by name.
+pub(super) struct Arguments<'de> {
+    pub(super) signature: &'de Signature,
+    pub(super) names: &'static [&'static str],
+}

@@ -1,0 +1,662 @@
+//! Reads a message by its writer's schema into whatever the reader's type is now.
+//!
+//! A [`Source`] for the one deserializer: the type asks, and what it asks for and what the writer wrote are brought together.
+//! Fields and variants meet by name, numbers by value, and a type's own visitor says no to what it cannot take. What JSON would
+//! have carried between the two types comes out the same, and what JSON would have refused is refused, or read where that
+//! loses nothing. `fit.rs` says beforehand what is to be expected.
+//!
+//! Costs are accounted as in `frame/payload/decode.rs`, by what the *reader's* type takes: a schema that makes much out of few
+//! bytes breaks the same budget. The schema has been checked (`peer.rs`), but it is still a stranger's.
+//!
+//! - `level.rs`: where in the message it is, also as text for errors
+
+mod level;
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
+
+use self::level::{Accounts, Arguments, Element, Fed, Level, Moved, Parts, Place, path};
+use super::node::{Field, Id, Node, Shape, Signature};
+use super::peer::Peer;
+use super::source::{Ask, De, Feed, Kind, Part, Source};
+use super::walk::{Input, unknown};
+use crate::frame::payload::guard::Account;
+use crate::frame::payload::{Budget, Fault, Problem, decode};
+
+/// Reads one value that is the whole message.
+///
+/// # Errors
+/// As plain decoding, where the reader's type cannot take the value as well. Texts say where.
+pub(crate) fn value<'de, T: Deserialize<'de>>(peer: &'de Peer, root: Id, bytes: &'de [u8], budget: Budget) -> Result<T, Fault> {
+    let mut adapter = Adapter::new(peer, Place::Node(root), bytes, budget, size_of::<T>())?;
+    let value = T::deserialize(De(&mut adapter))?;
+    adapter.finish()?;
+    Ok(value)
+}
+
+/// Reads the arguments of a call, a tuple: those that the reader names, from those that the writer has.
+///
+/// # Errors
+/// As [`value`]. An argument that the writer does not have is `None`, or else missing.
+pub(crate) fn arguments<'de, A: Deserialize<'de>>(
+    peer: &'de Peer,
+    signature: &'de Signature,
+    names: &'static [&'static str],
+    bytes: &'de [u8],
+    budget: Budget,
+) -> Result<A, Fault> {
+    let mut adapter = Adapter::new(peer, Place::Arguments, bytes, budget, size_of::<A>())?;
+    adapter.arguments = Some(Arguments { signature, names });
+    let value = A::deserialize(De(&mut adapter))?;
+    adapter.finish()?;
+    Ok(value)
+}
+
+struct Adapter<'de> {
+    peer: &'de Peer,
+    input: Input<'de>,
+    arguments: Option<Arguments<'de>>,
+    /// What the next question is about.
+    here: Place<'de>,
+    /// What is around it, from the outside in.
+    levels: Vec<Level<'de>>,
+    /// The fault that is on its way out says where it happened.
+    located: bool,
+    /// A container was left in the middle.
+    broken: bool,
+}
+
+const NO_SHAPE: &Shape = &Shape::Unit;
+/// Nothing that a type does leads there: it would be a source that was asked out of turn.
+const OUT_OF_TURN: &str = "the type reads on after a part of it was refused";
+
+impl<'de> Adapter<'de> {
+    fn new(peer: &'de Peer, here: Place<'de>, bytes: &'de [u8], budget: Budget, size: usize) -> Result<Self, Fault> {
+        let input = Input::new(bytes, budget, size)?;
+        Ok(Self { peer, input, arguments: None, here, levels: Vec::new(), located: false, broken: false })
+    }
+
+    fn finish(mut self) -> Result<(), Fault> {
+        self.pass()?;
+        self.input.decoder.finish()
+    }
+
+    /// Passes over what was not asked for.
+    #[inline]
+    fn pass(&mut self) -> Result<(), Fault> {
+        match std::mem::replace(&mut self.here, Place::Read) {
+            Place::Read => Ok(()),
+            place => self.skip(place),
+        }
+    }
+
+    fn skip(&mut self, place: Place<'de>) -> Result<(), Fault> {
+        let nodes = self.peer.nodes();
+        match place {
+            Place::Node(id) => self.input.skip(nodes, id),
+            Place::Byte => self.input.decoder.byte().map(drop),
+            Place::Fields(fields) => self.input.skip_fields(nodes, fields),
+            Place::List(ids) => self.input.skip_all(nodes, ids),
+            Place::Arguments => {
+                let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
+                signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(nodes, *id))
+            }
+            Place::Name(_) | Place::Nothing | Place::Absent(_) | Place::Read => Ok(()),
+        }
+    }
+
+    /// Begins a container: one level deeper, with room as plain decoding gives it.
+    #[inline]
+    fn begin(&mut self, ask: &Ask, parts: Parts<'de>) -> Result<(), Fault> {
+        let (room, accounts) = match ask.kind {
+            Kind::Newtype(_) | Kind::Tuple(_) | Kind::TupleStruct(..) | Kind::Struct(..) => (ask.size, None),
+            Kind::Option | Kind::Enum(..) => (ask.size.saturating_sub(1), None),
+            Kind::TupleVariant(_) | Kind::StructVariant(_) => {
+                // They are no deeper than their variant, and stand in its room.
+                self.levels.push(Level { parts, outside: None, accounts: None });
+                return Ok(());
+            }
+            Kind::Map => {
+                let account = || Account::map_named(ask.value);
+                (0, Some(Accounts { elements: account(), values: account() }))
+            }
+            _ => {
+                let account = || Account::sequence_named(ask.value);
+                (0, Some(Accounts { elements: account(), values: account() }))
+            }
+        };
+        let outside = self.input.decoder.guard.enter(ask.size, room)?;
+        self.levels.push(Level { parts, outside: Some(outside), accounts });
+        Ok(())
+    }
+
+    fn answer(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
+        self.located = false;
+        if self.broken {
+            return Err(Fault::malformed(OUT_OF_TURN));
+        }
+        self.input.step()?;
+        let place = std::mem::replace(&mut self.here, Place::Read);
+        match ask.kind {
+            Kind::Ignored => self.skip(place).map(|()| Feed::Unit),
+            Kind::Newtype(_) => {
+                self.begin(ask, Parts::One)?;
+                self.here = match place {
+                    Place::Node(id) => Place::Node(self.peer.inner(id)),
+                    other => other,
+                };
+                Ok(Feed::Newtype)
+            }
+            Kind::Option => self.option(ask, place),
+            Kind::TupleVariant(length) => self.tuple_variant(ask, length),
+            Kind::StructVariant(names) => self.struct_variant(ask, names),
+            _ => match place {
+                Place::Node(id) => self.node(ask, id),
+                Place::Name(name) => self.name(ask, name),
+                Place::Byte => Ok(Feed::Unsigned(self.input.decoder.byte()?.into())),
+                Place::Fields(fields) => self.fields(ask, fields),
+                Place::List(ids) => self.list(ask, ids),
+                Place::Nothing => self.nothing(ask),
+                Place::Absent(name) => Err(Fault::new(Problem::Missing(name))),
+                Place::Arguments => self.all_arguments(ask),
+                Place::Read => Err(Fault::malformed(OUT_OF_TURN)),
+            },
+        }
+    }
+
+    /// An option is read from an option, from nothing, or from what it may hold.
+    fn option(&mut self, ask: &Ask, place: Place<'de>) -> Result<Feed<'de>, Fault> {
+        let inside = match place {
+            Place::Nothing | Place::Absent(_) => None,
+            Place::Node(id) => match self.peer.bare(id) {
+                Node::Option(part) => self.input.decoder.option()?.then_some(Place::Node(*part)),
+                Node::Unit | Node::UnitStruct(_) => None,
+                _ => Some(place),
+            },
+            other => Some(other),
+        };
+        match inside {
+            Some(place) => {
+                self.begin(ask, Parts::One)?;
+                self.here = place;
+                Ok(Feed::Some)
+            }
+            None => {
+                // As plain decoding charges what is not there.
+                self.input.decoder.guard.take(ask.size)?;
+                Ok(Feed::None)
+            }
+        }
+    }
+
+    /// Anything but an option or a newtype, from a value of the writer's.
+    fn node(&mut self, ask: &Ask, id: Id) -> Result<Feed<'de>, Fault> {
+        let peer = self.peer;
+        let mut node = peer.bare(id);
+        while let Node::Option(part) = node {
+            if matches!(ask.kind, Kind::Any) {
+                return self.option(ask, Place::Node(id));
+            }
+            if !self.input.decoder.option()? {
+                return if matches!(ask.kind, Kind::Unit | Kind::UnitStruct(_)) { Ok(Feed::Unit) } else { Err(none()) };
+            }
+            self.input.step()?;
+            node = peer.bare(*part);
+        }
+        let decoder = &mut self.input.decoder;
+        Ok(match node {
+            Node::Unit | Node::UnitStruct(_) => Feed::Unit,
+            Node::Bool => Feed::Bool(decoder.bool()?),
+            // Fields go by their names, never by numbers.
+            _ if matches!(ask.kind, Kind::Identifier) && !matches!(node, Node::Str | Node::Char | Node::Enum(..)) => return Err(no_name()),
+            Node::I8 => Feed::Signed((decoder.byte()? as i8).into()),
+            Node::I16 => Feed::Signed(signed(decoder.varint_u16()?.into())),
+            Node::I32 => Feed::Signed(signed(decoder.varint_u32()?.into())),
+            Node::I64 => Feed::Signed(signed(decoder.varint_u64()?)),
+            Node::I128 => {
+                let number = decoder.varint_u128()?;
+                narrow((number >> 1) as i128 ^ -((number & 1) as i128))
+            }
+            Node::U8 => Feed::Unsigned(decoder.byte()?.into()),
+            Node::U16 => Feed::Unsigned(decoder.varint_u16()?.into()),
+            Node::U32 => Feed::Unsigned(decoder.varint_u32()?.into()),
+            Node::U64 => Feed::Unsigned(decoder.varint_u64()?),
+            Node::U128 => {
+                let number = decoder.varint_u128()?;
+                u64::try_from(number).map_or(Feed::U128(number), Feed::Unsigned)
+            }
+            Node::F32 => Feed::Float(f32::from_le_bytes(decoder.array()?).into()),
+            Node::F64 => Feed::Float(f64::from_le_bytes(decoder.array()?)),
+            Node::Char => {
+                let text = decoder.char()?;
+                return self.text(ask, text);
+            }
+            Node::Str => {
+                let text = decoder.str()?;
+                return self.text(ask, text);
+            }
+            Node::Bytes if matches!(ask.kind, Kind::Bytes | Kind::Any) => Feed::Bytes(decoder.counted()?),
+            Node::Bytes => return self.elements(ask, Element::Byte),
+            Node::Seq(part) if matches!(ask.kind, Kind::Bytes) && matches!(peer.bare(*part), Node::U8) => Feed::Bytes(decoder.counted()?),
+            Node::Seq(part) => return self.elements(ask, Element::Node(*part)),
+            Node::Tuple(parts) | Node::TupleStruct(_, parts) => return self.list(ask, parts),
+            Node::Map(key, value) => return self.entries(ask, *key, *value),
+            Node::Struct(_, fields) => return self.fields(ask, &fields.list),
+            Node::Enum(_, variants) => {
+                let variant = self.input.variant(variants)?;
+                return self.variant_of(ask, &variant.name, &variant.aliases, &variant.shape);
+            }
+            Node::Opaque(_) => return Err(unknown()),
+            // Passed above.
+            Node::Option(_) | Node::Newtype(..) | Node::Logical(..) => return Err(unknown()),
+        })
+    }
+
+    /// A text that is in the message. An enum's variants without parts are texts to JSON, so they are here.
+    #[inline]
+    fn text(&mut self, ask: &Ask, text: &'de str) -> Result<Feed<'de>, Fault> {
+        if matches!(ask.kind, Kind::Enum(..)) { self.variant(ask, text, NO_SHAPE) } else { Ok(Feed::Str(text)) }
+    }
+
+    /// A text that is in the schema. The message's length does not pay for it.
+    fn name(&mut self, ask: &Ask, name: &'de str) -> Result<Feed<'de>, Fault> {
+        if !matches!(ask.kind, Kind::Identifier) {
+            self.input.decoder.guard.charge(name.len())?;
+        }
+        self.text(ask, name)
+    }
+
+    fn elements(&mut self, ask: &Ask, element: Element) -> Result<Feed<'de>, Fault> {
+        let least = match element {
+            Element::Node(id) => self.peer.least(id),
+            Element::Byte => 1,
+        };
+        let count = self.count(least)?;
+        self.begin(ask, Parts::Elements { element, taken: 0, count, limit: limit(ask.kind) })?;
+        Ok(Feed::Seq)
+    }
+
+    fn entries(&mut self, ask: &Ask, key: Id, value: Id) -> Result<Feed<'de>, Fault> {
+        let count = self.count(self.peer.least(key).saturating_add(self.peer.least(value)))?;
+        self.begin(ask, Parts::Entries { key, value, taken: 0, count })?;
+        Ok(Feed::Map)
+    }
+
+    /// How many elements are declared. The rest of the message can hold as many.
+    fn count(&mut self, least: usize) -> Result<usize, Fault> {
+        let count = self.input.decoder.length()?;
+        let left = self.input.decoder.input.len();
+        if count.saturating_mul(least) > left { Err(decode::too_long(count, left)) } else { Ok(count) }
+    }
+
+    fn list(&mut self, ask: &Ask, ids: &'de [Id]) -> Result<Feed<'de>, Fault> {
+        if matches!(ask.kind, Kind::Bytes) && ids.iter().all(|id| matches!(self.peer.bare(*id), Node::U8)) {
+            return Ok(Feed::Bytes(self.input.decoder.bytes(ids.len())?));
+        }
+        self.begin(ask, Parts::List { ids, taken: 0, limit: limit(ask.kind) })?;
+        Ok(Feed::Seq)
+    }
+
+    fn fields(&mut self, ask: &Ask, fields: &'de [Field]) -> Result<Feed<'de>, Fault> {
+        let (fed, feed) = match ask.kind {
+            Kind::Struct(_, names) | Kind::StructVariant(names) => feed_of(fields, names),
+            _ => (Fed::ByName(&[]), Feed::Map),
+        };
+        self.begin(ask, Parts::Fields { fields, taken: 0, named: false, fed })?;
+        Ok(feed)
+    }
+
+    fn nothing(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
+        match ask.kind {
+            Kind::Unit | Kind::UnitStruct(_) | Kind::Any => Ok(Feed::Unit),
+            Kind::Struct(..) | Kind::Map => self.fields(ask, &[]),
+            _ => Err(Fault::malformed("the writer's variant holds nothing")),
+        }
+    }
+
+    fn variant_of(&mut self, ask: &Ask, name: &'de str, aliases: &'de [String], shape: &'de Shape) -> Result<Feed<'de>, Fault> {
+        match (ask.kind, shape) {
+            (Kind::Enum(_, known), _) => self.variant(ask, known_as(name, aliases, known), shape),
+            (_, Shape::Unit) => self.name(ask, name),
+            (Kind::Identifier, _) => Err(no_name()),
+            _ => {
+                self.begin(ask, Parts::Entry { name, shape, taken: false })?;
+                Ok(Feed::Map)
+            }
+        }
+    }
+
+    fn variant(&mut self, ask: &Ask, name: &'de str, shape: &'de Shape) -> Result<Feed<'de>, Fault> {
+        self.begin(ask, Parts::Variant { name, shape, begun: false })?;
+        self.here = Place::Name(name);
+        Ok(Feed::Enum)
+    }
+
+    /// The shape of the variant that is being read. From here on its parts are.
+    fn shape(&mut self) -> Result<&'de Shape, Fault> {
+        match self.levels.last_mut() {
+            Some(Level { parts: Parts::Variant { shape, begun, .. }, .. }) if !*begun => {
+                *begun = true;
+                Ok(shape)
+            }
+            _ => Err(Fault::malformed(OUT_OF_TURN)),
+        }
+    }
+
+    fn tuple_variant(&mut self, ask: &Ask, length: usize) -> Result<Feed<'de>, Fault> {
+        let parts = match self.shape()? {
+            Shape::Tuple(ids) => Parts::List { ids, taken: 0, limit: length },
+            Shape::Newtype(id) => match self.peer.bare(*id) {
+                // `A((u8, u8))` is `A(u8, u8)` to JSON.
+                Node::Tuple(..) | Node::TupleStruct(..) | Node::Seq(_) | Node::Bytes => return self.node(ask, *id),
+                _ => Parts::List { ids: std::slice::from_ref(id), taken: 0, limit: length },
+            },
+            Shape::Unit => return Err(Fault::malformed("the writer's variant holds nothing")),
+            Shape::Struct(_) => return Err(Fault::malformed("the writer's variant has fields with names")),
+            Shape::Unknown => return Err(unknown()),
+        };
+        self.begin(ask, parts)?;
+        Ok(Feed::Seq)
+    }
+
+    fn struct_variant(&mut self, ask: &Ask, names: &'static [&'static str]) -> Result<Feed<'de>, Fault> {
+        match self.shape()? {
+            Shape::Struct(fields) => self.fields(ask, &fields.list),
+            Shape::Unit => self.fields(ask, &[]),
+            // `A(Fields)` is `A { .. }` to JSON.
+            Shape::Newtype(id) => self.node(ask, *id),
+            Shape::Tuple(ids) => {
+                self.begin(ask, Parts::List { ids, taken: 0, limit: names.len() })?;
+                Ok(Feed::Seq)
+            }
+            Shape::Unknown => Err(unknown()),
+        }
+    }
+
+    /// What a variant holds, as one value.
+    fn place_of(shape: &'de Shape) -> Result<Place<'de>, Fault> {
+        match shape {
+            Shape::Unit => Ok(Place::Nothing),
+            Shape::Newtype(id) => Ok(Place::Node(*id)),
+            Shape::Tuple(ids) => Ok(Place::List(ids)),
+            Shape::Struct(fields) => Ok(Place::Fields(&fields.list)),
+            Shape::Unknown => Err(unknown()),
+        }
+    }
+
+    fn all_arguments(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
+        let Some(Arguments { signature, names }) = &self.arguments else { return Err(Fault::malformed(OUT_OF_TURN)) };
+        let written = &signature.arguments;
+        if !matches!(ask.kind, Kind::Tuple(length) if length == names.len()) {
+            // A tuple of none is a unit.
+            self.skip(Place::Arguments)?;
+            return Ok(Feed::Unit);
+        }
+        let same = written.len() == names.len() && written.iter().zip(*names).all(|((written, _), name)| written == name);
+        let moved = if same {
+            None
+        } else {
+            let mut starts = Vec::with_capacity(written.len());
+            for (_, id) in written {
+                starts.push(self.input.decoder.input);
+                self.input.skip(self.peer.nodes(), *id)?;
+            }
+            self.input.decoder.finish()?;
+            Some(Moved { starts })
+        };
+        self.begin(ask, Parts::Arguments { taken: 0, moved })?;
+        Ok(Feed::Seq)
+    }
+
+    /// Where the next part of the innermost container is, if there is one.
+    fn advance(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
+        if self.broken {
+            return Err(Fault::malformed(OUT_OF_TURN));
+        }
+        self.pass()?;
+        let Some(level) = self.levels.last_mut() else { return Err(Fault::malformed(OUT_OF_TURN)) };
+        // A value has been counted with its key.
+        let left = level.parts.left() + usize::from(part == Part::Value);
+        let mut least = 1;
+        self.here = match &mut level.parts {
+            Parts::List { ids, taken, .. } => {
+                if left == 0 {
+                    return Ok(false);
+                }
+                *taken += 1;
+                Place::Node(ids[*taken - 1])
+            }
+            Parts::Fields { fields, taken, named, fed } => {
+                *named = part != Part::Key;
+                if part != Part::Value {
+                    if left == 0 {
+                        return Ok(false);
+                    }
+                    *taken += 1;
+                }
+                let field = &fields[*taken - 1];
+                match fed {
+                    Fed::ByName(known) if part == Part::Key => Place::Name(known_as(&field.name, &field.aliases, known)),
+                    _ => Place::Node(field.node),
+                }
+            }
+            Parts::Elements { element, taken, .. } => {
+                if left == 0 {
+                    return Ok(false);
+                }
+                *taken += 1;
+                match *element {
+                    Element::Node(id) => {
+                        least = self.peer.least(id);
+                        Place::Node(id)
+                    }
+                    Element::Byte => Place::Byte,
+                }
+            }
+            Parts::Entries { key, value, taken, .. } => {
+                if part == Part::Value {
+                    Place::Node(*value)
+                } else {
+                    if left == 0 {
+                        return Ok(false);
+                    }
+                    *taken += 1;
+                    least = self.peer.least(*key).saturating_add(self.peer.least(*value));
+                    Place::Node(*key)
+                }
+            }
+            Parts::Entry { name, shape, taken } => match part {
+                Part::Value => Self::place_of(shape)?,
+                _ if *taken => return Ok(false),
+                _ => {
+                    *taken = true;
+                    Place::Name(name)
+                }
+            },
+            Parts::Arguments { taken, moved } => {
+                let Some(Arguments { signature, names }) = &self.arguments else { return Err(Fault::malformed(OUT_OF_TURN)) };
+                let Some(&name) = names.get(*taken) else { return Ok(false) };
+                *taken += 1;
+                match moved {
+                    None => Place::Node(signature.arguments[*taken - 1].1),
+                    Some(moved) => match signature.arguments.iter().position(|(written, _)| written == name) {
+                        Some(at) => {
+                            self.input.decoder.input = moved.starts[at];
+                            Place::Node(signature.arguments[at].1)
+                        }
+                        None => Place::Absent(name),
+                    },
+                }
+            }
+            Parts::One | Parts::Variant { .. } => return Err(Fault::malformed(OUT_OF_TURN)),
+        };
+        if let Some(accounts) = &mut level.accounts {
+            let guard = &mut self.input.decoder.guard;
+            let account = if part == Part::Value { &mut accounts.values } else { &mut accounts.elements };
+            if least == 0 && size != 0 && account.is_new() {
+                guard.empty_elements(left)?;
+            }
+            account.element(guard, size, Some(left))?;
+        }
+        Ok(true)
+    }
+
+    /// The innermost container is over: what is left of it is passed over, where that is allowed.
+    fn close(&mut self) -> Result<(), Fault> {
+        self.pass()?;
+        let Some(level) = self.levels.last() else { return Err(Fault::malformed(OUT_OF_TURN)) };
+        let nodes = self.peer.nodes();
+        match &level.parts {
+            Parts::One => {}
+            // A shorter tuple reads a longer one.
+            Parts::List { ids, taken, .. } => self.input.skip_all(nodes, &ids[*taken..])?,
+            Parts::Fields { fields, taken, fed: Fed::ByName(_), .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
+            Parts::Fields { fields, taken, fed: Fed::InOrder, .. } => {
+                // The reader's list of names has aliases in it, so two of the writer's fields are one to the reader.
+                if let Some(field) = fields.get(*taken) {
+                    return Err(Fault::malformed(format!("field `{}` is there under another name too", field.name)));
+                }
+            }
+            Parts::Elements { taken, count, .. } | Parts::Entries { taken, count, .. } => {
+                if taken != count {
+                    return Err(Fault::malformed(format!("{} elements too many", count - taken)));
+                }
+            }
+            Parts::Variant { shape, begun: false, .. } => self.input.skip_shape(nodes, shape)?,
+            Parts::Variant { .. } => {}
+            Parts::Entry { shape, taken: false, .. } => self.input.skip_shape(nodes, shape)?,
+            Parts::Entry { .. } => {}
+            Parts::Arguments { moved: Some(_), .. } => self.input.decoder.input = &[],
+            Parts::Arguments { taken, moved: None } => {
+                let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
+                signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(nodes, *id))?;
+            }
+        }
+        self.leave();
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        if let Some(Level { outside: Some(outside), .. }) = self.levels.pop() {
+            self.input.decoder.guard.leave(outside);
+        }
+    }
+
+    /// Gives a fault its place: the next part of the innermost of these levels.
+    #[cold]
+    fn locate(&mut self, fault: &mut Fault, levels: usize) {
+        if !self.located {
+            self.located = true;
+            let names = self.arguments.as_ref().map_or(&[][..], |arguments| arguments.names);
+            fault.locate(&path(&self.levels[..levels], names));
+        }
+    }
+
+    #[cold]
+    fn located(&mut self, mut fault: Fault) -> Fault {
+        self.located = false;
+        self.locate(&mut fault, self.levels.len());
+        fault
+    }
+}
+
+impl<'de> Source<'de> for Adapter<'de> {
+    fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
+        self.answer(ask).map_err(|fault| self.located(fault))
+    }
+
+    fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
+        self.advance(part, size).map_err(|fault| self.located(fault))
+    }
+
+    fn hint(&self) -> Option<usize> {
+        let left = self.levels.last()?.parts.left();
+        self.input.decoder.hint(left)
+    }
+
+    fn payload(&mut self, one: bool) -> Result<(), Fault> {
+        let shape = self.shape()?;
+        if one {
+            self.here = Self::place_of(shape)?;
+            return Ok(());
+        }
+        // A variant that holds nothing any more, or the one that stands for all that the reader does not know.
+        self.input.skip_shape(self.peer.nodes(), shape).map_err(|fault| self.located(fault))
+    }
+
+    fn end(&mut self) -> Result<(), Fault> {
+        self.close().map_err(|mut fault| {
+            // No `failed` follows.
+            self.broken = true;
+            self.located = false;
+            self.locate(&mut fault, self.levels.len().saturating_sub(1));
+            fault
+        })
+    }
+
+    fn failed(&mut self, fault: &mut Fault, container: bool) {
+        if container {
+            // It is the container that is refused, not the part that was read last.
+            let around = self.levels.len().saturating_sub(1);
+            self.locate(fault, around);
+            self.leave();
+            self.here = Place::Read;
+            self.broken = true;
+        } else {
+            self.locate(fault, self.levels.len());
+        }
+    }
+}
+
+/// The name that the reader knows a field or variant by: the writer's, or what the writer also accepts for it.
+#[inline]
+fn known_as<'de>(name: &'de str, aliases: &'de [String], known: &[&str]) -> &'de str {
+    if aliases.is_empty() || known.contains(&name) {
+        return name;
+    }
+    aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name)
+}
+
+/// Fields that are the reader's too, in its order, go without their names.
+#[inline]
+fn feed_of<'de>(fields: &[Field], known: &'static [&'static str]) -> (Fed, Feed<'de>) {
+    let same = !fields.is_empty() && fields.len() == known.len() && fields.iter().zip(known).all(|(field, name)| field.name == *name);
+    if same { (Fed::InOrder, Feed::Seq) } else { (Fed::ByName(known), Feed::Map) }
+}
+
+/// How many parts a type has that knows it.
+fn limit(kind: Kind) -> usize {
+    match kind {
+        Kind::Tuple(length) | Kind::TupleStruct(_, length) | Kind::TupleVariant(length) => length,
+        Kind::Struct(_, names) | Kind::StructVariant(names) => names.len(),
+        _ => usize::MAX,
+    }
+}
+
+/// Zigzag: the sign is the lowest bit.
+#[inline]
+fn signed(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// Visitors of smaller numbers take no 128 bits.
+fn narrow<'de>(number: i128) -> Feed<'de> {
+    if let Ok(number) = i64::try_from(number) {
+        Feed::Signed(number)
+    } else if let Ok(number) = u64::try_from(number) {
+        Feed::Unsigned(number)
+    } else {
+        Feed::I128(number)
+    }
+}
+
+#[cold]
+fn none() -> Fault {
+    Fault::malformed("nothing, where something is required")
+}
+
+#[cold]
+fn no_name() -> Fault {
+    Fault::malformed("the writer has no name there")
+}

@@ -1,0 +1,195 @@
+//! Messages read by their writer's schema: `evolution` (what may change in a type), `places` (where borrowed data and errors
+//! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them), `cost`.
+
+mod evolution;
+mod places;
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::super::node::{Field, Fields, Id, Node, Schema, Shape, Signature, Variant};
+use super::super::peer::Peer;
+use super::*;
+
+/// A type as its writer knows it, written down by hand: [`Types`] makes a table of it.
+#[derive(Clone, Debug)]
+pub(super) enum Type {
+    /// Without parts.
+    Leaf(Node),
+    Option(Box<Type>),
+    Seq(Box<Type>),
+    Map(Box<Type>, Box<Type>),
+    Tuple(Vec<Type>),
+    Newtype(&'static str, Box<Type>),
+    Logical(&'static str, Box<Type>),
+    TupleStruct(&'static str, Vec<Type>),
+    Struct(&'static str, Vec<Member>),
+    Enum(&'static str, Vec<(Names, Holds)>),
+    /// The struct or enum of this name that is being written down: recursion.
+    This(&'static str),
+}
+
+/// A name, and its aliases: `amount|a`.
+pub(super) type Names = &'static str;
+
+/// Name, whether the owner does without it, type.
+pub(super) type Member = (Names, bool, Type);
+
+/// What a variant holds.
+#[derive(Clone, Debug)]
+pub(super) enum Holds {
+    Nothing,
+    One(Type),
+    List(Vec<Type>),
+    Named(Vec<Member>),
+    Unknown,
+}
+
+#[allow(non_upper_case_globals, reason = "they stand for types")]
+pub(super) mod types {
+    use super::*;
+
+    pub(crate) const Unit: Type = Type::Leaf(Node::Unit);
+    pub(crate) const Bool: Type = Type::Leaf(Node::Bool);
+    pub(crate) const I8: Type = Type::Leaf(Node::I8);
+    pub(crate) const I16: Type = Type::Leaf(Node::I16);
+    pub(crate) const I32: Type = Type::Leaf(Node::I32);
+    pub(crate) const I64: Type = Type::Leaf(Node::I64);
+    pub(crate) const I128: Type = Type::Leaf(Node::I128);
+    pub(crate) const U8: Type = Type::Leaf(Node::U8);
+    pub(crate) const U16: Type = Type::Leaf(Node::U16);
+    pub(crate) const U32: Type = Type::Leaf(Node::U32);
+    pub(crate) const U64: Type = Type::Leaf(Node::U64);
+    pub(crate) const U128: Type = Type::Leaf(Node::U128);
+    pub(crate) const F32: Type = Type::Leaf(Node::F32);
+    pub(crate) const F64: Type = Type::Leaf(Node::F64);
+    pub(crate) const Char: Type = Type::Leaf(Node::Char);
+    pub(crate) const Str: Type = Type::Leaf(Node::Str);
+    pub(crate) const Bytes: Type = Type::Leaf(Node::Bytes);
+
+    pub(crate) fn option(inside: Type) -> Type {
+        Type::Option(Box::new(inside))
+    }
+    pub(crate) fn seq(element: Type) -> Type {
+        Type::Seq(Box::new(element))
+    }
+    pub(crate) fn map(key: Type, value: Type) -> Type {
+        Type::Map(Box::new(key), Box::new(value))
+    }
+    pub(crate) fn tuple(parts: impl IntoIterator<Item = Type>) -> Type {
+        Type::Tuple(parts.into_iter().collect())
+    }
+    pub(crate) fn newtype(name: &'static str, inside: Type) -> Type {
+        Type::Newtype(name, Box::new(inside))
+    }
+    pub(crate) fn logical(name: &'static str, inside: Type) -> Type {
+        Type::Logical(name, Box::new(inside))
+    }
+    /// A struct whose fields are all required but for options.
+    pub(crate) fn structure(name: &'static str, fields: impl IntoIterator<Item = (Names, Type)>) -> Type {
+        Type::Struct(name, members(fields))
+    }
+    pub(crate) fn members(fields: impl IntoIterator<Item = (Names, Type)>) -> Vec<Member> {
+        fields.into_iter().map(|(names, node)| (names, matches!(node, Type::Option(_)), node)).collect()
+    }
+    pub(crate) fn enumeration(name: &'static str, variants: impl IntoIterator<Item = (Names, Holds)>) -> Type {
+        Type::Enum(name, variants.into_iter().collect())
+    }
+    pub(crate) fn named(fields: impl IntoIterator<Item = (Names, Type)>) -> Holds {
+        Holds::Named(members(fields))
+    }
+}
+
+/// Writes types down as a table of nodes, from the outside in.
+#[derive(Default)]
+pub(super) struct Types {
+    nodes: Vec<Node>,
+    named: HashMap<&'static str, Id>,
+}
+
+impl Types {
+    pub(super) fn add(&mut self, node: &Type) -> Id {
+        if let Type::This(name) = node {
+            return self.named[name];
+        }
+        let id = self.nodes.len() as Id;
+        self.nodes.push(Node::Unit);
+        let node = match node {
+            Type::Leaf(node) => node.clone(),
+            Type::Option(inside) => Node::Option(self.add(inside)),
+            Type::Seq(element) => Node::Seq(self.add(element)),
+            Type::Map(key, value) => Node::Map(self.add(key), self.add(value)),
+            Type::Tuple(parts) => Node::Tuple(self.all(parts)),
+            Type::Newtype(name, inside) => Node::Newtype((*name).into(), self.add(inside)),
+            Type::Logical(name, inside) => Node::Logical((*name).into(), self.add(inside)),
+            Type::TupleStruct(name, parts) => Node::TupleStruct((*name).into(), self.all(parts)),
+            Type::Struct(name, fields) => {
+                self.named.insert(name, id);
+                Node::Struct((*name).into(), self.fields(fields))
+            }
+            Type::Enum(name, variants) => {
+                self.named.insert(name, id);
+                Node::Enum((*name).into(), variants.iter().map(|(names, holds)| self.variant(names, holds)).collect())
+            }
+            Type::This(_) => Node::Unit,
+        };
+        self.nodes[id as usize] = node;
+        id
+    }
+
+    fn all(&mut self, parts: &[Type]) -> Vec<Id> {
+        parts.iter().map(|part| self.add(part)).collect()
+    }
+
+    fn fields(&mut self, fields: &[Member]) -> Fields {
+        let field = |(names, optional, node): &Member| {
+            let (name, aliases) = split(names);
+            Field { name, aliases, optional: *optional, node: self.add(node) }
+        };
+        Fields { list: fields.iter().map(field).collect(), strict: false }
+    }
+
+    fn variant(&mut self, names: &str, holds: &Holds) -> Variant {
+        let (name, aliases) = split(names);
+        let shape = match holds {
+            Holds::Nothing => Shape::Unit,
+            Holds::One(inside) => Shape::Newtype(self.add(inside)),
+            Holds::List(parts) => Shape::Tuple(self.all(parts)),
+            Holds::Named(fields) => Shape::Struct(self.fields(fields)),
+            Holds::Unknown => Shape::Unknown,
+        };
+        Variant { name, aliases, other: false, shape }
+    }
+
+    pub(super) fn nodes(self) -> Vec<Node> {
+        self.nodes
+    }
+}
+
+fn split(names: &str) -> (String, Vec<String>) {
+    let mut names = names.split('|').map(str::to_owned);
+    (names.next().unwrap_or_default(), names.collect())
+}
+
+/// A peer whose schema holds this type alone; the type is its first node.
+pub(super) fn peer(node: &Type) -> Peer {
+    let mut types = Types::default();
+    types.add(node);
+    sent(Schema { methods: Vec::new(), nodes: types.nodes() })
+}
+
+/// A peer that sent this schema.
+pub(super) fn sent(schema: Schema) -> Peer {
+    Peer::parse(&postcard::to_stdvec(&schema).expect("plain data")).expect("a sound schema")
+}
+
+pub(super) fn bytes_of<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain data")
+}
+
+/// Reads a message by the writer's type.
+pub(super) fn read<T: DeserializeOwned>(writer: &Type, bytes: &[u8]) -> Result<T, String> {
+    value(&peer(writer), 0, bytes, Budget::default()).map_err(|fault| fault.to_string())
+}

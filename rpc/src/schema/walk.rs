@@ -1,0 +1,143 @@
+//! Passes over a value by its schema and says whether it is one, without making anything of it.
+
+use super::node::{Field, Id, Node, Shape};
+use crate::frame::payload::guard::EMPTY_ELEMENTS;
+use crate::frame::payload::{Budget, Fault, decode::Decoder};
+
+/// How many bytes of these the value takes.
+///
+/// # Errors
+/// When they are not one, with the reason. The nodes may be anyone's.
+pub(crate) fn walk(nodes: &[Node], id: Id, bytes: &[u8]) -> Result<usize, String> {
+    let walked = Input::new(bytes, Budget::of(bytes.len()), 0).and_then(|mut input| {
+        input.skip(nodes, id)?;
+        Ok(bytes.len() - input.decoder.input.len())
+    });
+    walked.map_err(|fault| fault.to_string())
+}
+
+/// A message that is read by the schema of a stranger.
+pub(super) struct Input<'de> {
+    pub(super) decoder: Decoder<'de>,
+    /// How many values may still be visited: a schema may hold thousands of them that take no bytes.
+    steps: usize,
+}
+
+/// Values visited for each byte of a message, and for a message at all.
+const STEPS_PER_BYTE: usize = 32;
+const STEPS: usize = 8 * EMPTY_ELEMENTS;
+
+const UNKNOWN: &str = "the writer does not know the shape of this value";
+
+impl<'de> Input<'de> {
+    pub(super) fn new(bytes: &'de [u8], budget: Budget, size: usize) -> Result<Self, Fault> {
+        let steps = STEPS.saturating_add(bytes.len().saturating_mul(STEPS_PER_BYTE));
+        Ok(Self { decoder: Decoder::new(bytes, budget, size)?, steps })
+    }
+
+    /// One more value is visited.
+    #[inline]
+    pub(super) fn step(&mut self) -> Result<(), Fault> {
+        match self.steps.checked_sub(1) {
+            Some(left) => {
+                self.steps = left;
+                Ok(())
+            }
+            None => Err(Fault::malformed("too many values in so few bytes")),
+        }
+    }
+
+    /// The number of a variant, and what it is.
+    #[inline]
+    pub(super) fn variant<'n>(&mut self, variants: &'n [super::node::Variant]) -> Result<&'n super::node::Variant, Fault> {
+        let number = self.decoder.varint_u32()?;
+        variants.get(number as usize).ok_or_else(|| no_variant(number, variants.len()))
+    }
+
+    /// Passes over a value.
+    pub(super) fn skip(&mut self, nodes: &[Node], id: Id) -> Result<(), Fault> {
+        self.step()?;
+        let node = nodes.get(id as usize).ok_or_else(|| Fault::malformed(UNKNOWN))?;
+        let decoder = &mut self.decoder;
+        match node {
+            Node::Unit | Node::UnitStruct(_) => Ok(()),
+            Node::Bool => decoder.bool().map(drop),
+            Node::I8 | Node::U8 => decoder.byte().map(drop),
+            Node::I16 | Node::U16 => decoder.varint_u16().map(drop),
+            Node::I32 | Node::U32 => decoder.varint_u32().map(drop),
+            Node::I64 | Node::U64 => decoder.varint_u64().map(drop),
+            Node::I128 | Node::U128 => decoder.varint_u128().map(drop),
+            Node::F32 => decoder.bytes(4).map(drop),
+            Node::F64 => decoder.bytes(8).map(drop),
+            Node::Char => decoder.char().map(drop),
+            Node::Str => decoder.str().map(drop),
+            Node::Bytes => decoder.counted().map(drop),
+            Node::Opaque(_) => Err(Fault::malformed(UNKNOWN)),
+            _ => {
+                let outside = decoder.guard.enter(0, 0)?;
+                let skipped = self.skip_parts(nodes, node);
+                self.decoder.guard.leave(outside);
+                skipped
+            }
+        }
+    }
+
+    fn skip_parts(&mut self, nodes: &[Node], node: &Node) -> Result<(), Fault> {
+        match node {
+            Node::Option(part) => match self.decoder.option()? {
+                true => self.skip(nodes, *part),
+                false => Ok(()),
+            },
+            Node::Seq(part) if matches!(nodes.get(*part as usize), Some(Node::U8)) => self.decoder.counted().map(drop),
+            Node::Seq(part) => self.skip_elements(nodes, std::slice::from_ref(part)),
+            Node::Map(key, value) => self.skip_elements(nodes, &[*key, *value]),
+            Node::Newtype(_, part) | Node::Logical(_, part) => self.skip(nodes, *part),
+            Node::Tuple(parts) | Node::TupleStruct(_, parts) => self.skip_all(nodes, parts),
+            Node::Struct(_, fields) => self.skip_fields(nodes, &fields.list),
+            Node::Enum(_, variants) => {
+                let variant = self.variant(variants)?;
+                self.skip_shape(nodes, &variant.shape)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn skip_elements(&mut self, nodes: &[Node], parts: &[Id]) -> Result<(), Fault> {
+        for _ in 0..self.decoder.length()? {
+            let before = self.decoder.input.len();
+            self.skip_all(nodes, parts)?;
+            if self.decoder.input.len() == before {
+                self.decoder.guard.empty_elements(1)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn skip_all(&mut self, nodes: &[Node], parts: &[Id]) -> Result<(), Fault> {
+        parts.iter().try_for_each(|part| self.skip(nodes, *part))
+    }
+
+    pub(super) fn skip_fields(&mut self, nodes: &[Node], fields: &[Field]) -> Result<(), Fault> {
+        fields.iter().try_for_each(|field| self.skip(nodes, field.node))
+    }
+
+    pub(super) fn skip_shape(&mut self, nodes: &[Node], shape: &Shape) -> Result<(), Fault> {
+        match shape {
+            Shape::Unit => Ok(()),
+            Shape::Newtype(part) => self.skip(nodes, *part),
+            Shape::Tuple(parts) => self.skip_all(nodes, parts),
+            Shape::Struct(fields) => self.skip_fields(nodes, &fields.list),
+            Shape::Unknown => Err(unknown()),
+        }
+    }
+}
+
+#[cold]
+pub(super) fn unknown() -> Fault {
+    Fault::malformed(UNKNOWN)
+}
+
+#[cold]
+fn no_variant(number: u32, count: usize) -> Fault {
+    Fault::malformed(format!("a variant with the number {number}, of {count}"))
+}

@@ -2,13 +2,15 @@
 //!
 //! - `node.rs`: a type as a table of nodes
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
-//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them
+//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
 pub(crate) mod adapt;
 pub(crate) mod exchange;
 pub(crate) mod fit;
+#[allow(dead_code)]
+mod fit;
 #[allow(dead_code)]
 mod node;
 pub(crate) mod own;

@@ -127,7 +127,7 @@ impl Compared {
                 Role::Caller => (ours, theirs),
                 Role::Callee => (theirs, ours),
             };
-            let (arguments, results) = (fit::arguments(caller, callee), fit::results(callee, caller));
+            let (arguments, results) = (fit::fit_arguments(caller, callee), fit::fit_results(callee, caller));
             let (plan, note) = judge(role, &arguments, &results, strictness, &contract.full_name(number));
             methods.push(Comparison { signature, plan, note });
         }

@@ -8,9 +8,8 @@
 #[allow(dead_code)]
 pub(crate) mod adapt;
 pub(crate) mod exchange;
-pub(crate) mod fit;
 #[allow(dead_code)]
-mod fit;
+pub(crate) mod fit;
 #[allow(dead_code)]
 mod node;
 pub(crate) mod own;

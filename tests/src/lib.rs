@@ -3,6 +3,7 @@
 
 pub mod certs;
 pub mod count;
+pub mod evolve;
 pub mod fault;
 pub mod feeds;
 pub mod flows;

@@ -128,8 +128,10 @@ async fn a_bind_that_differs_is_answered_when_both_schemas_are_known() {
     let ran = Ran::default();
     let mut raw = asked(Server::new().add(ShopServer::new(My(ran.clone())))).await;
     // Calls to methods of which nothing is known yet: no payload is looked at.
-    raw.send([wire::call(0, ADD, &[0xac, 0x02]), wire::call(1, LOSE, &[1]), wire::frame(kind::NOTIFY, 0, &[&[NOTE as u8], &wire::text("hi")])].concat())
-        .await;
+    raw.send(
+        [wire::call(0, ADD, &[0xac, 0x02]), wire::call(1, LOSE, &[1]), wire::frame(kind::NOTIFY, 0, &[&[NOTE as u8], &wire::text("hi")])].concat(),
+    )
+    .await;
     is_quiet(&mut raw).await;
     assert!(ran.all().is_empty());
     raw.send(schema(1, 0, &old())).await;

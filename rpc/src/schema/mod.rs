@@ -2,7 +2,7 @@
 //!
 //! - `node.rs`: a type as a table of nodes
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
-//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `walk.rs`: passing over them; `fit/`: what is to be expected
+//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
@@ -17,8 +17,6 @@ pub(crate) mod own;
 pub(crate) mod peer;
 #[allow(dead_code)]
 pub(crate) mod source;
-#[allow(dead_code)]
-pub(crate) mod walk;
 
 use serde::{Deserialize, Serialize};
 

@@ -8,19 +8,20 @@
 //! Costs are accounted as in `frame/payload/decode.rs`, by what the *reader's* type takes: a schema that makes much out of few
 //! bytes breaks the same budget. The schema has been checked (`peer.rs`), but it is still a stranger's.
 //!
-//! - `level.rs`: where in the message it is, also as text for errors
+//! - `input.rs`: the message, and passing over what nobody wants; `level.rs`: where in the message it is, also as text for errors
 
+mod input;
 mod level;
 #[cfg(test)]
 mod tests;
 
 use serde::Deserialize;
 
+use self::input::{Input, unknown};
 use self::level::{Accounts, Arguments, Element, Fed, Level, Moved, Parts, Place, path};
 use super::node::{Field, Id, Node, Shape, Signature};
 use super::peer::Peer;
 use super::source::{Ask, De, Feed, Kind, Part, Source};
-use super::walk::{Input, unknown};
 use crate::frame::payload::guard::Account;
 use crate::frame::payload::{Budget, Fault, Problem, decode};
 

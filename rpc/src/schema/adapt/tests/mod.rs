@@ -25,17 +25,15 @@ pub(super) enum Type {
     Newtype(&'static str, Box<Type>),
     Logical(&'static str, Box<Type>),
     TupleStruct(&'static str, Vec<Type>),
-    Struct(&'static str, Vec<Member>),
+    Struct(Names, Vec<(Names, Type)>),
     Enum(&'static str, Vec<(Names, Holds)>),
     /// The struct or enum of this name that is being written down: recursion.
     This(&'static str),
 }
 
-/// A name, and its aliases: `amount|a`.
+/// A name, and its aliases: `amount|a`. With a `?` after it, of a field, the owner does without it; of a variant, unknown ones
+/// are taken for it. With a `!`, of a struct, unknown fields are refused.
 pub(super) type Names = &'static str;
-
-/// Name, whether the owner does without it, type.
-pub(super) type Member = (Names, bool, Type);
 
 /// What a variant holds.
 #[derive(Clone, Debug)]
@@ -43,7 +41,7 @@ pub(super) enum Holds {
     Nothing,
     One(Type),
     List(Vec<Type>),
-    Named(Vec<Member>),
+    Named(Vec<(Names, Type)>),
     Unknown,
 }
 
@@ -87,18 +85,17 @@ pub(super) mod types {
     pub(crate) fn logical(name: &'static str, inside: Type) -> Type {
         Type::Logical(name, Box::new(inside))
     }
-    /// A struct whose fields are all required but for options.
-    pub(crate) fn structure(name: &'static str, fields: impl IntoIterator<Item = (Names, Type)>) -> Type {
-        Type::Struct(name, members(fields))
+    pub(crate) fn structure(name: Names, fields: impl IntoIterator<Item = (Names, Type)>) -> Type {
+        Type::Struct(name, fields.into_iter().collect())
     }
-    pub(crate) fn members(fields: impl IntoIterator<Item = (Names, Type)>) -> Vec<Member> {
-        fields.into_iter().map(|(names, node)| (names, matches!(node, Type::Option(_)), node)).collect()
+    pub(crate) fn tuple_struct(name: &'static str, parts: impl IntoIterator<Item = Type>) -> Type {
+        Type::TupleStruct(name, parts.into_iter().collect())
     }
     pub(crate) fn enumeration(name: &'static str, variants: impl IntoIterator<Item = (Names, Holds)>) -> Type {
         Type::Enum(name, variants.into_iter().collect())
     }
     pub(crate) fn named(fields: impl IntoIterator<Item = (Names, Type)>) -> Holds {
-        Holds::Named(members(fields))
+        Holds::Named(fields.into_iter().collect())
     }
 }
 
@@ -126,8 +123,9 @@ impl Types {
             Type::Logical(name, inside) => Node::Logical((*name).into(), self.add(inside)),
             Type::TupleStruct(name, parts) => Node::TupleStruct((*name).into(), self.all(parts)),
             Type::Struct(name, fields) => {
+                let (name, strict) = flag(name, '!');
                 self.named.insert(name, id);
-                Node::Struct((*name).into(), self.fields(fields))
+                Node::Struct(name.into(), Fields { strict, ..self.fields(fields) })
             }
             Type::Enum(name, variants) => {
                 self.named.insert(name, id);
@@ -143,15 +141,17 @@ impl Types {
         parts.iter().map(|part| self.add(part)).collect()
     }
 
-    fn fields(&mut self, fields: &[Member]) -> Fields {
-        let field = |(names, optional, node): &Member| {
+    fn fields(&mut self, fields: &[(Names, Type)]) -> Fields {
+        let field = |(names, node): &(Names, Type)| {
+            let (names, default) = flag(names, '?');
             let (name, aliases) = split(names);
-            Field { name, aliases, optional: *optional, node: self.add(node) }
+            Field { name, aliases, optional: default || matches!(node, Type::Option(_)), node: self.add(node) }
         };
         Fields { list: fields.iter().map(field).collect(), strict: false }
     }
 
-    fn variant(&mut self, names: &str, holds: &Holds) -> Variant {
+    fn variant(&mut self, names: Names, holds: &Holds) -> Variant {
+        let (names, other) = flag(names, '?');
         let (name, aliases) = split(names);
         let shape = match holds {
             Holds::Nothing => Shape::Unit,
@@ -160,12 +160,16 @@ impl Types {
             Holds::Named(fields) => Shape::Struct(self.fields(fields)),
             Holds::Unknown => Shape::Unknown,
         };
-        Variant { name, aliases, other: false, shape }
+        Variant { name, aliases, other, shape }
     }
 
     pub(super) fn nodes(self) -> Vec<Node> {
         self.nodes
     }
+}
+
+fn flag(name: Names, flag: char) -> (Names, bool) {
+    name.strip_suffix(flag).map_or((name, false), |name| (name, true))
 }
 
 fn split(names: &str) -> (String, Vec<String>) {
@@ -175,9 +179,14 @@ fn split(names: &str) -> (String, Vec<String>) {
 
 /// A peer whose schema holds this type alone; the type is its first node.
 pub(super) fn peer(node: &Type) -> Peer {
+    sent(Schema { methods: Vec::new(), nodes: nodes(node) })
+}
+
+/// The table of a type; it stands first.
+pub(super) fn nodes(node: &Type) -> Vec<Node> {
     let mut types = Types::default();
     types.add(node);
-    sent(Schema { methods: Vec::new(), nodes: types.nodes() })
+    types.nodes()
 }
 
 /// A peer that sent this schema.

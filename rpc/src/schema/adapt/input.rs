@@ -1,20 +1,8 @@
-//! Passes over a value by its schema and says whether it is one, without making anything of it.
+//! A message that is read by a schema, and passing over values in it that nobody wants. They are checked all the same.
 
-use super::node::{Field, Id, Node, Shape};
+use super::super::node::{Field, Id, Node, Shape, Variant};
 use crate::frame::payload::guard::EMPTY_ELEMENTS;
 use crate::frame::payload::{Budget, Fault, decode::Decoder};
-
-/// How many bytes of these the value takes.
-///
-/// # Errors
-/// When they are not one, with the reason. The nodes may be anyone's.
-pub(crate) fn walk(nodes: &[Node], id: Id, bytes: &[u8]) -> Result<usize, String> {
-    let walked = Input::new(bytes, Budget::of(bytes.len()), 0).and_then(|mut input| {
-        input.skip(nodes, id)?;
-        Ok(bytes.len() - input.decoder.input.len())
-    });
-    walked.map_err(|fault| fault.to_string())
-}
 
 /// A message that is read by the schema of a stranger.
 pub(super) struct Input<'de> {
@@ -49,7 +37,7 @@ impl<'de> Input<'de> {
 
     /// The number of a variant, and what it is.
     #[inline]
-    pub(super) fn variant<'n>(&mut self, variants: &'n [super::node::Variant]) -> Result<&'n super::node::Variant, Fault> {
+    pub(super) fn variant<'n>(&mut self, variants: &'n [Variant]) -> Result<&'n Variant, Fault> {
         let number = self.decoder.varint_u32()?;
         variants.get(number as usize).ok_or_else(|| no_variant(number, variants.len()))
     }

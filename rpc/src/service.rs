@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::SlowConsumer;
 use crate::schema::Run;
-use crate::schema::own::Own;
+use crate::schema::own::{self, Own};
 
 /// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
 #[derive(Debug)]
@@ -22,8 +22,6 @@ pub struct Contract {
     pub docs: &'static str,
     /// Sorted by wire name, without duplicates.
     pub methods: &'static [Method],
-    /// Filled at first use.
-    pub hash: OnceLock<u128>,
     /// Filled at first use.
     pub(crate) own: OnceLock<Own>,
 }
@@ -99,23 +97,24 @@ impl Contract {
     /// A contract of these methods, which are sorted.
     #[must_use]
     pub const fn new(name: &'static str, docs: &'static str, methods: &'static [Method]) -> Self {
-        Self { name, docs, methods, hash: OnceLock::new(), own: OnceLock::new() }
+        Self { name, docs, methods, own: OnceLock::new() }
     }
 
-    /// 128 bits over the names and the methods' hashes.
-    pub(crate) fn hash(&self) -> u128 {
-        *self.hash.get_or_init(|| {
-            let mut hash = Hash::new(self.name);
-            for method in self.methods {
-                hash = hash.text(method.name).text_bytes(&method.hash.to_le_bytes());
-            }
-            hash.finish()
-        })
-    }
-
-    /// What this end knows of its types, found at first use by running users' code.
+    /// What this end knows of its types, found at first use by running users' code: never under a lock.
+    #[inline]
     pub(crate) fn own(&'static self) -> &'static Own {
-        self.own.get_or_init(|| Own::of(self))
+        self.own.get_or_init(|| {
+            let described = |method: &Method| own::Described {
+                name: method.name,
+                arguments: method.arguments,
+                upload: method.upload,
+                fallible: method.fallible,
+                downloads: method.downloads,
+                oneway: method.oneway,
+                run: method.run,
+            };
+            Own::of_methods(self.name, self.methods.iter().map(described))
+        })
     }
 
     /// `Shop.pay`, for messages.

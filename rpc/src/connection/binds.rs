@@ -143,7 +143,8 @@ impl Binds {
     }
 
     fn bind_service(&mut self, contract: &'static Contract, out: &mut Vec<u8>) -> Result<usize, Error> {
-        let methods = contract.methods;
+        // Found before the lock was taken: here is no place for users' code.
+        let (methods, own) = (contract.methods, contract.own());
         self.has_numbers(methods.len())?;
         // Varints of three bytes at most stand before each text.
         let size = contract.name.len() + MAX_HEAD + methods.iter().map(|method| method.name.len() + 3 + 16).sum::<usize>();
@@ -155,10 +156,10 @@ impl Binds {
             .number(u64::from(self.numbers))
             .byte(1)
             .text(contract.name)
-            .hash(contract.hash())
+            .hash(own.hash)
             .number(methods.len() as u64);
-        for method in methods {
-            frame = frame.text(method.name).hash(method.hash);
+        for (method, hashes) in methods.iter().zip(&own.hashes) {
+            frame = frame.text(method.name).hash(hashes.method());
         }
         frame.end(0);
         Ok(self.add(Key::Contract(contract), methods.len() as u32))

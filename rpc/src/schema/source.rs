@@ -107,6 +107,9 @@ pub(crate) enum Part {
 /// [`end`](Self::end) or [`failed`](Self::failed). A value fed without parts that its visitor does not refuse is followed by
 /// nothing. So containers nest, and whoever needs to know where it stands keeps a stack.
 pub(crate) trait Source<'de> {
+    /// The type of the whole value that is about to be read.
+    fn root(&mut self, _name: &'static str) {}
+
     /// What to feed to this visitor.
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault>;
 

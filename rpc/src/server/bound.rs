@@ -343,17 +343,18 @@ impl Bound {
         };
         let contract = service.contract();
         let service = self.place_of(service);
-        if hash == contract.hash() && count as usize == contract.methods.len() {
+        let own = contract.own();
+        if hash == own.hash && count as usize == contract.methods.len() {
             return Ok(Target::Service { service, by_name: false, methods: None });
         }
-        let exchanges = exchanges && contract.own().bytes.len() <= MAX_SCHEMA;
+        let exchanges = exchanges && own.bytes.len() <= MAX_SCHEMA;
         let mut fields = Fields::new(methods, "bind");
         let mut entries = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let (method, hash) = (fields.text()?, fields.hash()?);
             let refused = |status| Entry::refused(status, &format!("{name}.{method}"));
             entries.push(match contract.methods.binary_search_by(|known| known.name.cmp(method)) {
-                Ok(found) if contract.methods[found].hash == hash => Entry::Method(found as u16),
+                Ok(found) if own.hashes[found].method() == hash => Entry::Method(found as u16),
                 Ok(found) if exchanges => Entry::Pending(found as u16),
                 Ok(_) => refused(status::INCOMPATIBLE),
                 Err(_) => refused(status::UNKNOWN_METHOD),

@@ -78,17 +78,8 @@ impl Desk for Clerk {
 }
 
 fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 4] = [
-        ("add", &["a", "u32", "b", "u32", "->", "u32"]),
-        ("hold", &["numbers", "Streaming<u32>", "->", "u32"]),
-        ("never", &["->", "u32"]),
-        ("wait", &["->", "impl Stream<Item=u32>"]),
-    ];
-    let methods = methods.map(|(name, texts)| {
-        let texts: Vec<&[u8]> = ["Desk", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
-        (name, wire::hash(&texts))
-    });
-    wire::bind_service(0, "Desk", &methods)
+    static BIND: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| wire::recorded_bind(|client| DeskClient::from(client).add(1, 2).owned()));
+    BIND.clone()
 }
 
 fn server(clerk: &Arc<Clerk>) -> Server {

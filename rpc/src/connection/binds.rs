@@ -152,12 +152,8 @@ impl Binds {
             let text = format!("{}: the names of its {} methods do not fit a frame of {MAX_FRAME} bytes", contract.name, methods.len());
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
-        let mut frame = Frame::new(out, kind::BIND)
-            .number(u64::from(self.numbers))
-            .byte(1)
-            .text(contract.name)
-            .hash(own.hash)
-            .number(methods.len() as u64);
+        let mut frame =
+            Frame::new(out, kind::BIND).number(u64::from(self.numbers)).byte(1).text(contract.name).hash(own.hash).number(methods.len() as u64);
         for (method, hashes) in methods.iter().zip(&own.hashes) {
             frame = frame.text(method.name).hash(hashes.method());
         }

@@ -267,7 +267,7 @@ impl Dispatcher {
     /// Keeps a call until the peer's schema is there. Of calls a peer may send no more than before a hello.
     #[cold]
     fn hold(&mut self, call: Call<'_>, received: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        let Ok(Served { method, .. }) = self.bound.resolve(call.number) else { return };
+        let Ok(Served { contract, method, place, .. }) = self.bound.resolve(call.number) else { return };
         let (id, size) = (call.id, call.payload.bytes().len() + call.parts.metadata.bytes().len());
         let alike = |held: &&Held| held.call.id.is_some() == id.is_some();
         let (count, bytes) = self.held.iter().filter(alike).fold((1, size), |(count, bytes), held| {
@@ -280,7 +280,8 @@ impl Dispatcher {
             None => bytes + count * size_of::<Held>() <= BACKLOG,
         };
         if !has_room {
-            let text = format!("{}: too many calls before the schemas were exchanged (protocol 9.4)", method.name);
+            let name = contract.full_name(place.method as usize);
+            let text = format!("{name}: too many calls before the schemas were exchanged (protocol 9.4)");
             return self.refuse(id, &Error::overloaded(text, Duration::from_millis(100)), inbound, out);
         }
         let until = deadline(call.parts.deadline, method, received);

@@ -60,18 +60,8 @@ fn server() -> Server {
 }
 
 fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 5] = [
-        ("count", &["from", "u32", "to", "u32", "->", "impl Stream<Item=u32>"]),
-        ("hold", &["numbers", "Streaming<u32>", "->", "u32"]),
-        ("plain", &["->", "u32"]),
-        ("sum", &["numbers", "Streaming<u32>", "->", "u32"]),
-        ("wait", &["->", "impl Stream<Item=u32>"]),
-    ];
-    let methods = methods.map(|(name, texts)| {
-        let texts: Vec<&[u8]> = ["Flow", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
-        (name, wire::hash(&texts))
-    });
-    wire::bind_service(0, "Flow", &methods)
+    static BIND: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| wire::recorded_bind(|client| FlowClient::from(client).plain().owned()));
+    BIND.clone()
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -101,9 +101,9 @@ mod new {
     #[rpc::service(name = "Store")]
     pub trait Store {
         async fn added(&self, n: u32) -> u32;
-        async fn change(&self, n: u64) -> u32;
+        async fn change(&self, n: String) -> u32;
         async fn keep(&self, n: u32) -> u32;
-        async fn result(&self, n: u32) -> Option<u32>;
+        async fn result(&self, n: u32) -> (u32, u32);
     }
 
     pub struct My;
@@ -112,13 +112,13 @@ mod new {
         async fn added(&self, n: u32) -> u32 {
             n
         }
-        async fn change(&self, _: u64) -> u32 {
+        async fn change(&self, _: String) -> u32 {
             panic!("called with another type")
         }
         async fn keep(&self, n: u32) -> u32 {
             n + 1
         }
-        async fn result(&self, _: u32) -> Option<u32> {
+        async fn result(&self, _: u32) -> (u32, u32) {
             panic!("called for another type")
         }
     }
@@ -157,8 +157,8 @@ async fn a_service_that_is_not_served_is_unimplemented() {
 #[tokio::test(start_paused = true)]
 async fn a_bind_is_answered_method_by_method() {
     let mut raw = wire::opened(Server::new().add(new::StoreServer::new(new::My))).await;
-    let texts = |texts: &[&str]| wire::hash(&texts.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
-    let keep = texts(&["Store", "keep", "n", "u32", "->", "u32"]);
+    let hashes = wire::bound_hashes(&wire::recorded_bind(|client| new::StoreClient::from(client).keep(1).owned()));
+    let keep = hashes.into_iter().find(|(name, _)| name == "keep").unwrap().1;
     raw.send(wire::bind_service(0, "Store", &[("change", 1), ("gone", 2), ("keep", keep)])).await;
     raw.send(wire::bind_service(3, "Nothing", &[("a", 1), ("b", 2)])).await;
     assert_eq!(raw.frame().await.unwrap().body, [0, 1, 2, 0], "first number; incompatible, unknown method, equal");

@@ -223,9 +223,10 @@ impl Binds {
         bind.compared.as_ref()?.writers.get(method)?.clone()
     }
 
-    /// The callee has not yet answered the bind that this number is from.
+    /// The callee has neither answered the bind that this number is from, nor said how it knows the service: its replies could
+    /// not be read (protocol 4.5).
     #[inline]
     pub(crate) fn is_unanswered(&self, number: u32) -> bool {
-        self.unanswered > 0 && self.binds.iter().any(|bind| bind.answer.is_none() && bind.covers(number))
+        self.unanswered > 0 && self.binds.iter().any(|bind| bind.answer.is_none() && bind.compared.is_none() && bind.covers(number))
     }
 }

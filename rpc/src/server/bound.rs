@@ -189,13 +189,14 @@ impl Bound {
         self.exchanges.iter().filter_map(|exchange| exchange.since).min()
     }
 
-    /// It is not known yet what becomes of this number's method.
+    /// It is not known yet what becomes of this number's method, or its caller could not read an answer.
     #[cold]
     pub(crate) fn is_pending(&self, number: u32) -> bool {
-        self.find(number).is_some_and(|(index, offset)| match &self.ranges[index].target {
-            Target::Service { methods: Some(methods), .. } => matches!(methods[offset as usize], Entry::Pending(_)),
-            _ => false,
-        })
+        let Some((index, offset)) = self.find(number) else { return false };
+        match &self.ranges[index].target {
+            Target::Service { methods: Some(methods), .. } if matches!(methods[offset as usize], Entry::Pending(_)) => true,
+            _ => self.exchanges.iter().any(|exchange| exchange.range == index && exchange.since.is_none()),
+        }
     }
 
     /// The peer's schema of a service that it has bound: its bind is answered.

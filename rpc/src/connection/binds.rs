@@ -43,6 +43,8 @@ pub(crate) struct Binds {
     binds: Vec<Bind>,
     numbers: u32,
     unanswered: usize,
+    /// Those of services among them.
+    services: usize,
     exhausted: bool,
 }
 
@@ -171,6 +173,7 @@ impl Binds {
     }
 
     fn add(&mut self, key: Key, count: u32) -> usize {
+        self.services += usize::from(matches!(key, Key::Contract(_)));
         self.binds.push(Bind { key, first: self.numbers, count, answer: None, compared: None });
         self.numbers += count;
         self.unanswered += 1;
@@ -191,13 +194,14 @@ impl Binds {
         }
         bind.answer = Some(statuses.into());
         self.unanswered -= 1;
+        self.services -= usize::from(matches!(bind.key, Key::Contract(_)));
         Ok(())
     }
 
-    /// Some bind has not been answered.
+    /// Some bind of a service has not been answered.
     #[inline]
-    pub(crate) fn has_unanswered(&self) -> bool {
-        self.unanswered > 0
+    pub(crate) fn has_unanswered_services(&self) -> bool {
+        self.services > 0
     }
 
     /// The service of which the callee has sent its schema, if it may.

@@ -779,6 +779,9 @@ mod tests {
         frame(&|out| Frame::new(out, kind::ERROR).number(0).number(3).byte(0).number(251).text("busy").end(0));
         frame(&|out| Frame::new(out, kind::BOUND).number(0).rest(&[0, 1]).end(0));
         frame(&|out| Frame::new(out, kind::BIND).number(2).byte(1).text("S").hash(1).number(1).text("m").hash(2).end(0));
+        frame(&|out| codec::write_schema(out, true, 0, b"a schema"));
+        frame(&|out| codec::write_schema(out, false, 2, b"another"));
+        frame(&|out| Frame::new(out, kind::SCHEMA).byte(1).number(0).rest(b"its beg").end(flag::MORE));
         frame(&|out| Frame::new(out, kind::CANCEL).number(1).end(0));
         frame(&|out| Frame::new(out, kind::PING).rest(b"12345678").end(0));
         frame(&|out| Frame::new(out, kind::GO_AWAY).number(0).number(1).text("bye").end(0));
@@ -837,7 +840,7 @@ mod tests {
                 }
                 assert!(at <= end);
             }
-            let held = inbound.assemblies.reserved();
+            let held = inbound.assemblies.reserved() + inbound.schema.as_ref().map_or(0, |(.., bytes)| bytes.len());
             assert!(held <= allowed && held <= 2 * bytes.len(), "{held} bytes are held for {} read", bytes.len());
             violations += u32::from(failed);
             inputs += 1;

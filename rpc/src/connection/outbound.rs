@@ -283,7 +283,7 @@ impl Outbound {
     /// The callee may be keeping calls until it has seen our schema: no more than it keeps are sent (protocol 9.4).
     #[inline]
     fn is_asking(&self) -> bool {
-        self.binds.has_unanswered() && self.peer.schemas
+        self.binds.has_unanswered_services() && self.peer.schemas
     }
 
     /// The call that would be the next in this slot has to wait after all, without the slot: its bind was just written, and it

@@ -252,3 +252,72 @@ fn joined(texts: &[String]) -> String {
 pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(200).collect()
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
+mod tests {
+    use super::*;
+    use crate::schema::node::{Node, Schema};
+    use crate::service::Method;
+
+    static SHOP: Contract = Contract::new(
+        "Shop",
+        "",
+        &[Method {
+            name: "add",
+            arguments: &["n"],
+            run: |root, reader| match root {
+                Root::Argument(0) | Root::Returns => reader.read::<u64>(),
+                _ => reader.none(),
+            },
+            ..Method::DEFAULT
+        }],
+    );
+
+    fn schema(argument: Node, result: Node) -> Vec<u8> {
+        let method =
+            Signature { name: "add".to_owned(), arguments: vec![("n".to_owned(), 0)], upload: None, returns: Some(1), error: None, download: None };
+        postcard::to_stdvec(&Schema { methods: vec![method], nodes: vec![argument, result] }).unwrap()
+    }
+
+    #[test]
+    fn peers_that_send_the_same_bytes_share_one_schema_until_the_last_one_leaves() {
+        let schemas = Schemas::new(Strictness::Warn);
+        let bytes = schema(Node::U32, Node::U64);
+        let compare = |role, bytes: &[u8]| schemas.compare(&SHOP, role, bytes).unwrap();
+        let (first, second) = (compare(Role::Callee, &bytes), compare(Role::Callee, &bytes.clone()));
+        assert!(Arc::ptr_eq(&first, &second));
+        // What it means is another matter for another role, or other bytes.
+        let others = [compare(Role::Caller, &bytes), compare(Role::Callee, &schema(Node::U8, Node::U64))];
+        assert!(others.iter().all(|other| !Arc::ptr_eq(&first, other)));
+        assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 3);
+        drop((first, second));
+        let again = compare(Role::Callee, &bytes);
+        assert_eq!(Arc::strong_count(&again), 1);
+        drop(others);
+        compare(Role::Callee, &schema(Node::U16, Node::U64));
+        assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2, "what nobody uses is forgotten");
+        schemas.compare(&SHOP, Role::Callee, &bytes[1..]).err().unwrap();
+        assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn each_end_reads_what_the_other_writes() {
+        let schemas = Schemas::new(Strictness::Warn);
+        let plan = |role, argument, result| match schemas.compare(&SHOP, role, &schema(argument, result)).unwrap().plan(0) {
+            Plan::Unknown => "unknown".to_owned(),
+            Plan::Plain => "plain".to_owned(),
+            Plan::Adapted => "adapted".to_owned(),
+            Plan::Refused(why) => why.to_string(),
+        };
+        assert_eq!(plan(Role::Callee, Node::U64, Node::U64), "plain");
+        assert_eq!(plan(Role::Callee, Node::U32, Node::U64), "adapted");
+        assert_eq!(plan(Role::Callee, Node::U64, Node::U32), "plain", "the caller adapts");
+        assert_eq!(plan(Role::Caller, Node::U32, Node::U64), "plain", "the callee adapts");
+        assert_eq!(plan(Role::Caller, Node::U64, Node::U32), "adapted");
+        assert!(plan(Role::Callee, Node::Str, Node::U64).starts_with("Shop.add: the peer's arguments cannot be read: n: "));
+        assert!(plan(Role::Callee, Node::U64, Node::Str).starts_with("Shop.add: the peer cannot read the reply: "));
+        assert!(plan(Role::Caller, Node::Str, Node::U64).starts_with("Shop.add: the peer cannot read these arguments: n: "));
+        assert!(plan(Role::Caller, Node::U64, Node::Str).starts_with("Shop.add: the peer's reply cannot be read: "));
+    }
+}

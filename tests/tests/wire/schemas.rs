@@ -482,6 +482,39 @@ async fn replies_may_come_between_the_schema_and_the_bound() {
     assert_eq!(call.await.unwrap().unwrap(), [9]);
 }
 
+/// Conformance 40, 44: whatever a callee says of a service, each call ends.
+#[tokio::test(start_paused = true)]
+async fn mutated_exchanges_end_every_call() {
+    let good = [schema(0, 0, &old()), wire::frame(kind::BOUND, 0, &[&[0], &STATUSES]), wire::frame(kind::REPLY, 0, &[&[0, 3]])].concat();
+    let called = async |answer: &[u8]| {
+        let (shop, mut raw) = client(&[(5, 1)]).await;
+        let answers = async {
+            raw.send(answer).await;
+            raw.frames().await;
+            // The client's call has to end by itself.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            sum = shop.add(2) => sum,
+            () = answers => unreachable!(),
+        }
+    };
+    assert_eq!(called(&good).await.unwrap(), 3);
+    let (mut count, mut right) = (0, 0);
+    for at in 0..good.len() {
+        for bit in 0..8 {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << bit;
+            right += usize::from(called(&bytes).await.is_ok());
+            count += 1;
+        }
+        called(&good[..at]).await.unwrap_err();
+        count += 1;
+    }
+    rpc_tests::report!("{count} mutated exchanges of a callee, {right} of the flipped ones still gave a result");
+    assert!(right > 0);
+}
+
 /// The other end's services, too: a client's schema is asked for by its server, and a server's by its client, at the same time.
 #[tokio::test(start_paused = true)]
 async fn both_ends_of_a_connection_exchange_schemas() {

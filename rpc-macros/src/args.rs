@@ -11,7 +11,7 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::errors::Errors;
 
-const OF_SERVICE: &str = "`name = \"..\"` and `crate = \"..\"`";
+const OF_SERVICE: &str = "`name = \"..\"`, `lock = \"..\"` and `crate = \"..\"`";
 const OF_METHOD: &str = "`name = \"..\"`, `timeout = \"5s\"`, `idempotent`, `oneway`, `detached`, `spawn`, `blocking` and `slow_consumer = \"..\"`";
 
 /// What stands in `#[service(..)]`.
@@ -21,6 +21,8 @@ pub(crate) struct ServiceArguments {
     pub(crate) name: Option<LitStr>,
     /// Where the library is, if not at `::rpc`.
     pub(crate) library: Option<Path>,
+    /// The file that holds the wire contract, from the root of the user's package.
+    pub(crate) lock: Option<LitStr>,
 }
 
 /// What stands in the `#[rpc(..)]`s of a method. Flags are kept as written, so that errors can point at them.
@@ -55,6 +57,7 @@ impl ServiceArguments {
         for option in options(tokens, errors) {
             match option.name.to_string().as_str() {
                 "name" => option.text(&mut arguments.name, errors),
+                "lock" => option.text(&mut arguments.lock, errors),
                 "crate" => option.text(&mut library, errors),
                 name => errors.at(&option.name, format!("unknown option `{name}`: a service has {OF_SERVICE}")),
             }

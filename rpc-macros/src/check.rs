@@ -6,8 +6,8 @@ use proc_macro2::TokenStream;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    FnArg, GenericParam, ItemTrait, Lifetime, Pat, Path, Receiver, ReceiverKind, ReturnType, Safety, TraitItem, Type, TypeFnPtr, TypeImplTrait,
-    TypeInfer, TypeNever, TypeParamBound, TypePtr, TypeReference, TypeTraitObject,
+    FnArg, GenericParam, ItemTrait, Lifetime, LitStr, Pat, Path, Receiver, ReceiverKind, ReturnType, Safety, TraitItem, Type, TypeFnPtr,
+    TypeImplTrait, TypeInfer, TypeNever, TypeParamBound, TypePtr, TypeReference, TypeTraitObject,
 };
 
 use crate::errors::Errors;
@@ -27,6 +27,9 @@ pub(crate) fn service(service: &Service, errors: &mut Errors) {
     {
         errors.at(name, fault);
     }
+    if let Some(lock) = &service.arguments.lock {
+        self::lock(service, lock, errors);
+    }
     header(&service.item, errors);
     for item in &service.item.items {
         other_item(item, errors);
@@ -36,6 +39,15 @@ pub(crate) fn service(service: &Service, errors: &mut Errors) {
         self::method(method, lifetimes, errors);
     }
     duplicates(&service.methods, errors);
+}
+
+/// A lock file holds one contract.
+fn lock(service: &Service, lock: &LitStr, errors: &mut Errors) {
+    if lock.value().trim().is_empty() {
+        errors.at(lock, "name the file, from the root of the package: `lock = \"shop.schema\"`");
+    } else if service.item.generics.type_params().next().is_some() {
+        errors.at(lock, "a trait with type parameters has a contract for each choice of types, and a lock file holds one: remove `lock`");
+    }
 }
 
 /// What stands before the braces.

@@ -4,19 +4,21 @@ pub use crate::client::call::{Fallible, NotResult, Probe};
 pub use crate::frame::payload::{Bytes, CowStr, Fault};
 pub use crate::schema::{Reader, Root, Run};
 pub use crate::server::handler::{Request, blocking, next};
-pub use crate::service::{Contract, Contracts, Described, Handler, Hash, Method};
+pub use crate::service::{Contract, Contracts, Handler, HasContract, Method};
 pub use crate::streaming::Upload;
 pub use crate::{Call, Client, IntoStreaming, SlowConsumer, Streaming};
 pub use std::borrow::Cow;
 pub use std::boxed::Box;
-pub use std::sync::{Arc, OnceLock};
+pub use std::sync::Arc;
 pub use std::vec::Vec;
 
 use std::marker::PhantomData;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::lock::{self, Lock};
 use crate::{Stream, streaming};
 
 /// What every type parameter of a generic service has to be.
@@ -218,4 +220,24 @@ arguments!(A B C D E F G H I J K L M N O P);
 #[inline]
 pub fn arguments<'a, A: Arguments<'a>>(request: &'a Request, _: A) -> Result<A::Values, crate::Error> {
     request.arguments()
+}
+
+/// In a generated test: what is in this service's types arrives as it was sent.
+///
+/// # Panics
+/// When it does not, with what to change.
+pub fn assert_travels(contract: &'static Contract) {
+    let problems = &contract.own().problems;
+    assert!(problems.is_empty(), "{} has types that do not travel as they are:\n{}", contract.name, problems.join("\n"));
+}
+
+/// In a generated test: the service is what its lock file says, or the file is written anew if that is asked for.
+///
+/// # Panics
+/// When it is not, with what that breaks.
+pub fn assert_locked(contract: &'static Contract, root: &str, file: &str) {
+    let variable = std::env::var(lock::VARIABLE).ok();
+    if let Err(text) = lock::check(&Lock::of(contract), &Path::new(root).join(file), variable.as_deref()) {
+        panic!("{text}");
+    }
 }

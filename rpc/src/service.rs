@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::SlowConsumer;
 use crate::schema::Run;
-use crate::schema::own::{self, Own};
+use crate::schema::own::Own;
 
 /// A service as both ends know it. Methods stand in the order of their wire names: a method's number is its place.
 #[derive(Debug)]
@@ -35,8 +35,6 @@ pub struct Method {
     pub arguments: &'static [&'static str],
     /// The method's doc comment.
     pub docs: &'static str,
-    /// Stands for names and types of arguments and result; equal on both ends or the method is not called.
-    pub hash: u128,
     /// The deadline of a call that names none; `None` means the client's default.
     pub timeout: Option<Duration>,
     /// May be sent again.
@@ -71,7 +69,6 @@ impl Method {
         name: "",
         arguments: &[],
         docs: "",
-        hash: 0,
         timeout: None,
         idempotent: false,
         oneway: false,
@@ -100,21 +97,37 @@ impl Contract {
         Self { name, docs, methods, own: OnceLock::new() }
     }
 
-    /// What this end knows of its types, found at first use by running users' code: never under a lock.
+    /// What this end knows of its types: found once, by running their deserializers. That is users' code, and takes its time:
+    /// it is done when a service is added to a server, and when a client encodes its first call.
     #[inline]
-    pub(crate) fn own(&'static self) -> &'static Own {
+    pub(crate) fn own(&self) -> &Own {
+        match self.own.get() {
+            Some(own) => own,
+            None => self.trace(),
+        }
+    }
+
+    #[cold]
+    fn trace(&self) -> &Own {
         self.own.get_or_init(|| {
-            let described = |method: &Method| own::Described {
-                name: method.name,
-                arguments: method.arguments,
-                upload: method.upload,
-                fallible: method.fallible,
-                downloads: method.downloads,
-                oneway: method.oneway,
-                run: method.run,
-            };
-            Own::of_methods(self.name, self.methods.iter().map(described))
+            let own = Own::of(self);
+            if cfg!(debug_assertions) {
+                for problem in &own.problems {
+                    tracing::error!("{problem}");
+                }
+            }
+            own
         })
+    }
+
+    /// 128 bits over all that travels, and how it is called.
+    pub(crate) fn hash(&self) -> u128 {
+        self.own().hash
+    }
+
+    /// The same of one method.
+    pub(crate) fn method_hash(&self, method: usize) -> u128 {
+        self.own().hashes[method].both()
     }
 
     /// `Shop.pay`, for messages.
@@ -155,7 +168,7 @@ impl Contracts {
 }
 
 /// A client type, which knows what it calls: the contract without a client, for generated tests.
-pub trait Described {
+pub trait HasContract {
     /// The static table.
     fn contract() -> &'static Contract;
 }
@@ -164,22 +177,24 @@ pub trait Described {
 /// <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv> section 5. It guards against accidents, not against forgery:
 /// a peer that lies about a hash only confuses itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Hash(u128);
+pub(crate) struct Hash(u128);
 
 impl Hash {
+    /// A hash that has seen nothing.
+    pub(crate) const EMPTY: Self = Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d);
+
     /// A hash that has seen this text.
-    #[must_use]
-    pub const fn new(text: &str) -> Self {
-        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d).text(text)
+    pub(crate) const fn new(text: &str) -> Self {
+        Self::EMPTY.text(text)
     }
 
     /// One more text.
-    #[must_use]
-    pub const fn text(self, text: &str) -> Self {
+    pub(crate) const fn text(self, text: &str) -> Self {
         self.text_bytes(text.as_bytes())
     }
 
-    const fn text_bytes(mut self, bytes: &[u8]) -> Self {
+    /// One more text that need not be UTF-8.
+    pub(crate) const fn text_bytes(mut self, bytes: &[u8]) -> Self {
         let mut at = 0;
         while at < bytes.len() {
             self = self.byte(bytes[at]);
@@ -199,8 +214,7 @@ impl Hash {
     }
 
     /// The 128 bits.
-    #[must_use]
-    pub const fn finish(self) -> u128 {
+    pub(crate) const fn finish(self) -> u128 {
         self.0
     }
 }

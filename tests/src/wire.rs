@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use rpc::Server;
 use rpc::transport::Transport;
-use rpc::{Client, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
@@ -81,6 +81,13 @@ pub fn hash(texts: &[&[u8]]) -> u128 {
     hash
 }
 
+/// Protocol 4.6: of a method, by the text of its arguments and that of its results.
+#[must_use]
+pub fn method_hash(arguments: &str, results: &str) -> u128 {
+    let of = |text: &str| hash(&[text.as_bytes()]).to_le_bytes();
+    hash(&[&of(arguments), &of(results)])
+}
+
 /// A header as it may be: whatever length it claims.
 #[must_use]
 pub fn header(kind: u8, flags: u8, length: usize) -> [u8; 4] {
@@ -119,52 +126,6 @@ pub fn bind_service(first: u64, service: &str, methods: &[(&str, u128)]) -> Vec<
     let whole = hash(&texts);
     let pairs: Vec<u8> = methods.iter().flat_map(|(name, hash)| [&text(name)[..], &hash.to_le_bytes()].concat()).collect();
     frame(kind::BIND, 0, &[&varint(first), &[1], &text(service), &whole.to_le_bytes(), &varint(methods.len() as u64), &pairs])
-}
-
-/// The bind that a client sends with this call, its first. What hashes are made of is a matter of its own
-/// (protocol 4.6): where they have to be equal, they are taken from there.
-///
-/// # Panics
-/// If the call ends, or something else comes first.
-#[must_use]
-pub fn recorded_bind<C: Future>(call: impl FnOnce(Client) -> C + Send + 'static) -> Vec<u8> {
-    // A thread of its own may have a runtime of its own.
-    let recorded = std::thread::spawn(move || {
-        crate::virtual_time(async {
-            let (near, far) = tokio::io::duplex(1 << 20);
-            let client = Client::options().over(Transport::over(near, "test"));
-            let mut raw = Raw::over(far);
-            let bind = async {
-                raw.opened().await;
-                raw.frame().await.expect("a bind")
-            };
-            tokio::select! {
-                _ = call(client) => panic!("nobody answers"),
-                bind = bind => frame(bind.kind, bind.flags, &[&bind.body]),
-            }
-        })
-    });
-    recorded.join().expect("a client that binds")
-}
-
-/// Name and hash of each method of a bind.
-///
-/// # Panics
-/// If it is no bind of a service.
-#[must_use]
-pub fn bound_hashes(bind: &[u8]) -> Vec<(String, u128)> {
-    let (_, rest) = read_varint(&bind[4..]);
-    let (length, rest) = read_varint(&rest[1..]);
-    let (count, mut rest) = read_varint(&rest[length as usize + 16..]);
-    let mut hashes = Vec::new();
-    for _ in 0..count {
-        let (length, name) = read_varint(rest);
-        let (name, behind) = name.split_at(length as usize);
-        let (hash, behind) = behind.split_at(16);
-        hashes.push((String::from_utf8(name.to_vec()).expect("a name"), u128::from_le_bytes(hash.try_into().expect("16 bytes"))));
-        rest = behind;
-    }
-    hashes
 }
 
 /// A call without options, in one frame.

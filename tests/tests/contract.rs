@@ -1,4 +1,4 @@
-//! The table that a trait becomes: what both ends know of a service before a value travels.
+//! The table that a trait becomes: what both ends know of a service before a value travels. Its hashes are tested in the library.
 
 use std::time::Duration;
 
@@ -19,29 +19,6 @@ trait Shop {
     async fn note(&self);
 }
 
-/// Its hashes are compared with each other; no method is called.
-mod hashes {
-    #[rpc::service]
-    pub(crate) trait Base {
-        async fn get(&self, key: u8, rows: &[(u8, String)]) -> Result<Vec<u8>, String>;
-    }
-    pub(crate) mod spaced {
-        #[rpc::service(name = "Base")]
-        pub(crate) trait Spaced {
-            #[rustfmt::skip]
-            async fn get(&self, key:u8, rows:&[ ( u8 , String ) ]) -> Result < Vec<u8> , String , >;
-        }
-    }
-    pub(crate) mod changed {
-        #[rpc::service(name = "Base")]
-        pub(crate) trait Changed {
-            #[rpc(name = "get")]
-            async fn renamed(&self, id: u8, rows: &[(u8, String)]) -> Result<Vec<u8>, String>;
-            async fn typed(&self, key: u16) -> u8;
-        }
-    }
-}
-
 struct Mine;
 
 impl Shop for Mine {
@@ -55,27 +32,6 @@ impl Shop for Mine {
         amount
     }
     async fn note(&self) {}
-}
-
-impl hashes::Base for Mine {
-    async fn get(&self, _: u8, _: &[(u8, String)]) -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
-    }
-}
-
-impl hashes::spaced::Spaced for Mine {
-    async fn get(&self, _: u8, _: &[(u8, String)]) -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
-    }
-}
-
-impl hashes::changed::Changed for Mine {
-    async fn renamed(&self, _: u8, _: &[(u8, String)]) -> Result<Vec<u8>, String> {
-        Ok(Vec::new())
-    }
-    async fn typed(&self, _: u16) -> u8 {
-        1
-    }
 }
 
 #[test]
@@ -103,17 +59,6 @@ fn the_context_is_no_argument_of_the_contract() {
     assert_eq!(pay.arguments, ["amount"]);
     assert!(note.arguments.is_empty());
     assert_eq!(zebra.arguments, ["type", "name"]);
-}
-
-#[test]
-fn a_hash_depends_on_names_and_types_and_not_on_spaces() {
-    let base = hashes::BaseServer::new(Mine).contract().methods;
-    let spaced = hashes::spaced::SpacedServer::new(Mine).contract().methods;
-    let changed = hashes::changed::ChangedServer::new(Mine).contract().methods;
-    assert_eq!(base[0].hash, spaced[0].hash);
-    assert_eq!(changed[0].name, "get");
-    assert_ne!(base[0].hash, changed[0].hash);
-    assert_ne!(changed[0].hash, changed[1].hash);
 }
 
 #[test]

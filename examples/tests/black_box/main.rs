@@ -202,47 +202,53 @@ fn other_protocols_are_named_and_closed() {
     }
 }
 
-/// The service of the example with the same types by name, whose values are any bytes at all.
+/// The service of the example, with arguments of the same shape that may be any bytes at all.
 mod hostile {
-    use std::marker::PhantomData;
-
     use serde::ser::SerializeTuple;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::IgnoredAny};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[rpc::service(name = "Conformance")]
     pub trait Hostile {
-        async fn echo(&self, bytes: Vec<u8>) -> Vec<u8>;
-        async fn echo_tree(&self, tree: Tree) -> Tree;
-        async fn echo_units(&self, units: Vec<()>) -> u64;
-        async fn fail(&self, text: String) -> Result<(), Failure>;
+        async fn echo(&self, bytes: Raw<Vec<u8>>) -> Vec<u8>;
+        async fn echo_tree(&self, tree: Raw<Tree>) -> Tree;
+        async fn echo_units(&self, units: Raw<Vec<()>>) -> u64;
+        async fn fail(&self, text: Raw<String>) -> Result<(), Failure>;
     }
 
     #[derive(Debug, Deserialize, Serialize)]
-    pub struct Failure(std::string::String);
+    pub struct Failure(String);
 
-    pub struct Raw<K>(std::vec::Vec<u8>, PhantomData<K>);
-    pub enum ATree {}
-    pub enum AString {}
-    pub struct AVec<T>(PhantomData<T>);
-    pub type Tree = Raw<ATree>;
-    pub type String = Raw<AString>;
-    pub type Vec<T> = Raw<AVec<T>>;
-
-    pub fn raw<K>(bytes: impl Into<std::vec::Vec<u8>>) -> Raw<K> {
-        Raw(bytes.into(), PhantomData)
+    #[derive(Debug, Deserialize, Serialize)]
+    pub enum Tree {
+        Leaf,
+        Node(Box<Tree>),
     }
 
-    impl<K> Serialize for Raw<K> {
+    pub enum Raw<T> {
+        Bytes(Vec<u8>),
+        Honest(T),
+    }
+
+    pub fn raw<T>(bytes: impl Into<Vec<u8>>) -> Raw<T> {
+        Raw::Bytes(bytes.into())
+    }
+
+    impl<T: Serialize> Serialize for Raw<T> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut bytes = serializer.serialize_tuple(self.0.len())?;
-            self.0.iter().try_for_each(|byte| bytes.serialize_element(byte))?;
-            bytes.end()
+            match self {
+                Self::Bytes(bytes) => {
+                    let mut tuple = serializer.serialize_tuple(bytes.len())?;
+                    bytes.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+                    tuple.end()
+                }
+                Self::Honest(value) => value.serialize(serializer),
+            }
         }
     }
 
-    impl<'de, K> Deserialize<'de> for Raw<K> {
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Raw<T> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            IgnoredAny::deserialize(deserializer).map(|_| raw([]))
+            T::deserialize(deserializer).map(Self::Honest)
         }
     }
 }

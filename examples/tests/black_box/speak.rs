@@ -28,24 +28,22 @@ pub const MAX_ASSEMBLY: usize = 5 << 20;
 
 /// All methods, from number 0 on.
 pub fn bind() -> Vec<u8> {
-    let methods: [(&str, &[&str]); 12] = [
-        ("chat", &["lines", "Streaming<Vec<u8>>", "->", "impl Stream<Item=Vec<u8>>"]),
-        ("count", &["->", "Count"]),
-        ("download", &["sizes", "Vec<u32>", "->", "Result<impl Stream<Item=Vec<u8>>,Failure>"]),
-        ("echo", &["bytes", "Vec<u8>", "->", "Vec<u8>"]),
-        ("echo_tree", &["tree", "Tree", "->", "Tree"]),
-        ("echo_units", &["units", "Vec<()>", "->", "u64"]),
-        ("empty", &["->", "()"]),
-        ("fail", &["text", "String", "->", "Result<(),Failure>"]),
-        ("panic", &["->", "()"]),
-        ("panic_after", &["items", "u32", "->", "impl Stream<Item=u32>"]),
-        ("sleep", &["millis", "u64", "->", "()"]),
-        ("upload", &["items", "Streaming<Vec<u8>>", "->", "Result<Uploaded,Failure>"]),
+    let nothing = "7:returns 0\nunit\n";
+    let methods = [
+        ("chat", "12:stream lines 0\nseq 1\nu8\n", "8:download 0\nseq 1\nu8\n"),
+        ("count", "", "7:returns 0\nstruct 5:begun 7:running 5:taken 4:made 1 1 1 1\nu64\n"),
+        ("download", "5:sizes 0\nseq 1\nu32\n", "5:error 0\n8:download 1\nstr\nseq 2\nu8\n"),
+        ("echo", "5:bytes 0\nseq 1\nu8\n", "7:returns 0\nseq 1\nu8\n"),
+        ("echo_tree", "4:tree 0\nenum 4:Leaf unit 4:Node newtype 0\n", "7:returns 0\nenum 4:Leaf unit 4:Node newtype 0\n"),
+        ("echo_units", "5:units 0\nseq 1\nunit\n", "7:returns 0\nu64\n"),
+        ("empty", "", nothing),
+        ("fail", "4:text 0\nstr\n", "7:returns 0\n5:error 1\nunit\nstr\n"),
+        ("panic", "", nothing),
+        ("panic_after", "5:items 0\nu32\n", "8:download 0\nu32\n"),
+        ("sleep", "6:millis 0\nu64\n", nothing),
+        ("upload", "12:stream items 0\nseq 1\nu8\n", "7:returns 0\n5:error 1\nstruct 5:items 5:bytes 4:same 2 2 3\nstr\nu64\nbool\n"),
     ];
-    let methods = methods.map(|(name, texts)| {
-        let texts: Vec<&[u8]> = ["Conformance", name].iter().chain(texts).map(|text| text.as_bytes()).collect();
-        (name, wire::hash(&texts))
-    });
+    let methods = methods.map(|(name, arguments, results)| (name, wire::method_hash(arguments, results)));
     wire::bind_service(0, "Conformance", &methods)
 }
 

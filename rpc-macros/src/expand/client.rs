@@ -10,7 +10,7 @@ use crate::model::{Argument, Method, Output, Passing, carried, docs};
 
 /// ```text
 /// Output  impl ShopClient { /* connect, local, and the methods */ }
-///         impl Clone, Debug, Described, From<Client>, Deref<Target = Client> for ShopClient
+///         impl Clone, Debug, HasContract, From<Client>, Deref<Target = Client> for ShopClient
 /// ```
 pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
     let handle = handle(scope);
@@ -74,7 +74,7 @@ fn handle(scope: &Scope<'_>) -> TokenStream {
             }
         }
 
-        impl #generics __rpc::Described for #client_type #where_clause {
+        impl #generics __rpc::HasContract for #client_type #where_clause {
             fn contract() -> &'static __rpc::Contract {
                 #contract
             }

@@ -34,7 +34,7 @@ pub(super) fn expand(scope: &Scope<'_>) -> TokenStream {
         let (cfgs, ident) = (method.cfgs(), number_variant(method));
         quote!(#(#cfgs)* #ident)
     });
-    let entries = sorted.iter().map(|method| entry(scope, &service, method));
+    let entries = sorted.iter().map(|method| entry(scope, method));
     let table = quote!(#service, #docs);
     let (parameters, bounded, where_clause) = (scope.parameters(), scope.bounded_parameters(), scope.where_clause());
     let contract = if scope.is_generic() {
@@ -74,12 +74,11 @@ fn number_variant(method: &Method) -> Ident {
     names::hidden(method.ident())
 }
 
-fn entry(scope: &Scope<'_>, service: &str, method: &Method) -> TokenStream {
+fn entry(scope: &Scope<'_>, method: &Method) -> TokenStream {
     let cfgs = method.cfgs();
     let name = method.wire_name();
     let docs = docs(&method.item.attrs);
     let arguments = method.travelling().map(|argument| argument.wire_name());
-    let hash = hash(service, method);
     let options = &method.options;
     let timeout = options.timeout.as_ref().map(|timeout| {
         let milliseconds = timeout.milliseconds;
@@ -112,7 +111,6 @@ fn entry(scope: &Scope<'_>, service: &str, method: &Method) -> TokenStream {
             name: #name,
             arguments: &[#(#arguments),*],
             docs: #docs,
-            hash: #hash,
             #timeout
             #slow_consumer
             #upload
@@ -179,21 +177,6 @@ fn run(scope: &Scope<'_>, method: &Method) -> TokenStream {
             _ => __rpc::Reader::none(#reader),
         }
     }
-}
-
-/// ```text
-/// Input   async fn pay(&self, cx: &Context, order: Order) -> Result<Receipt, PayError>
-/// Output  Hash::new("Shop").text("pay").text("order").text("Order").text("->").text("Result<Receipt,PayError>").finish()
-/// ```
-fn hash(service: &str, method: &Method) -> TokenStream {
-    let mut texts = vec![method.wire_name()];
-    for argument in method.given() {
-        texts.push(argument.wire_name());
-        texts.push(names::text(&argument.written.ty));
-    }
-    texts.push(if method.options.oneway.is_some() { "oneway" } else { "->" }.to_owned());
-    texts.push(names::text(method.returns()));
-    quote!(__rpc::Hash::new(#service)#(.text(#texts))*.finish())
 }
 
 /// ```text

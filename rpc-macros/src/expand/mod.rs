@@ -8,6 +8,7 @@ mod contract;
 mod definition;
 mod fallback;
 mod server;
+mod tests;
 mod types;
 
 use proc_macro2::{Ident, TokenStream};
@@ -29,6 +30,7 @@ use crate::names;
 ///         struct ShopServer<S>(Arc<S>);
 ///         struct ShopClient(rpc::Client);
 ///         const _: () = { /* the contract, and what server and client do */ };
+///         #[cfg(test)] mod __rpc_Shop { #[test] fn travels() { .. } }
 /// ```
 pub(crate) fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let parsed = match syn::parse2::<Item>(item.clone()) {
@@ -64,8 +66,9 @@ fn valid(service: &Service) -> TokenStream {
     let types = scope.types.expand(&scope);
     let server = server::expand(&scope);
     let client = client::expand(&scope);
-    let hidden = hidden(&scope, &quote!(#contract #types #server #client));
-    quote!(#definition #structs #hidden)
+    let (tests, bodies) = (tests::module(&scope), tests::bodies(&scope));
+    let hidden = hidden(&scope, &quote!(#contract #types #server #client #bodies));
+    quote!(#definition #structs #hidden #tests)
 }
 
 /// What all parts of an expansion need to know.
@@ -234,7 +237,7 @@ fn hidden(scope: &Scope<'_>, contents: &TokenStream) -> TokenStream {
         #(#cfgs)*
         #[allow(
             unused, deprecated, nonstandard_style, private_interfaces, private_bounds,
-            clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
+            non_local_definitions, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
         )]
         const _: () = {
             use #library::__private as __rpc;

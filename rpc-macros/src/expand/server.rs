@@ -72,7 +72,7 @@ fn service(scope: &Scope<'_>) -> TokenStream {
             }
 
             fn handler(&self, method: ::core::primitive::usize) -> __rpc::Handler {
-                Self::__HANDLERS[method](__rpc::Arc::clone(&self.0))
+                Self::__HANDLERS[method](::core::clone::Clone::clone(&self.0))
             }
         }
     }
@@ -179,7 +179,7 @@ fn blocking(scope: &Scope<'_>, method: &Method, names: &Names) -> TokenStream {
     let finish = if method.options.oneway.is_some() { quote!(#request.done()) } else { returned(scope, method, request, &quote!(#result)) };
     quote! {
         let (#request, #result) = __rpc::blocking(#request, {
-            let #service = __rpc::Arc::clone(&#service);
+            let #service = ::core::clone::Clone::clone(&#service);
             move |#request: &__rpc::Request| -> ::core::result::Result<#returns, #library::Error> {
                 match __rpc::arguments(#request, #types) {
                     ::core::result::Result::Ok(#bindings) => ::core::result::Result::Ok(#call),

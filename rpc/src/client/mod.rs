@@ -94,6 +94,8 @@ impl Client {
     #[doc(hidden)]
     #[inline]
     pub fn __call<O>(&self, contract: &'static Contract, method: usize, arguments: &(impl Serialize + ?Sized)) -> Call<'_, O> {
+        // Before the first bind, which is written under a lock: users' code runs here.
+        contract.own();
         let oneway = contract.methods[method].oneway;
         Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| {
             payload::encode_arguments(arguments, Encoding::Postcard, limit, out)

@@ -145,8 +145,7 @@ impl Binds {
     }
 
     fn bind_service(&mut self, contract: &'static Contract, out: &mut Vec<u8>) -> Result<usize, Error> {
-        // Found before the lock was taken: here is no place for users' code.
-        let (methods, own) = (contract.methods, contract.own());
+        let methods = contract.methods;
         self.has_numbers(methods.len())?;
         // Varints of three bytes at most stand before each text.
         let size = contract.name.len() + MAX_HEAD + methods.iter().map(|method| method.name.len() + 3 + 16).sum::<usize>();
@@ -154,10 +153,14 @@ impl Binds {
             let text = format!("{}: the names of its {} methods do not fit a frame of {MAX_FRAME} bytes", contract.name, methods.len());
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
-        let mut frame =
-            Frame::new(out, kind::BIND).number(u64::from(self.numbers)).byte(1).text(contract.name).hash(own.hash).number(methods.len() as u64);
-        for (method, hashes) in methods.iter().zip(&own.hashes) {
-            frame = frame.text(method.name).hash(hashes.method());
+        let mut frame = Frame::new(out, kind::BIND)
+            .number(u64::from(self.numbers))
+            .byte(1)
+            .text(contract.name)
+            .hash(contract.hash())
+            .number(methods.len() as u64);
+        for (number, method) in methods.iter().enumerate() {
+            frame = frame.text(method.name).hash(contract.method_hash(number));
         }
         frame.end(0);
         Ok(self.add(Key::Contract(contract), methods.len() as u32))

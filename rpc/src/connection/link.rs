@@ -271,9 +271,6 @@ impl Link {
     /// Puts a call on its way, or its caller in the queue.
     #[inline]
     pub(crate) fn submit(&self, outgoing: Outgoing<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Submitted {
-        if let Callee::Known(contract, _) = outgoing.callee {
-            contract.own();
-        }
         // Cloning a waker may be user code, which never runs under the lock.
         let cell = Cell::of(cx.waker().clone());
         let mut guard = self.lock();

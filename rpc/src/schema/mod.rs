@@ -1,6 +1,7 @@
 //! What both ends know of the types: found by running `Deserialize`, compared when two ends meet, and used where they differ.
 //!
 //! - `node.rs`: a type as a table of nodes
+//! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
 //! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
 //! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
@@ -13,6 +14,8 @@ pub(crate) mod adapt;
 pub(crate) mod exchange;
 #[allow(dead_code)]
 pub(crate) mod fit;
+#[allow(dead_code)]
+pub(crate) mod lock;
 #[allow(dead_code)]
 mod node;
 #[allow(dead_code)]

@@ -5,7 +5,7 @@
 use super::node::{Id, Root, Schema, Signature};
 use super::table::{Hasher, Table};
 use super::{Run, trace};
-use crate::service::Hash;
+use crate::service::{Contract, Hash};
 
 /// What this end knows of a service.
 #[derive(Debug)]
@@ -53,6 +53,20 @@ pub(crate) struct Described {
 }
 
 impl Own {
+    /// Traces all types of this contract.
+    pub(crate) fn of(contract: &Contract) -> Self {
+        let methods = contract.methods.iter().map(|method| Described {
+            name: method.name,
+            arguments: method.arguments,
+            upload: method.upload,
+            fallible: method.fallible,
+            downloads: method.downloads,
+            oneway: method.oneway,
+            run: method.run,
+        });
+        Self::of_methods(contract.name, methods)
+    }
+
     /// Traces all types of these methods.
     pub(crate) fn of_methods(service: &str, methods: impl IntoIterator<Item = Described>) -> Self {
         let mut collected = Collected::default();
@@ -67,26 +81,19 @@ impl Own {
         let schema = Schema { methods: signatures, nodes };
         // Growing a Vec is all that could fail.
         let bytes = postcard::to_stdvec(&schema).expect("a schema is plain data");
-        let hash = service_hash(&schema, &hashes);
+        let hash = service_hash(service, &schema, &hashes);
         Self { schema, bytes, hashes, hash, problems, passes }
     }
 }
 
-fn service_hash(schema: &Schema, hashes: &[Hashes]) -> u128 {
+/// Protocol 4.6.
+fn service_hash(service: &str, schema: &Schema, hashes: &[Hashes]) -> u128 {
     let methods = schema.methods.iter().zip(hashes);
-    let hash = methods.fold(Hash::new("service"), |hash, (method, Hashes { arguments, results })| {
-        hash.text(&method.name).text(&format!("{arguments:032x} {results:032x}"))
-    });
+    let hash = methods.fold(Hash::new(service), |hash, (method, hashes)| hash.text(&method.name).text_bytes(&hashes.both().to_le_bytes()));
     hash.finish()
 }
 
 impl Hashes {
-    /// Of the method as a whole, as it travels.
-    pub(crate) fn method(&self) -> u128 {
-        let Self { arguments, results } = self;
-        Hash::new("method").text(&format!("{arguments:032x} {results:032x}")).finish()
-    }
-
     /// Hashes a method whose types the hasher knows.
     pub(crate) fn of(signature: &Signature, hasher: &Hasher) -> Self {
         let mut arguments: Vec<(&str, Id)> = signature.arguments.iter().map(|(name, id)| (name.as_str(), *id)).collect();
@@ -96,6 +103,11 @@ impl Hashes {
         let upload = signature.upload.as_ref().map(|(name, id)| (format!("stream {name}"), *id));
         arguments.extend(upload.iter().map(|(name, id)| (name.as_str(), *id)));
         Self { arguments: hasher.hash(&arguments), results: hasher.hash(&results) }
+    }
+
+    /// What a bind says of the method.
+    pub(crate) fn both(self) -> u128 {
+        Hash::EMPTY.text_bytes(&self.arguments.to_le_bytes()).text_bytes(&self.results.to_le_bytes()).finish()
     }
 }
 

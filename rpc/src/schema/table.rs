@@ -71,7 +71,8 @@ impl Hasher {
         Hash::new(&self.text(roots)).finish()
     }
 
-    /// What is hashed: a line a name, then a line a node. Each name stands in quotes, so no two lists of types read the same.
+    /// What is hashed, as protocol 4.6 says: a line a root, then a line a node. Each name stands behind its length, so no two lists
+    /// of types read the same.
     pub(crate) fn text(&self, roots: &[(&str, Id)]) -> String {
         let ids: Vec<Id> = roots.iter().map(|(_, id)| self.inner[*id as usize]).collect();
         let order = depth_first(&self.colours, &self.parts, &ids);
@@ -80,7 +81,7 @@ impl Hasher {
         let mut text = String::new();
         for ((name, _), id) in roots.iter().zip(&ids) {
             // Writing to a String does not fail.
-            let _ = writeln!(text, "{name:?} {}", number(*id));
+            let _ = writeln!(text, "{}:{name} {}", name.len(), number(*id));
         }
         for id in &order {
             text.push_str(&self.labels[*id as usize]);
@@ -124,16 +125,16 @@ fn wire_label(node: &Node) -> String {
         Node::Map(..) => "map".to_owned(),
         Node::UnitStruct(_) => "unit".to_owned(),
         Node::Tuple(parts) | Node::TupleStruct(_, parts) => format!("tuple {}", parts.len()),
-        Node::Struct(_, fields) => format!("struct {:?}", field_names(fields)),
+        Node::Struct(_, fields) => format!("struct{}", field_names(fields)),
         Node::Enum(_, variants) => {
             let mut text = "enum".to_owned();
             for variant in variants {
-                let _ = write!(text, " {:?} ", variant.name);
+                let _ = write!(text, " {}:{} ", variant.name.len(), variant.name);
                 let _ = match &variant.shape {
                     Shape::Unit => write!(text, "unit"),
                     Shape::Newtype(_) => write!(text, "newtype"),
                     Shape::Tuple(parts) => write!(text, "tuple {}", parts.len()),
-                    Shape::Struct(fields) => write!(text, "struct {:?}", field_names(fields)),
+                    Shape::Struct(fields) => write!(text, "struct{}", field_names(fields)),
                     Shape::Unknown => write!(text, "unknown"),
                 };
             }
@@ -146,8 +147,8 @@ fn wire_label(node: &Node) -> String {
     }
 }
 
-fn field_names(fields: &Fields) -> Vec<&str> {
-    fields.list.iter().map(|field| field.name.as_str()).collect()
+fn field_names(fields: &Fields) -> String {
+    fields.list.iter().map(|field| format!(" {}:{}", field.name.len(), field.name)).collect()
 }
 
 /// A number for each node: equal for two nodes if, and only if, nothing tells them apart.

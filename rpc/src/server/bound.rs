@@ -355,7 +355,7 @@ impl Bound {
             let (method, hash) = (fields.text()?, fields.hash()?);
             let refused = |status| Entry::refused(status, &format!("{name}.{method}"));
             entries.push(match contract.methods.binary_search_by(|known| known.name.cmp(method)) {
-                Ok(found) if own.hashes[found].method() == hash => Entry::Method(found as u16),
+                Ok(found) if contract.method_hash(found) == hash => Entry::Method(found as u16),
                 Ok(found) if exchanges => Entry::Pending(found as u16),
                 Ok(_) => refused(status::INCOMPATIBLE),
                 Err(_) => refused(status::UNKNOWN_METHOD),

@@ -25,6 +25,10 @@ impl Registry {
                 format!("two services are named {}: give one of them #[service(name = \"..\")]", contract.name),
             ));
         }
+        if !contract.name.is_empty() {
+            // Users' code, before there is anybody who waits.
+            contract.own();
+        }
         for (number, method) in contract.methods.iter().enumerate() {
             if method.name.is_empty() {
                 return Err(Error::new(ErrorKind::InvalidInput, "a method needs a name"));

@@ -9,7 +9,7 @@ use crate::schema::source::{Ask, Feed, Part, Source};
 use crate::schema::{Reader, Root};
 use crate::{Context, Stream, Streaming};
 
-use super::{Contract, Described, Method};
+use super::{Contract, HasContract, Method};
 
 mod io {
     pub(crate) type Result<T> = std::result::Result<T, u8>;
@@ -87,7 +87,7 @@ fn expect(method: &Method, expected: &[(Root, &str)]) {
 #[test]
 fn every_part_of_a_method_is_read_as_what_travels() {
     use Root::{Argument, Download, Error, Returns, Upload};
-    let shapes = <ShapesClient as Described>::contract();
+    let shapes = <ShapesClient as HasContract>::contract();
     let borrowed =
         [(Argument(0), "CowStr"), (Argument(1), "Bytes"), (Argument(2), "u16"), (Argument(3), "Vec<u32>"), (Argument(4), "CowStr"), (Returns, "()")];
     expect(method(shapes, "borrowed"), &borrowed);
@@ -102,7 +102,7 @@ fn every_part_of_a_method_is_read_as_what_travels() {
 
 #[test]
 fn the_table_says_which_parts_there_are() {
-    let shapes = <ShapesClient as Described>::contract();
+    let shapes = <ShapesClient as HasContract>::contract();
     let fallible: Vec<_> = shapes.methods.iter().filter(|method| method.fallible).map(|method| method.name).collect();
     assert_eq!(fallible, ["named", "refusable", "typed"]);
     assert_eq!(method(shapes, "both").upload, Some("lines"));
@@ -113,17 +113,93 @@ fn the_table_says_which_parts_there_are() {
 
 #[test]
 fn a_trait_with_parameters_has_one_contract_for_each_choice_of_types() {
-    let (one, other) = (<StoreClient<u32, bool> as Described>::contract(), <StoreClient<String, bool> as Described>::contract());
+    let (one, other) = (<StoreClient<u32, bool> as HasContract>::contract(), <StoreClient<String, bool> as HasContract>::contract());
     assert!(!std::ptr::eq(one, other));
-    assert!(std::ptr::eq(one, <StoreClient<u32, bool> as Described>::contract()));
+    assert!(std::ptr::eq(one, <StoreClient<u32, bool> as HasContract>::contract()));
     expect(&one.methods[0], &[(Root::Argument(0), "u32"), (Root::Returns, "bool"), (Root::Error, "u8")]);
     expect(&other.methods[0], &[(Root::Argument(0), "String"), (Root::Returns, "bool"), (Root::Error, "u8")]);
 }
 
 #[test]
 fn threads_that_look_at_once_find_the_same_contract() {
-    let look = || std::ptr::from_ref(<StoreClient<i64, i64> as Described>::contract()) as usize;
+    let look = || std::ptr::from_ref(<StoreClient<i64, i64> as HasContract>::contract()) as usize;
     let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(look)).collect();
     let found: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a contract")).collect();
     assert!(found.iter().all(|contract| *contract == look()));
+}
+
+/// The same service in other words, and three that are others.
+mod words {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct Row {
+        id: u64,
+        text: String,
+    }
+
+    /// Another name, an alias, a default, and fields that do not travel: the same bytes.
+    #[derive(Serialize, Deserialize)]
+    struct Line {
+        #[serde(alias = "key")]
+        id: Id,
+        #[serde(default)]
+        text: String,
+        #[serde(skip)]
+        _seen: bool,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Id(u64);
+
+    #[derive(Serialize, Deserialize)]
+    struct Renamed {
+        key: u64,
+        text: String,
+    }
+
+    #[crate::service(crate = "crate", name = "Words")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Base {
+        async fn get(&self, key: u8, rows: &[Row]) -> Result<Vec<u8>, String>;
+    }
+
+    #[crate::service(crate = "crate", name = "Words")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Other {
+        async fn get(&self, key: u8, rows: Vec<Line>) -> Result<Box<[u8]>, Box<str>>;
+    }
+
+    #[crate::service(crate = "crate", name = "Words")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Changed {
+        #[rpc(name = "get")]
+        async fn field(&self, key: u8, rows: &[Renamed]) -> Result<Vec<u8>, String>;
+        async fn argument(&self, id: u8, rows: &[Row]) -> Result<Vec<u8>, String>;
+        async fn infallible(&self, key: u8, rows: &[Row]) -> Vec<u8>;
+        async fn kind(&self, key: u16, rows: &[Row]) -> Result<Vec<u8>, String>;
+        fn streamed(&self, key: u8, rows: &[Row]) -> impl crate::Stream<Item = u8>;
+        async fn uploaded(&self, key: u8, rows: crate::Streaming<Row>) -> Result<Vec<u8>, String>;
+        async fn wrapped(&self, key: u8, rows: &[Row]) -> Option<Result<Vec<u8>, String>>;
+    }
+}
+
+#[test]
+fn a_hash_stands_for_what_travels_and_not_for_words() {
+    let (base, other) = (<words::BaseClient as HasContract>::contract(), <words::OtherClient as HasContract>::contract());
+    assert_eq!(base.method_hash(0), other.method_hash(0));
+    assert_eq!(base.hash(), other.hash());
+    let changed = <words::ChangedClient as HasContract>::contract();
+    let mut hashes: Vec<_> = (0..changed.methods.len()).map(|method| changed.method_hash(method)).chain([base.method_hash(0)]).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), changed.methods.len() + 1, "all are different");
+}
+
+#[test]
+fn a_trait_with_parameters_has_a_hash_for_each_choice_of_types() {
+    let hash = |contract: &'static Contract| (contract.hash(), contract.method_hash(0));
+    let (one, other) = (hash(<StoreClient<u32, bool> as HasContract>::contract()), hash(<StoreClient<String, bool> as HasContract>::contract()));
+    assert!(one.0 != other.0 && one.1 != other.1);
+    assert_eq!(one, hash(<StoreClient<u32, bool> as HasContract>::contract()));
 }

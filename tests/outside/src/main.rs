@@ -1,4 +1,5 @@
-//! A service in a crate that allows no warning: generic, with a borrowed argument, a typed error and every option.
+//! Services in a crate that allows no warning: a generic one with a borrowed argument, a typed error and every option; one under a
+//! lock file; one without a prelude; and one in a function.
 #![deny(missing_docs, warnings, rust_2018_idioms, unreachable_pub, unused_qualifications, missing_debug_implementations)]
 #![deny(clippy::all, clippy::pedantic, clippy::unwrap_used)]
 #![forbid(unsafe_code)]
@@ -15,6 +16,38 @@ use serde::{Deserialize, Serialize};
 pub enum StoreError {
     /// Nobody has put it there.
     Missing(String),
+}
+
+/// Tells the time, and is held by a lock file.
+#[rpc::service(lock = "clock.schema")]
+pub trait Clock {
+    /// What time it is.
+    async fn now(&self) -> Time;
+}
+
+/// A time.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Time {
+    /// Since the epoch.
+    pub seconds: u64,
+    /// Where.
+    #[serde(default)]
+    pub zone: String,
+}
+
+/// Where generated code has nothing to lean on, and `test` is another macro.
+pub mod bare {
+    #![no_implicit_prelude]
+    #![allow(unused_imports)]
+
+    use ::tokio::test;
+
+    /// Counts.
+    #[::rpc::service]
+    pub trait Counter {
+        /// The next number.
+        async fn next(&self, by: u32) -> u32;
+    }
 }
 
 /// Keeps values of any type by name.
@@ -61,6 +94,12 @@ impl<V: Clone + Serialize + serde::de::DeserializeOwned + Send + Sync + 'static>
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    #[rpc::service]
+    trait Inner {
+        async fn nothing(&self);
+    }
+    let _ = std::any::type_name::<InnerClient>();
+
     let server = Server::new().add(StoreServer::new(Memory::<Vec<u32>>::default())).bind("127.0.0.1:0").await?;
     let address = server.local_addr();
     tokio::spawn(server.serve());

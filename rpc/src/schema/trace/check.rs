@@ -4,8 +4,8 @@
 //! Values that tracing made are written by the type itself and walked by its schema.
 
 use super::state::{State, Texts, Type};
+use super::walk::walk_variants;
 use crate::schema::node::{Id, Node};
-use crate::schema::walk::walk_variants;
 
 /// A value that was made while tracing, as the type writes it.
 #[derive(Debug)]

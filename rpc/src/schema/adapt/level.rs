@@ -114,6 +114,11 @@ pub(super) struct Moved<'de> {
 }
 
 impl Parts<'_> {
+    /// They come as keys and values.
+    pub(super) fn are_entries(&self) -> bool {
+        matches!(self, Self::Fields { .. } | Self::Entries { .. } | Self::Entry { .. })
+    }
+
     /// How many parts are left, and may be taken.
     pub(super) fn left(&self) -> usize {
         match self {

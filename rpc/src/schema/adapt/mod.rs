@@ -118,7 +118,7 @@ impl<'de> Adapter<'de> {
                 self.levels.push(Level { parts, outside: None, accounts: None });
                 return Ok(());
             }
-            Kind::Map => {
+            Kind::Map | Kind::Any if parts.are_entries() => {
                 let account = || Account::map_named(ask.value);
                 (0, Some(Accounts { elements: account(), values: account() }))
             }
@@ -273,22 +273,26 @@ impl<'de> Adapter<'de> {
             Element::Node(id) => self.peer.least(id),
             Element::Byte => 1,
         };
-        let count = self.count(least)?;
+        let count = self.input.decoder.length()?;
         self.begin(ask, Parts::Elements { element, taken: 0, count, limit: limit(ask.kind) })?;
-        Ok(Feed::Seq)
+        self.holds(count, least).map(|()| Feed::Seq)
     }
 
     fn entries(&mut self, ask: &Ask, key: Id, value: Id) -> Result<Feed<'de>, Fault> {
-        let count = self.count(self.peer.least(key).saturating_add(self.peer.least(value)))?;
+        let least = self.peer.least(key).saturating_add(self.peer.least(value));
+        let count = self.input.decoder.length()?;
         self.begin(ask, Parts::Entries { key, value, taken: 0, count })?;
-        Ok(Feed::Map)
+        self.holds(count, least).map(|()| Feed::Map)
     }
 
-    /// How many elements are declared. The rest of the message can hold as many.
-    fn count(&mut self, least: usize) -> Result<usize, Fault> {
-        let count = self.input.decoder.length()?;
+    /// The rest of the message can hold as many elements as the container that has begun declares.
+    fn holds(&mut self, count: usize, least: usize) -> Result<(), Fault> {
         let left = self.input.decoder.input.len();
-        if count.saturating_mul(least) > left { Err(decode::too_long(count, left)) } else { Ok(count) }
+        if count.saturating_mul(least) <= left {
+            return Ok(());
+        }
+        self.leave();
+        Err(decode::too_long(count, left))
     }
 
     fn list(&mut self, ask: &Ask, ids: &'de [Id]) -> Result<Feed<'de>, Fault> {

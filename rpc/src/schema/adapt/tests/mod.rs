@@ -2,7 +2,9 @@
 //! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them), `cost`.
 
 mod evolution;
+mod hostile;
 mod places;
+mod plain;
 
 use std::collections::HashMap;
 
@@ -27,7 +29,7 @@ pub(super) enum Type {
     TupleStruct(&'static str, Vec<Type>),
     Struct(Names, Vec<(Names, Type)>),
     Enum(&'static str, Vec<(Names, Holds)>),
-    /// The struct or enum of this name that is being written down: recursion.
+    /// The struct, newtype or enum of this name that is being written down: recursion.
     This(&'static str),
 }
 
@@ -119,7 +121,10 @@ impl Types {
             Type::Seq(element) => Node::Seq(self.add(element)),
             Type::Map(key, value) => Node::Map(self.add(key), self.add(value)),
             Type::Tuple(parts) => Node::Tuple(self.all(parts)),
-            Type::Newtype(name, inside) => Node::Newtype((*name).into(), self.add(inside)),
+            Type::Newtype(name, inside) => {
+                self.named.insert(name, id);
+                Node::Newtype((*name).into(), self.add(inside))
+            }
             Type::Logical(name, inside) => Node::Logical((*name).into(), self.add(inside)),
             Type::TupleStruct(name, parts) => Node::TupleStruct((*name).into(), self.all(parts)),
             Type::Struct(name, fields) => {

@@ -1,0 +1,305 @@
+//! Schemas of a stranger, and what they make of few bytes. Case 59 of the conformance list is about friends; here nobody is one.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::de::IgnoredAny;
+
+use super::super::super::fit::{Fit, fit};
+use super::types::*;
+use super::*;
+use crate::frame::payload::guard::Refusal;
+
+fn schema(nodes: Vec<Node>) -> Schema {
+    Schema { methods: Vec::new(), nodes }
+}
+
+/// Why this is no schema.
+fn refused(nodes: Vec<Node>) -> String {
+    let schema = schema(nodes);
+    let text = Peer::check(schema.clone()).expect_err("no sound schema");
+    assert_eq!(Peer::parse(&bytes_of(&schema)).map(drop), Err(text.clone()), "however it comes");
+    text
+}
+
+fn refusal<T: DeserializeOwned>(peer: &Peer, bytes: &[u8]) -> Option<Refusal> {
+    match value::<T>(peer, 0, bytes, Budget::default()).map(drop).expect_err("it must be refused").problem() {
+        Problem::Refused(refusal) => Some(*refusal),
+        _ => None,
+    }
+}
+
+/// The figure is 10 ms; this is a debug build on a busy machine.
+fn soon<T>(run: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = run();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    result
+}
+
+fn field(name: &str, node: Id) -> Field {
+    Field { name: name.into(), aliases: Vec::new(), optional: false, node }
+}
+
+fn fields(list: Vec<Field>) -> Fields {
+    Fields { list, strict: false }
+}
+
+fn unit_variant(name: &str) -> Variant {
+    Variant { name: name.into(), aliases: Vec::new(), other: false, shape: Shape::Unit }
+}
+
+#[test]
+fn a_cycle_without_progress_is_refused() {
+    let endless = "a schema with a type that contains itself without end";
+    assert_eq!(refused(vec![Node::Newtype("A".into(), 0)]), endless);
+    assert_eq!(refused(vec![Node::Logical("A".into(), 1), Node::Newtype("B".into(), 0)]), endless);
+    assert_eq!(refused(vec![Node::U8, Node::Struct("A".into(), fields(vec![field("a", 0), field("b", 2)])), Node::Tuple(vec![1])]), endless);
+    assert_eq!(refused(vec![Node::TupleStruct("A".into(), vec![0, 0])]), endless);
+    // Through a tag or a length there is progress.
+    for node in [Node::Option(0), Node::Seq(0), Node::Map(0, 0)] {
+        assert!(Peer::check(schema(vec![node])).is_ok());
+    }
+}
+
+#[test]
+fn a_deep_chain_is_refused() {
+    let chain = |length: u32| (1..length).map(|id| Node::Newtype("A".into(), id)).chain([Node::U8]).collect::<Vec<_>>();
+    assert_eq!(refused(chain(129)), "a schema whose types nest deeper than the limit of 128");
+    let backwards = |length: u32| [Node::U8].into_iter().chain((0..length - 1).map(|id| Node::Tuple(vec![id]))).collect::<Vec<_>>();
+    assert_eq!(refused(backwards(129)), "a schema whose types nest deeper than the limit of 128");
+    assert_eq!(value::<u8>(&sent(schema(chain(128))), 0, &[7], Budget::default()).ok(), Some(7));
+}
+
+#[test]
+fn tables_keep_to_their_limits() {
+    assert!(Peer::check(schema(vec![Node::Unit; 4096])).is_ok());
+    assert_eq!(refused(vec![Node::Unit; 4097]), "a schema with 4097 types, above the limit of 4096");
+    assert_eq!(refused(vec![Node::Seq(1)]), "a schema of 1 types names one with the number 1");
+    assert_eq!(
+        refused(vec![Node::Enum("A".into(), vec![Variant { shape: Shape::Tuple(vec![0, 9]), ..unit_variant("B") }])]),
+        "a schema of 1 types names one with the number 9"
+    );
+    assert_eq!(refused(vec![Node::Unit, Node::Tuple(vec![0; (1 << 16) + 1])]), "a schema with 65537 parts of types, above the limit of 65536");
+    let long = "x".repeat(513);
+    let text = "a schema with 513 bytes in a name, above the limit of 512";
+    assert_eq!(refused(vec![Node::Unit, Node::Struct("A".into(), fields(vec![field(&long, 0)]))]), text);
+    assert_eq!(refused(vec![Node::Enum("A".into(), vec![unit_variant(&long)])]), text);
+    let aliased = Field { aliases: vec![long.clone()], ..field("a", 0) };
+    assert_eq!(refused(vec![Node::Unit, Node::Struct("A".into(), fields(vec![aliased]))]), text);
+    assert_eq!(refused(vec![Node::Opaque("x".repeat(4097))]), "a schema with 4097 bytes in the name of a type, above the limit of 4096");
+    assert_eq!(Peer::parse(&vec![0; (1 << 20) + 1]).map(drop), Err("a schema of 1048577 bytes, above the limit of 1048576".into()));
+
+    let method =
+        |name: &str, id| Signature { name: name.into(), arguments: vec![("a".into(), id)], upload: None, returns: None, error: None, download: None };
+    let methods = |methods| Peer::check(Schema { methods, nodes: vec![Node::Unit] }).map(drop);
+    assert_eq!(methods(vec![method("m", 0); 4096]), Ok(()));
+    assert_eq!(methods(vec![method("m", 0); 4097]), Err("a schema with 4097 methods, above the limit of 4096".into()));
+    assert_eq!(methods(vec![method(&long, 0)]), Err(text.into()));
+    assert_eq!(methods(vec![method("m", 1)]), Err("a schema of 1 types names one with the number 1".into()));
+    assert_eq!(methods(vec![Signature { error: Some(7), ..method("m", 0) }]), Err("a schema of 1 types names one with the number 7".into()));
+}
+
+#[test]
+fn a_schema_takes_no_more_memory_than_its_bytes_allow() {
+    // A field is 64 bytes in memory and may be four on the wire.
+    let bytes = [&bytes_of(&(0_u8, 1_u8, 25_u8, "", 260_000_u32))[..], &[0; 1_000_000]].concat();
+    let peak = allocation_counter::measure(|| drop(Peer::parse(&bytes))).bytes_max;
+    assert!(peak < 17 << 20, "{peak}");
+}
+
+#[test]
+fn elements_without_size_are_counted() {
+    let bytes = bytes_of(&(1_u64 << 63));
+    let counted = Some(Refusal::EmptyElements);
+    let cases = [
+        (seq(Unit), counted, counted),
+        // No list.
+        (map(Unit, Unit), None, counted),
+        (seq(structure("Empty", [])), counted, counted),
+        // Each is so much to pass over that the time runs out first.
+        (seq(tuple(vec![Unit; 1000])), counted, None),
+    ];
+    for (node, list, skipped) in cases {
+        let writer = peer(&node);
+        soon(|| {
+            assert_eq!(refusal::<Vec<IgnoredAny>>(&writer, &bytes), list);
+            assert_eq!(refusal::<IgnoredAny>(&writer, &bytes), skipped);
+        });
+    }
+    // As many as are allowed, but the reader makes much of each.
+    #[derive(serde::Deserialize)]
+    struct Large {
+        #[serde(default)]
+        _numbers: [u64; 32],
+    }
+    let bytes = bytes_of(&(1_u64 << 20));
+    assert_eq!(refusal::<Vec<Large>>(&peer(&seq(structure("Empty", []))), &bytes), Some(Refusal::Bytes));
+}
+
+/// A million elements of a thousand units each.
+#[test]
+fn values_without_bytes_take_no_time() {
+    let writer = peer(&seq(tuple(vec![Unit; 1000])));
+    let bytes = bytes_of(&(1_u64 << 20));
+    soon(|| {
+        let text = value::<IgnoredAny>(&writer, 0, &bytes, Budget::default()).map(drop).expect_err("a thousand million units").to_string();
+        assert_eq!(text, "too many values in so few bytes");
+        assert!(value::<Vec<[(); 16]>>(&writer, 0, &bytes, Budget::default()).is_err());
+    });
+}
+
+#[test]
+fn lists_of_lists_are_no_deeper_than_others() {
+    let writer = sent(schema(vec![Node::Seq(0)]));
+    assert_eq!(refusal::<IgnoredAny>(&writer, &[1; 1 << 20]), Some(Refusal::Depth));
+    assert_eq!(refusal::<serde_json::Value>(&writer, &[1; 1 << 20]), Some(Refusal::Depth));
+    // A million empty lists are a megabyte, and much more in memory.
+    let bytes = [bytes_of(&1_000_000_u32), vec![0; 1_000_000]].concat();
+    assert!(value::<IgnoredAny>(&writer, 0, &bytes, Budget::default()).is_ok());
+    assert_eq!(refusal::<Vec<Vec<[u64; 8]>>>(&writer, &[bytes_of(&3_000_000_u32), vec![0; 3_000_000]].concat()), Some(Refusal::Bytes));
+}
+
+#[test]
+fn no_more_elements_are_declared_than_the_rest_can_hold() {
+    let line = structure("Line", [("a", F64), ("b", F64)]);
+    let writer = peer(&seq(line.clone()));
+    let text = |bytes: &[u8]| value::<IgnoredAny>(&writer, 0, bytes, Budget::default()).map(drop).expect_err("too short").to_string();
+    assert_eq!(text(&[200, 1]), "the bytes end inside the value", "what nobody wants is only passed over");
+    let text = |bytes: &[u8]| value::<Vec<(f64, f64)>>(&writer, 0, bytes, Budget::default()).map(drop).expect_err("too short").to_string();
+    assert_eq!(text(&[2; 32]), "2 elements are declared, but only 31 bytes are left");
+    let entries = peer(&map(F64, line));
+    let read = value::<BTreeMap<String, IgnoredAny>>(&entries, 0, &[1; 24], Budget::default()).map(drop);
+    assert_eq!(read.expect_err("too short").to_string(), "1 elements are declared, but only 23 bytes are left");
+}
+
+/// Each of 64 tuples is twice the next: 2^64 values, from a table of 65 nodes.
+#[test]
+fn a_tuple_that_doubles_sixty_four_times_takes_no_time() {
+    let doubling = |leaf| (1..=64).map(|id| Node::Tuple(vec![id, id])).chain([leaf]).collect::<Vec<_>>();
+    soon(|| {
+        let writer = sent(schema(doubling(Node::U8)));
+        assert!(value::<IgnoredAny>(&writer, 0, &[0; 1000], Budget::default()).is_err());
+        let listed = sent(schema(vec![Node::Seq(1)].into_iter().chain((2..=65).map(|id| Node::Tuple(vec![id, id]))).chain([Node::U8]).collect()));
+        let text = value::<Vec<IgnoredAny>>(&listed, 0, &[1; 1000], Budget::default()).map(drop).expect_err("2^64 bytes").to_string();
+        assert_eq!(text, "1 elements are declared, but only 999 bytes are left", "its least size is as large as numbers get");
+        let empty = sent(schema(doubling(Node::Unit)));
+        let text = value::<IgnoredAny>(&empty, 0, &[], Budget::default()).map(drop).expect_err("2^64 units").to_string();
+        assert_eq!(text, "too many values in so few bytes");
+        let (one, other) = (doubling(Node::U8), doubling(Node::U16));
+        assert_eq!(fit((&one, 0), (&other, 0)), Fit::Adapts);
+    });
+}
+
+#[test]
+fn options_in_options_end_with_the_message() {
+    let chain: Vec<_> = (1..4096).map(Node::Option).chain([Node::U8]).collect();
+    let endless = vec![Node::Option(0)];
+    for nodes in [chain, endless] {
+        let writer = sent(schema(nodes.clone()));
+        assert_eq!(refusal::<Option<Option<u8>>>(&writer, &[1, 1, 0]), None);
+        assert_eq!(value::<Option<Option<u8>>>(&writer, 0, &[1, 0], Budget::default()).ok(), Some(Some(None)));
+        assert_eq!(refusal::<IgnoredAny>(&writer, &[1; 5000]), Some(Refusal::Depth));
+        assert_eq!(refusal::<serde_json::Value>(&writer, &[1; 5000]), Some(Refusal::Depth));
+        assert_eq!(refusal::<u16>(&writer, &[1; 4000]), None, "the message ends");
+        let reader = nodes_of_a_number();
+        assert!(matches!(fit((&nodes, 0), (&reader, 0)), Fit::Depends(_) | Fit::Never(_)));
+        assert_eq!(fit((&nodes, 0), (&nodes, 0)), Fit::Same);
+    }
+}
+
+fn nodes_of_a_number() -> Vec<Node> {
+    nodes(&U8)
+}
+
+#[test]
+fn an_enum_without_variants_has_no_values() {
+    let writer = sent(schema(vec![Node::Enum("Never".into(), Vec::new())]));
+    for bytes in [&[][..], &[0], &[0xff, 0xff, 0xff, 0xff, 0x0f]] {
+        assert!(value::<IgnoredAny>(&writer, 0, bytes, Budget::default()).is_err());
+        assert!(value::<Result<u8, u8>>(&writer, 0, bytes, Budget::default()).is_err());
+        assert!(value::<String>(&writer, 0, bytes, Budget::default()).is_err());
+    }
+}
+
+#[test]
+fn what_the_writer_does_not_know_is_not_read() {
+    let unknown = Variant { shape: Shape::Unknown, ..unit_variant("Ok") };
+    let writers =
+        [sent(schema(vec![Node::Opaque("a secret".into())])), sent(schema(vec![Node::Enum("A".into(), vec![unknown, unit_variant("Err")])]))];
+    for writer in &writers {
+        let text = |read: Result<(), Fault>| read.expect_err("not known").to_string();
+        let not_known = "the writer does not know the shape of this value";
+        assert!(text(value::<IgnoredAny>(writer, 0, &[0], Budget::default()).map(drop)).ends_with(not_known));
+        assert!(text(value::<Result<u8, u8>>(writer, 0, &[0], Budget::default()).map(drop)).ends_with(not_known));
+        assert!(text(value::<Result<(u8, u8), u8>>(writer, 0, &[0], Budget::default()).map(drop)).ends_with(not_known));
+    }
+    assert!(value::<Color>(&writers[1], 0, &[1], Budget::default()).is_ok(), "the other variant is");
+}
+
+#[derive(serde::Deserialize)]
+enum Color {
+    #[serde(alias = "Err")]
+    _Red,
+}
+
+/// Names are not in the message, so the message does not pay for them.
+#[test]
+fn names_that_become_texts_are_paid_for() {
+    let long = "x".repeat(512);
+    let variants = sent(schema(vec![Node::Seq(1), Node::Enum("A".into(), vec![unit_variant(&long)])]));
+    let many = [bytes_of(&200_000_u32), vec![0; 200_000]].concat();
+    assert_eq!(refusal::<Vec<String>>(&variants, &many), Some(Refusal::Bytes));
+    assert_eq!(refusal::<Vec<serde_json::Value>>(&variants, &many), Some(Refusal::Bytes));
+    let list = (0..100).map(|n| field(&format!("{n}{long}")[..512], 2)).collect();
+    let structs = sent(schema(vec![Node::Seq(1), Node::Struct("A".into(), fields(list)), Node::Unit]));
+    let many = bytes_of(&20_000_u32);
+    soon(|| {
+        assert_eq!(refusal::<Vec<BTreeMap<String, ()>>>(&structs, &many), Some(Refusal::Bytes));
+        assert_eq!(refusal::<Vec<serde_json::Value>>(&structs, &many), Some(Refusal::Bytes));
+    });
+}
+
+/// A reader that takes a refused part for nothing, and reads on: what follows has no place any more.
+#[test]
+fn a_reader_that_reads_on_after_a_refusal_is_refused() {
+    #[derive(Debug)]
+    struct Lenient;
+    impl<'de> Deserialize<'de> for Lenient {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let _ = <Vec<bool>>::deserialize(deserializer);
+            Ok(Self)
+        }
+    }
+    let writer = peer(&tuple([seq(U8), U8]));
+    let text = value::<(Lenient, u8)>(&writer, 0, &[2, 7, 7, 9], Budget::default()).map(drop).expect_err("it lost its place").to_string();
+    assert_eq!(text, "[0]: the type reads on after a part of it was refused");
+    // A number has been read when it is refused.
+    #[derive(Debug, PartialEq)]
+    struct Small(Option<u8>);
+    impl<'de> Deserialize<'de> for Small {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Ok(Self(u8::deserialize(deserializer).ok()))
+        }
+    }
+    let writer = peer(&tuple([U16, U8]));
+    assert_eq!(value(&writer, 0, &bytes_of(&(700_u16, 9_u8)), Budget::default()).ok(), Some((Small(None), 9_u8)));
+}
+
+/// A reader that leaves a part alone: it is passed over.
+#[test]
+fn what_a_reader_leaves_alone_is_passed_over() {
+    #[derive(Debug, PartialEq)]
+    struct Careless;
+    impl<'de> Deserialize<'de> for Careless {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Ok(Self)
+        }
+    }
+    let writer = peer(&structure("A", [("a", seq(Str)), ("b", option(U8)), ("c", U8)]));
+    let bytes = bytes_of(&(vec!["x", "y"], Some(1_u8), 9_u8));
+    let map: BTreeMap<String, Careless> = value(&writer, 0, &bytes, Budget::default()).expect("all is passed over");
+    assert_eq!(map.len(), 3);
+    let listed = peer(&tuple([seq(Str), option(U8), U8]));
+    assert_eq!(value(&listed, 0, &bytes, Budget::default()).ok(), Some((Careless, Some(Careless), 9_u8)));
+}

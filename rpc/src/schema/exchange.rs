@@ -95,8 +95,20 @@ struct Comparison {
     /// Its place in the peer's schema.
     signature: usize,
     plan: Plan,
-    /// Why it differs, for the log.
-    note: Option<Box<str>>,
+    /// That it differs, for the log.
+    note: Option<Note>,
+}
+
+struct Note {
+    text: Box<str>,
+    /// It does not work, or not with every value.
+    warns: bool,
+}
+
+impl Note {
+    fn new(text: String, warns: bool) -> Option<Self> {
+        Some(Self { text: text.into(), warns })
+    }
 }
 
 /// What becomes of a method.
@@ -151,16 +163,21 @@ impl Compared {
         self.methods.iter().enumerate().map(writer).collect()
     }
 
-    /// Says what differs, in one line.
+    /// Says what differs, in one line: what does not work, or may not, first.
     pub(crate) fn log(&self, peer: &str) {
-        let notes: Vec<&str> = self.methods.iter().filter_map(|comparison| comparison.note.as_deref()).collect();
-        if notes.is_empty() {
-            return;
-        }
+        let mut notes: Vec<&Note> = self.methods.iter().filter_map(|comparison| comparison.note.as_ref()).collect();
+        notes.sort_by_key(|note| !note.warns);
+        let Some(first) = notes.first() else { return };
         let more = notes.len().saturating_sub(NOTES);
         let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-        let service = self.contract.name;
-        log_limited!(warn, "{peer} knows {service} differently: {}{rest}", notes[..notes.len() - more].join("; "));
+        let texts: Vec<&str> = notes.iter().take(NOTES).map(|note| &*note.text).collect();
+        let text = format!("{peer} knows {} differently: {}{rest}", self.contract.name, texts.join("; "));
+        // Places of their own: of two ends in one process both are heard.
+        match (self.role, first.warns) {
+            (Role::Caller, true) => log_limited!(warn, "{text}"),
+            (Role::Callee, true) => log_limited!(warn, "{text}"),
+            (_, false) => log_limited!(info, "{text}"),
+        }
     }
 }
 
@@ -210,7 +227,7 @@ impl std::fmt::Debug for Writer {
 }
 
 /// What becomes of a method whose two directions fit like this, and why it differs.
-fn judge(role: Role, arguments: &Fit, results: &Fit, strictness: Strictness, name: &str) -> (Plan, Option<Box<str>>) {
+fn judge(role: Role, arguments: &Fit, results: &Fit, strictness: Strictness, name: &str) -> (Plan, Option<Note>) {
     let (reads, writes) = match role {
         Role::Caller => ((results, "the peer's reply cannot be read"), (arguments, "the peer cannot read these arguments")),
         Role::Callee => ((arguments, "the peer's arguments cannot be read"), (results, "the peer cannot read the reply")),
@@ -218,7 +235,7 @@ fn judge(role: Role, arguments: &Fit, results: &Fit, strictness: Strictness, nam
     for (fit, what) in [reads, writes] {
         if let Fit::Never(texts) = fit {
             let text = format!("{name}: {what}: {}", joined(texts));
-            return (Plan::Refused(text.clone().into()), Some(text.into()));
+            return (Plan::Refused(text.clone().into()), Note::new(text, true));
         }
     }
     let mut notes = Vec::new();
@@ -230,15 +247,19 @@ fn judge(role: Role, arguments: &Fit, results: &Fit, strictness: Strictness, nam
     let differs = !matches!((arguments, results), (Fit::Same, Fit::Same));
     if !notes.is_empty() && strictness != Strictness::Warn {
         let text = format!("{name}: some values cannot be read: {} (Strictness::{strictness:?})", notes.join(", "));
-        return (Plan::Refused(text.clone().into()), Some(text.into()));
+        return (Plan::Refused(text.clone().into()), Note::new(text, true));
     }
     if differs && strictness == Strictness::Exact {
         let text = format!("{name}: the two ends know this method with different arguments or results (Strictness::Exact)");
-        return (Plan::Refused(text.clone().into()), Some(text.into()));
+        return (Plan::Refused(text.clone().into()), Note::new(text, true));
     }
-    let note = differs.then(|| if notes.is_empty() { format!("{name}: adapted") } else { format!("{name}: adapted, but {}", notes.join(", ")) });
+    let note = match notes.is_empty() {
+        _ if !differs => None,
+        true => Note::new(format!("{name}: adapted"), false),
+        false => Note::new(format!("{name}: adapted, but {}", notes.join(", ")), true),
+    };
     let plan = if matches!(reads.0, Fit::Same) { Plan::Plain } else { Plan::Adapted };
-    (plan, note.map(Into::into))
+    (plan, note)
 }
 
 /// Names in these may be a stranger's.

@@ -369,6 +369,53 @@ async fn a_callee_sends_no_more_of_its_schema_than_it_is_sent() {
     assert_eq!(frames.last().unwrap().go_away().0, 3, "it has sent none of its own");
 }
 
+/// Protocol 9.3, 9.4: a bind that waits for others to end has nothing answered before its caller can read it.
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_bind_that_waits_are_answered_when_the_callees_schema_was_sent() {
+    const BINDS: u64 = 1000;
+    let (mut raw, _task) = wire::serve(server());
+    let binds: Vec<u8> = (0..BINDS).flat_map(|number| wire::bind_service(number, "Shop", &[("add", 1)])).collect();
+    let echo = wire::method_hash("5:bytes 0\nseq 1\nu8\n", "7:returns 0\nseq 1\nu8\n");
+    let last = wire::bind_service(BINDS, "Shop", &[("add", 1), ("echo", echo)]);
+    raw.send([wire::opening(&[(5, 1)]), binds, last, wire::call(0, BINDS + 1, &[1, 9]), wire::frame(kind::PING, 0, &[])].concat()).await;
+    raw.opened().await;
+    let mut asked = Vec::new();
+    loop {
+        let frame = raw.frame().await.unwrap();
+        match frame.kind {
+            kind::SCHEMA => asked.push(wire::read_varint(&frame.body[1..]).0),
+            kind::PONG => break,
+            _ => panic!("{frame:?}"),
+        }
+    }
+    assert!(asked.len() < BINDS as usize && !asked.contains(&BINDS));
+    let add = wire::schema_of(&[wire::method("add", &[("n", 0)], None, [Some(0), None, None])], &[&[10]]);
+    let mut answered = 0;
+    loop {
+        raw.send(schema(1, asked[answered], &add)).await;
+        answered += 1;
+        let mut replied = false;
+        // A bound, and what is asked for next; the last of these brings the reply.
+        raw.send(wire::frame(kind::PING, 0, &[])).await;
+        loop {
+            let frame = raw.frame().await.unwrap();
+            match frame.kind {
+                kind::SCHEMA => asked.push(wire::read_varint(&frame.body[1..]).0),
+                kind::REPLY => {
+                    assert!(asked.contains(&BINDS), "before the schema");
+                    assert_eq!(frame.body, [0, 1, 9]);
+                    replied = true;
+                }
+                kind::PONG => break,
+                _ => assert_eq!(frame.kind, kind::BOUND),
+            }
+        }
+        if replied {
+            return;
+        }
+    }
+}
+
 // ---- as a callee
 
 /// A client, and its server by hand, which takes these keys of a hello.

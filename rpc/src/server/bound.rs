@@ -193,8 +193,11 @@ impl Bound {
     #[cold]
     pub(crate) fn is_pending(&self, number: u32) -> bool {
         let Some((index, offset)) = self.find(number) else { return false };
-        match &self.ranges[index].target {
-            Target::Service { methods: Some(methods), .. } if matches!(methods[offset as usize], Entry::Pending(_)) => true,
+        let Target::Service { methods: Some(methods), .. } = &self.ranges[index].target else { return false };
+        match &methods[offset as usize] {
+            Entry::Pending(_) => true,
+            // An error can be read by anyone.
+            Entry::Refused(..) => false,
             _ => self.exchanges.iter().any(|exchange| exchange.range == index && exchange.since.is_none()),
         }
     }

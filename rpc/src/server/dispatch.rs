@@ -267,7 +267,10 @@ impl Dispatcher {
     /// Keeps a call until the peer's schema is there. Of calls a peer may send no more than before a hello.
     #[cold]
     fn hold(&mut self, call: Call<'_>, received: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        let Ok(Served { contract, method, place, .. }) = self.bound.resolve(call.number) else { return };
+        let (contract, method, place) = match self.bound.resolve(call.number) {
+            Ok(Served { contract, method, place, .. }) => (contract, method, place),
+            Err(error) => return self.refuse(call.id, &error, inbound, out),
+        };
         let (id, size) = (call.id, call.payload.bytes().len() + call.parts.metadata.bytes().len());
         let alike = |held: &&Held| held.call.id.is_some() == id.is_some();
         let (count, bytes) = self.held.iter().filter(alike).fold((1, size), |(count, bytes), held| {

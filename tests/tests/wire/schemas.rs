@@ -376,19 +376,24 @@ async fn calls_of_a_bind_that_waits_are_answered_when_the_callees_schema_was_sen
     let (mut raw, _task) = wire::serve(server());
     let binds: Vec<u8> = (0..BINDS).flat_map(|number| wire::bind_service(number, "Shop", &[("add", 1)])).collect();
     let echo = wire::method_hash("5:bytes 0\nseq 1\nu8\n", "7:returns 0\nseq 1\nu8\n");
-    let last = wire::bind_service(BINDS, "Shop", &[("add", 1), ("echo", echo)]);
-    raw.send([wire::opening(&[(5, 1)]), binds, last, wire::call(0, BINDS + 1, &[1, 9]), wire::frame(kind::PING, 0, &[])].concat()).await;
+    let last = wire::bind_service(BINDS, "Shop", &[("add", 1), ("echo", echo), ("gone", 1)]);
+    let calls = [wire::call(0, BINDS + 1, &[1, 9]), wire::call(1, BINDS + 2, &[])].concat();
+    raw.send([wire::opening(&[(5, 1)]), binds, last, calls, wire::frame(kind::PING, 0, &[])].concat()).await;
     raw.opened().await;
-    let mut asked = Vec::new();
+    let (mut asked, mut refused) = (Vec::new(), 0);
     loop {
         let frame = raw.frame().await.unwrap();
         match frame.kind {
+            kind::ERROR => {
+                assert_eq!((frame.number().0, frame.error().0), (1, 4), "an error can be read by anyone");
+                refused += 1;
+            }
             kind::SCHEMA => asked.push(wire::read_varint(&frame.body[1..]).0),
             kind::PONG => break,
             _ => panic!("{frame:?}"),
         }
     }
-    assert!(asked.len() < BINDS as usize && !asked.contains(&BINDS));
+    assert!(asked.len() < BINDS as usize && !asked.contains(&BINDS) && refused == 1);
     let add = wire::schema_of(&[wire::method("add", &[("n", 0)], None, [Some(0), None, None])], &[&[10]]);
     let mut answered = 0;
     loop {

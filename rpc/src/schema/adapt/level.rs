@@ -33,8 +33,8 @@ pub(super) struct Level<'de> {
     pub(super) parts: Parts<'de>,
     /// What the guard has to get back at the end. None for the parts of a variant: they are no deeper than it.
     pub(super) outside: Option<usize>,
-    /// What its elements cost, if it is one whose size the type does not tell.
-    pub(super) accounts: Option<Accounts>,
+    /// It is one whose size the type does not tell: there are accounts for its elements.
+    pub(super) accounts: bool,
 }
 
 /// Of elements, or of keys and values.
@@ -86,8 +86,6 @@ pub(super) enum Parts<'de> {
     },
     Arguments {
         taken: usize,
-        /// Where each argument of the writer's begins, if they are not simply those of the reader's.
-        moved: Option<Moved<'de>>,
     },
 }
 
@@ -107,12 +105,6 @@ pub(super) enum Element {
     Byte,
 }
 
-/// The arguments of a call whose writer has others, or has them in another order.
-pub(super) struct Moved<'de> {
-    /// What follows from each of them on.
-    pub(super) starts: Vec<&'de [u8]>,
-}
-
 impl Parts<'_> {
     /// They come as keys and values.
     pub(super) fn are_entries(&self) -> bool {
@@ -120,6 +112,7 @@ impl Parts<'_> {
     }
 
     /// How many parts are left, and may be taken.
+    #[inline]
     pub(super) fn left(&self) -> usize {
         match self {
             Self::List { ids, taken, limit } => ids.len().min(*limit).saturating_sub(*taken),
@@ -165,4 +158,6 @@ fn write_step(path: &mut String, level: &Level<'_>, names: &[&str]) -> fmt::Resu
 pub(super) struct Arguments<'de> {
     pub(super) signature: &'de Signature,
     pub(super) names: &'static [&'static str],
+    /// What follows from each argument of the writer's on, if they are not simply those of the reader's.
+    pub(super) starts: Option<Vec<&'de [u8]>>,
 }

@@ -18,10 +18,10 @@ mod tests;
 use serde::Deserialize;
 
 use self::input::{Input, unknown};
-use self::level::{Accounts, Arguments, Element, Fed, Level, Moved, Parts, Place, path};
+use self::level::{Accounts, Arguments, Element, Fed, Level, Parts, Place, path};
 use super::node::{Field, Id, Node, Shape, Signature};
 use super::peer::Peer;
-use super::source::{Ask, De, Feed, Kind, Part, Source};
+use super::source::{Ask, De, Feed, Key, Kind, Part, Source};
 use crate::frame::payload::guard::Account;
 use crate::frame::payload::{Budget, Fault, Problem, decode};
 
@@ -48,7 +48,7 @@ pub(crate) fn arguments<'de, A: Deserialize<'de>>(
     budget: Budget,
 ) -> Result<A, Fault> {
     let mut adapter = Adapter::new(peer, Place::Arguments, bytes, budget, size_of::<A>())?;
-    adapter.arguments = Some(Arguments { signature, names });
+    adapter.arguments = Some(Arguments { signature, names, starts: None });
     let value = A::deserialize(De(&mut adapter))?;
     adapter.finish()?;
     Ok(value)
@@ -62,12 +62,16 @@ struct Adapter<'de> {
     here: Place<'de>,
     /// What is around it, from the outside in.
     levels: Vec<Level<'de>>,
+    /// Of those levels that have some.
+    accounts: Vec<Accounts>,
     /// The fault that is on its way out says where it happened.
     located: bool,
     /// A container was left in the middle.
     broken: bool,
 }
 
+/// Most messages nest no deeper.
+const LEVELS: usize = 8;
 const NO_SHAPE: &Shape = &Shape::Unit;
 /// Nothing that a type does leads there: it would be a source that was asked out of turn.
 const OUT_OF_TURN: &str = "the type reads on after a part of it was refused";
@@ -75,7 +79,7 @@ const OUT_OF_TURN: &str = "the type reads on after a part of it was refused";
 impl<'de> Adapter<'de> {
     fn new(peer: &'de Peer, here: Place<'de>, bytes: &'de [u8], budget: Budget, size: usize) -> Result<Self, Fault> {
         let input = Input::new(bytes, budget, size)?;
-        Ok(Self { peer, input, arguments: None, here, levels: Vec::new(), located: false, broken: false })
+        Ok(Self { peer, input, arguments: None, here, levels: Vec::with_capacity(LEVELS), accounts: Vec::new(), located: false, broken: false })
     }
 
     fn finish(mut self) -> Result<(), Fault> {
@@ -115,21 +119,33 @@ impl<'de> Adapter<'de> {
             Kind::Option | Kind::Enum(..) => (ask.size.saturating_sub(1), None),
             Kind::TupleVariant(_) | Kind::StructVariant(_) => {
                 // They are no deeper than their variant, and stand in its room.
-                self.levels.push(Level { parts, outside: None, accounts: None });
+                self.levels.push(Level { parts, outside: None, accounts: false });
                 return Ok(());
             }
-            Kind::Map | Kind::Any if parts.are_entries() => {
-                let account = || Account::map_named(ask.value);
-                (0, Some(Accounts { elements: account(), values: account() }))
-            }
-            _ => {
-                let account = || Account::sequence_named(ask.value);
-                (0, Some(Accounts { elements: account(), values: account() }))
-            }
+            Kind::Map | Kind::Any if parts.are_entries() => (0, Some(Account::map_named as fn(&str) -> Account)),
+            _ => (0, Some(Account::sequence_named as fn(&str) -> Account)),
         };
         let outside = self.input.decoder.guard.enter(ask.size, room)?;
-        self.levels.push(Level { parts, outside: Some(outside), accounts });
+        if let Some(account) = accounts {
+            self.accounts.push(Accounts { elements: account(ask.value), values: account(ask.value) });
+        }
+        self.levels.push(Level { parts, outside: Some(outside), accounts: accounts.is_some() });
         Ok(())
+    }
+
+    /// The value that is asked for, if it is asked for as most are: as a number or a text.
+    #[inline]
+    fn leaf(&mut self, kind: Kind) -> Option<&'de Node> {
+        if !is_leaf(kind) || self.broken {
+            return None;
+        }
+        if let Place::Read = self.here {
+            self.here = self.in_a_row();
+        }
+        match self.here {
+            Place::Node(id) => Some(self.peer.bare(id)),
+            _ => None,
+        }
     }
 
     fn answer(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
@@ -138,7 +154,10 @@ impl<'de> Adapter<'de> {
             return Err(Fault::malformed(OUT_OF_TURN));
         }
         self.input.step()?;
-        let place = std::mem::replace(&mut self.here, Place::Read);
+        let place = match std::mem::replace(&mut self.here, Place::Read) {
+            Place::Read => self.in_a_row(),
+            place => place,
+        };
         match ask.kind {
             Kind::Ignored => self.skip(place).map(|()| Feed::Unit),
             Kind::Newtype(_) => {
@@ -163,6 +182,23 @@ impl<'de> Adapter<'de> {
                 Place::Arguments => self.all_arguments(ask),
                 Place::Read => Err(Fault::malformed(OUT_OF_TURN)),
             },
+        }
+    }
+
+    /// The next part of a container whose parts are asked for one after the other.
+    #[inline]
+    fn in_a_row(&mut self) -> Place<'de> {
+        match self.levels.last_mut().map(|level| &mut level.parts) {
+            Some(Parts::Fields { fields, taken, named, fed: Fed::InOrder }) if *taken < fields.len() => {
+                *named = true;
+                *taken += 1;
+                Place::Node(fields[*taken - 1].node)
+            }
+            Some(Parts::List { ids, taken, limit }) if *taken < ids.len().min(*limit) => {
+                *taken += 1;
+                Place::Node(ids[*taken - 1])
+            }
+            _ => Place::Read,
         }
     }
 
@@ -391,7 +427,7 @@ impl<'de> Adapter<'de> {
     }
 
     fn all_arguments(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
-        let Some(Arguments { signature, names }) = &self.arguments else { return Err(Fault::malformed(OUT_OF_TURN)) };
+        let Some(Arguments { signature, names, starts }) = &mut self.arguments else { return Err(Fault::malformed(OUT_OF_TURN)) };
         let written = &signature.arguments;
         if !matches!(ask.kind, Kind::Tuple(length) if length == names.len()) {
             // A tuple of none is a unit.
@@ -399,18 +435,15 @@ impl<'de> Adapter<'de> {
             return Ok(Feed::Unit);
         }
         let same = written.len() == names.len() && written.iter().zip(*names).all(|((written, _), name)| written == name);
-        let moved = if same {
-            None
-        } else {
-            let mut starts = Vec::with_capacity(written.len());
+        if !same {
+            let starts = starts.insert(Vec::with_capacity(written.len()));
             for (_, id) in written {
                 starts.push(self.input.decoder.input);
                 self.input.skip(self.peer.nodes(), *id)?;
             }
             self.input.decoder.finish()?;
-            Some(Moved { starts })
-        };
-        self.begin(ask, Parts::Arguments { taken: 0, moved })?;
+        }
+        self.begin(ask, Parts::Arguments { taken: 0 })?;
         Ok(Feed::Seq)
     }
 
@@ -479,15 +512,15 @@ impl<'de> Adapter<'de> {
                     Place::Name(name)
                 }
             },
-            Parts::Arguments { taken, moved } => {
-                let Some(Arguments { signature, names }) = &self.arguments else { return Err(Fault::malformed(OUT_OF_TURN)) };
+            Parts::Arguments { taken } => {
+                let Some(Arguments { signature, names, starts }) = &self.arguments else { return Err(Fault::malformed(OUT_OF_TURN)) };
                 let Some(&name) = names.get(*taken) else { return Ok(false) };
                 *taken += 1;
-                match moved {
+                match starts {
                     None => Place::Node(signature.arguments[*taken - 1].1),
-                    Some(moved) => match signature.arguments.iter().position(|(written, _)| written == name) {
+                    Some(starts) => match signature.arguments.iter().position(|(written, _)| written == name) {
                         Some(at) => {
-                            self.input.decoder.input = moved.starts[at];
+                            self.input.decoder.input = starts[at];
                             Place::Node(signature.arguments[at].1)
                         }
                         None => Place::Absent(name),
@@ -496,7 +529,9 @@ impl<'de> Adapter<'de> {
             }
             Parts::One | Parts::Variant { .. } => return Err(Fault::malformed(OUT_OF_TURN)),
         };
-        if let Some(accounts) = &mut level.accounts {
+        if level.accounts
+            && let Some(accounts) = self.accounts.last_mut()
+        {
             let guard = &mut self.input.decoder.guard;
             let account = if part == Part::Value { &mut accounts.values } else { &mut accounts.elements };
             if least == 0 && size != 0 && account.is_new() {
@@ -514,6 +549,8 @@ impl<'de> Adapter<'de> {
         let nodes = self.peer.nodes();
         match &level.parts {
             Parts::One => {}
+            // Asked for in a row, the parts would have been taken for one another.
+            Parts::List { .. } if !level.accounts && level.parts.left() != 0 => return Err(Fault::malformed("the type leaves out a part of it")),
             // A shorter tuple reads a longer one.
             Parts::List { ids, taken, .. } => self.input.skip_all(nodes, &ids[*taken..])?,
             Parts::Fields { fields, taken, fed: Fed::ByName(_), .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
@@ -532,19 +569,26 @@ impl<'de> Adapter<'de> {
             Parts::Variant { .. } => {}
             Parts::Entry { shape, taken: false, .. } => self.input.skip_shape(nodes, shape)?,
             Parts::Entry { .. } => {}
-            Parts::Arguments { moved: Some(_), .. } => self.input.decoder.input = &[],
-            Parts::Arguments { taken, moved: None } => {
-                let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
-                signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(nodes, *id))?;
-            }
+            Parts::Arguments { taken } => match &self.arguments {
+                Some(Arguments { signature, starts: None, .. }) => {
+                    signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(nodes, *id))?;
+                }
+                // All of them have been passed over before.
+                _ => self.input.decoder.input = &[],
+            },
         }
         self.leave();
         Ok(())
     }
 
     fn leave(&mut self) {
-        if let Some(Level { outside: Some(outside), .. }) = self.levels.pop() {
-            self.input.decoder.guard.leave(outside);
+        if let Some(level) = self.levels.pop() {
+            if let Some(outside) = level.outside {
+                self.input.decoder.guard.leave(outside);
+            }
+            if level.accounts {
+                self.accounts.pop();
+            }
         }
     }
 
@@ -568,11 +612,55 @@ impl<'de> Adapter<'de> {
 
 impl<'de> Source<'de> for Adapter<'de> {
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
-        self.answer(ask).map_err(|fault| self.located(fault))
+        // A feed is made where it is returned: moving it once more would take longer than all of this.
+        macro_rules! fed {
+            ($feed:ident($($read:tt)*)) => {{
+                self.here = Place::Read;
+                match self.input.decoder.$($read)* {
+                    Ok(value) => Ok(Feed::$feed(value.into())),
+                    Err(fault) => Err(self.located(fault)),
+                }
+            }};
+        }
+        match self.leaf(ask.kind) {
+            Some(Node::Str) => fed!(Str(str())),
+            Some(Node::U8) => fed!(Unsigned(byte())),
+            Some(Node::U16) => fed!(Unsigned(varint_u16())),
+            Some(Node::U32) => fed!(Unsigned(varint_u32())),
+            Some(Node::U64) => fed!(Unsigned(varint_u64())),
+            Some(Node::I32) => fed!(Signed(varint_u32().map(|number| signed(number.into())))),
+            Some(Node::I64) => fed!(Signed(varint_u64().map(signed))),
+            Some(Node::Bool) => fed!(Bool(bool())),
+            _ => match self.answer(ask) {
+                Ok(feed) => Ok(feed),
+                Err(fault) => Err(self.located(fault)),
+            },
+        }
     }
 
     fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
         self.advance(part, size).map_err(|fault| self.located(fault))
+    }
+
+    fn in_a_row(&self) -> Option<usize> {
+        match self.levels.last() {
+            Some(Level { parts: parts @ (Parts::List { .. } | Parts::Fields { fed: Fed::InOrder, .. }), accounts: false, .. }) => Some(parts.left()),
+            _ => None,
+        }
+    }
+
+    fn key(&mut self, size: usize) -> Result<Key<'de>, Fault> {
+        if self.broken || !matches!(self.here, Place::Read) {
+            self.pass()?;
+        }
+        if let Some(Level { parts: Parts::Fields { fields, taken, named, fed: Fed::ByName(known) }, accounts: false, .. }) = self.levels.last_mut() {
+            *named = true;
+            let Some(field) = fields.get(*taken) else { return Ok(Key::End) };
+            *taken += 1;
+            self.here = Place::Node(field.node);
+            return Ok(Key::Named(known_as(&field.name, &field.aliases, known)));
+        }
+        self.next(Part::Key, size).map(|more| if more { Key::Asked } else { Key::End })
     }
 
     fn hint(&self) -> Option<usize> {
@@ -621,6 +709,13 @@ fn known_as<'de>(name: &'de str, aliases: &'de [String], known: &[&str]) -> &'de
         return name;
     }
     aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name)
+}
+
+/// It is fed no container, but by a writer who has one there.
+#[inline]
+fn is_leaf(kind: Kind) -> bool {
+    use Kind::{Bool, Bytes, Char, F32, F64, I8, I16, I32, I64, Str, U8, U16, U32, U64};
+    matches!(kind, Bool | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | F32 | F64 | Char | Str | Bytes)
 }
 
 /// Fields that are the reader's too, in its order, go without their names.

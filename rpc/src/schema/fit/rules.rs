@@ -189,7 +189,7 @@ impl<'a> Rules<'a, '_> {
                     self.part(Written::Id(*element), field.node, &field.name);
                 }
             }
-            (view, Take::Node(node)) => self.to_node(view, node),
+            (view, Take::Node(node)) => self.plain(view, node),
             (View::Node(Node::Enum(_, variants)), Take::Fields(_)) if variants.iter().any(holds) => {
                 self.depends("an enum is read as a map of one entry");
             }
@@ -320,7 +320,7 @@ impl<'a> Rules<'a, '_> {
     }
 
     /// To what is neither a struct nor a tuple nor an option.
-    fn to_node(&mut self, view: View<'a>, wanted: &'a Node) {
+    fn plain(&mut self, view: View<'a>, wanted: &'a Node) {
         match (view, wanted) {
             (View::Node(written), wanted) if number(written).is_some() => self.numbers(written, wanted),
             (View::Node(Node::Bool), Node::Bool)
@@ -335,7 +335,7 @@ impl<'a> Rules<'a, '_> {
             | (View::Nothing, Node::Map(..)) => self.adapts(),
             (View::Node(Node::Str), Node::Char) => self.depends("a string may not be one character"),
             (View::Node(Node::Str | Node::Char), Node::Enum(_, variants)) => {
-                if variants.iter().any(|variant| taken_empty(variant)) {
+                if variants.iter().any(taken_empty) {
                     self.depends("a string may not be the name of a variant that holds nothing");
                 } else {
                     self.never("no variant holds nothing");

@@ -512,10 +512,10 @@ fn ids_times_addresses_and_durations_move() {
     assert_eq!(second, Second { took: first.took, more: 0, from: first.from, at: first.at, id: first.id });
 }
 
-mod orders {
+pub(super) mod orders {
     use super::*;
 
-    pub(super) mod v1 {
+    pub(crate) mod v1 {
         use super::*;
 
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -562,7 +562,7 @@ mod orders {
 
     /// Fields moved, removed (`legacy`, `customer`) and added (`note`, `tags`, `currency`), numbers widened, variants moved
     /// and added.
-    pub(super) mod v2 {
+    pub(crate) mod v2 {
         use super::*;
 
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -631,7 +631,7 @@ mod orders {
         }
     }
 
-    pub(super) fn first() -> Type {
+    pub(crate) fn first() -> Type {
         let line = structure("Line", [("sku", Str), ("qty", U16), ("price", U32)]);
         let paid = named([("at", U64), ("by", Str)]);
         let status = enumeration("Status", [("New", Holds::Nothing), ("Paid", paid), ("Failed", Holds::One(Str)), ("Done", Holds::Nothing)]);
@@ -648,7 +648,7 @@ mod orders {
         structure("Order", fields)
     }
 
-    pub(super) fn second() -> Type {
+    pub(crate) fn second() -> Type {
         let line = structure("Line", [("price", I64), ("sku", Str), ("qty", U32), ("discount?", U8)]);
         let paid = named([("by", Str), ("at", U64), ("tx", option(U64))]);
         use Holds::*;
@@ -670,21 +670,25 @@ mod orders {
         structure("Order", fields)
     }
 
-    pub(super) fn command() -> Type {
+    pub(crate) fn command() -> Type {
         use Holds::*;
         enumeration("Command", [("Stop", Nothing), ("Go", One(U32)), ("Move", named([("x", I32)])), ("Pair", List(vec![U8, U8]))])
     }
 
-    pub(super) fn second_command() -> Type {
+    pub(crate) fn second_command() -> Type {
         use Holds::*;
         enumeration("Command", [("Go", One(U64)), ("Move", named([("y?", I32), ("x", I64)])), ("Pair", List(vec![U16, U16])), ("Stop", Nothing)])
     }
 
-    pub(super) fn an_order() -> v1::Order {
+    pub(crate) fn an_order() -> v1::Order {
+        an_order_of(2)
+    }
+
+    pub(crate) fn an_order_of(lines: u32) -> v1::Order {
         v1::Order {
             id: 7_000_000_001,
             customer: "ACME Corporation GmbH & Co".into(),
-            lines: (0..2).map(|n| v1::Line { sku: format!("SKU-{n}"), qty: n as u16 + 1, price: 1999 + n }).collect(),
+            lines: (0..lines).map(|n| v1::Line { sku: format!("SKU-{n}"), qty: n as u16 + 1, price: 1999 + n }).collect(),
             status: v1::Status::Paid { at: 1_700_000_000, by: "card".into() },
             meta: [("gift", 1), ("channel", 2)].map(|(key, k)| (key.to_owned(), v1::Attribute { k })).into(),
             ship: Some(v1::Address { street: "Long Street 17".into(), zip: "10115".into() }),

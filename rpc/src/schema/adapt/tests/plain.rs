@@ -332,7 +332,8 @@ mod hostile {
 
     #[test]
     fn bytes_that_mean_nothing_are_malformed() {
-        let cases: &[(Type, &[u8], fn(&Type, &[u8]) -> Option<Refusal>)] = &[
+        type Refused = fn(&Type, &[u8]) -> Option<Refusal>;
+        let cases: &[(Type, &[u8], Refused)] = &[
             (Str, &[2, 0xff, 0xfe], refusal::<String>),
             (Char, &[1, 0xff], refusal::<char>),
             (Char, &[5, b'a', b'a', b'a', b'a', b'a'], refusal::<char>),

@@ -11,7 +11,7 @@ use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitStr, Meta, Path, Token};
 
 use crate::errors::Errors;
 
-const OF_SERVICE: &str = "`name = \"..\"`, `lock = \"..\"` and `crate = \"..\"`";
+const OF_SERVICE: &str = "`name = \"..\"`, `lock = \"..\"`, `untested` and `crate = \"..\"`";
 const OF_METHOD: &str = "`name = \"..\"`, `timeout = \"5s\"`, `idempotent`, `oneway`, `detached`, `spawn`, `blocking` and `slow_consumer = \"..\"`";
 
 /// What stands in `#[service(..)]`.
@@ -23,6 +23,8 @@ pub(crate) struct ServiceArguments {
     pub(crate) library: Option<Path>,
     /// The file that holds the wire contract, from the root of the user's package.
     pub(crate) lock: Option<LitStr>,
+    /// No test finds out whether its types travel.
+    pub(crate) untested: Option<Ident>,
 }
 
 /// What stands in the `#[rpc(..)]`s of a method. Flags are kept as written, so that errors can point at them.
@@ -58,6 +60,7 @@ impl ServiceArguments {
             match option.name.to_string().as_str() {
                 "name" => option.text(&mut arguments.name, errors),
                 "lock" => option.text(&mut arguments.lock, errors),
+                "untested" => option.flag(&mut arguments.untested, errors),
                 "crate" => option.text(&mut library, errors),
                 name => errors.at(&option.name, format!("unknown option `{name}`: a service has {OF_SERVICE}")),
             }

@@ -20,13 +20,14 @@ use proc_macro::TokenStream;
 /// Implementations write plain `async fn`s. The trait's visibility, docs, type parameters, `#[cfg]` and
 /// `#[deprecated]` carry over.
 ///
-/// When the crate is built for tests, there is one more: it finds types that cannot travel as they are, such as untagged enums.
+/// When the crate is built for tests, a test comes with it, which finds types that cannot travel as they are, such as untagged enums.
 ///
 /// # Options
 /// Of the service, `#[service(..)]`:
 /// - `name = "shop.v1"`: its name on the wire, if not the trait's;
 /// - `lock = "shop.schema"`: a file in the package that holds what travels; a generated test fails when the two differ, and says what
 ///   would break. `RPC_LOCK=rewrite cargo test` writes it;
+/// - `untested`: no test of its types;
 /// - `crate = "my_framework::rpc"`: where the library is found, if not at `::rpc`.
 ///
 /// Of a method, `#[rpc(..)]`:

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use rpc::{Context, Service, service};
+use rpc::{Client, Context, ErrorKind, Executed, Server, Service, service};
+use rpc_tests::log::Log;
+use serde::{Deserialize, Serialize};
 
 /// Sells things.
 ///
@@ -67,4 +69,66 @@ fn every_method_has_a_handler() {
     for method in 0..server.contract().methods.len() {
         drop(server.handler(method));
     }
+}
+
+#[service]
+trait Store<V> {
+    async fn echo(&self, value: V) -> Vec<V>;
+}
+
+impl<V: Serialize + for<'de> Deserialize<'de> + Clone + Send + Sync + 'static> Store<V> for Mine {
+    async fn echo(&self, value: V) -> Vec<V> {
+        vec![value.clone(), value]
+    }
+}
+
+#[tokio::test]
+async fn two_choices_of_types_work_side_by_side_and_are_not_taken_for_each_other() {
+    let numbers = Client::local(StoreServer::<_, u32>::new(Mine));
+    let texts = Client::local(StoreServer::<_, String>::new(Mine));
+    for _ in 0..2 {
+        assert_eq!(StoreClient::<u32>::from(numbers.clone()).echo(7).await.unwrap(), [7, 7]);
+        assert_eq!(StoreClient::<String>::from(texts.clone()).echo("a".to_owned()).await.unwrap(), ["a", "a"]);
+        for error in [
+            StoreClient::<String>::from(numbers.clone()).echo("a".to_owned()).await.unwrap_err(),
+            StoreClient::<u32>::from(texts.clone()).echo(7).await.unwrap_err(),
+        ] {
+            assert_eq!((error.kind(), error.executed()), (ErrorKind::Incompatible, Executed::No), "{error}");
+        }
+    }
+}
+
+/// Postcard does not say what comes next, which an untagged enum would have to know.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Guess {
+    Number(u8),
+    Text(String),
+}
+
+#[service(untested)]
+trait Guesses {
+    async fn guess(&self, guess: Guess) -> u8;
+}
+
+impl Guesses for Mine {
+    async fn guess(&self, guess: Guess) -> u8 {
+        match guess {
+            Guess::Number(number) => number,
+            Guess::Text(_) => 0,
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn a_type_that_does_not_travel_is_logged_once_when_it_is_first_served() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    for _ in 0..2 {
+        drop(Server::new().add(GuessesServer::new(Mine)).bind("127.0.0.1:0").await.unwrap());
+    }
+    let lines: Vec<_> = log.take().into_iter().filter(|line| line.contains("Guesses.guess: guess: Guess: ")).collect();
+    let named = lines.iter().filter(|line| line.starts_with("Guesses.guess: guess: Guess: #[serde(untagged)]"));
+    assert_eq!(named.count(), 1, "{lines:?}");
 }

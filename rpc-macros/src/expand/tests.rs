@@ -20,11 +20,19 @@ use crate::model::cfgs;
 /// mistake of the user's; there a module is needed to say so, which cannot name what is around it. What a trait with parameters is,
 /// is known only where it is used.
 pub(super) fn module(scope: &Scope<'_>) -> TokenStream {
-    if scope.is_generic() {
+    if is_empty(scope) {
         return TokenStream::new();
     }
     let (module, cfgs) = (name(scope), cfgs(&scope.service.item.attrs));
     // By its full path: `test` may be another macro here.
+    let travels = scope.service.arguments.untested.is_none().then(|| {
+        quote! {
+            #[::core::prelude::v1::test]
+            fn travels() {
+                Tests::travels();
+            }
+        }
+    });
     let locked = scope.service.arguments.lock.is_some().then(|| {
         quote! {
             #[::core::prelude::v1::test]
@@ -40,12 +48,7 @@ pub(super) fn module(scope: &Scope<'_>) -> TokenStream {
         #[allow(non_snake_case, dead_code, unnameable_test_items)]
         mod #module {
             pub(super) struct Tests;
-
-            #[::core::prelude::v1::test]
-            fn travels() {
-                Tests::travels();
-            }
-
+            #travels
             #locked
         }
     }
@@ -59,7 +62,7 @@ pub(super) fn module(scope: &Scope<'_>) -> TokenStream {
 /// ```
 /// What they do, in the hidden block.
 pub(super) fn bodies(scope: &Scope<'_>) -> TokenStream {
-    if scope.is_generic() {
+    if is_empty(scope) {
         return TokenStream::new();
     }
     let (module, contract) = (name(scope), scope.contract());
@@ -80,6 +83,11 @@ pub(super) fn bodies(scope: &Scope<'_>) -> TokenStream {
             #locked
         }
     }
+}
+
+fn is_empty(scope: &Scope<'_>) -> bool {
+    let arguments = &scope.service.arguments;
+    scope.is_generic() || (arguments.untested.is_some() && arguments.lock.is_none())
 }
 
 fn name(scope: &Scope<'_>) -> Ident {

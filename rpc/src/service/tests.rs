@@ -9,7 +9,7 @@ use crate::schema::source::{Ask, Feed, Part, Source};
 use crate::schema::{Reader, Root};
 use crate::{Context, Stream, Streaming};
 
-use super::{Contract, HasContract, Method};
+use super::{Contract, HasContract, Hash, Method};
 
 mod io {
     pub(crate) type Result<T> = std::result::Result<T, u8>;
@@ -202,4 +202,72 @@ fn a_trait_with_parameters_has_a_hash_for_each_choice_of_types() {
     let (one, other) = (hash(<StoreClient<u32, bool> as HasContract>::contract()), hash(<StoreClient<String, bool> as HasContract>::contract()));
     assert!(one.0 != other.0 && one.1 != other.1);
     assert_eq!(one, hash(<StoreClient<u32, bool> as HasContract>::contract()));
+}
+
+/// Postcard does not say what comes next, which an untagged enum would have to know.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Guess {
+    Number(u8),
+    Text(String),
+}
+
+#[crate::service(crate = "crate", untested)]
+#[allow(dead_code, reason = "only its table is looked at")]
+trait Guesses {
+    async fn guess(&self, guess: Guess) -> u8;
+}
+
+#[test]
+#[should_panic(expected = "Guesses has types that do not travel as they are:\nGuesses.guess: guess: Guess: ")]
+fn the_generated_test_fails_on_types_that_do_not_travel() {
+    crate::__private::assert_travels(<GuessesClient as HasContract>::contract());
+}
+
+#[test]
+#[should_panic(expected = "there is no ")]
+fn the_generated_test_fails_without_its_lock_file() {
+    crate::__private::assert_locked(<StoreClient<u8, u8> as HasContract>::contract(), env!("CARGO_MANIFEST_DIR"), "no such file");
+}
+
+/// The examples of protocol 4.6.
+mod described {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Serialize, Deserialize)]
+    struct List {
+        id: u8,
+        next: Option<Box<List>>,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Reason {
+        Lost,
+        Fraud(u64),
+        Late { at: u64 },
+    }
+
+    #[crate::service(crate = "crate")]
+    #[allow(dead_code, reason = "only its hashes are looked at")]
+    pub(super) trait Till {
+        async fn add(&self, a: u32, b: u32) -> u32;
+        async fn list(&self, list: List);
+        async fn why(&self, why: Reason);
+    }
+}
+
+#[test]
+fn hashes_are_made_as_the_protocol_says() {
+    let hash = |texts: &[&[u8]]| texts.iter().fold(Hash::EMPTY, |hash, text| hash.text_bytes(text)).finish();
+    let method = |arguments: &str, results: &str| {
+        let (arguments, results) = (hash(&[arguments.as_bytes()]), hash(&[results.as_bytes()]));
+        hash(&[&arguments.to_le_bytes(), &results.to_le_bytes()])
+    };
+    let till = <described::TillClient as HasContract>::contract();
+    let add = method("1:a 0\n1:b 0\nu32\n", "7:returns 0\nu32\n");
+    let list = method("4:list 0\nstruct 2:id 4:next 1 2\nu8\noption 0\n", "7:returns 0\nunit\n");
+    let why = method("3:why 0\nenum 4:Lost unit 5:Fraud newtype 4:Late struct 2:at 1 1\nu64\n", "7:returns 0\nunit\n");
+    assert_eq!([0, 1, 2].map(|number| till.method_hash(number)), [add, list, why]);
+    let [add, list, why] = [add, list, why].map(u128::to_le_bytes);
+    assert_eq!(till.hash(), hash(&[b"Till", b"add", &add, b"list", &list, b"why", &why]));
 }

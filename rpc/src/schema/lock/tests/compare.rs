@@ -99,6 +99,31 @@ compatible:
 }
 
 #[test]
+fn another_name_with_the_old_one_as_an_alias_is_compatible() {
+    for (old, new) in
+        [("    id: u32", "    number: u32 [alias id]"), ("    Declined", "    Refused [alias Declined]"), ("    Gone", "    Left [alias Gone]")]
+    {
+        let judged = judge(&lock(SHOP), &with(old, new)).expect_err("a change");
+        assert!(judged.starts_with("the contract of Shop has changed: compatible\n"), "{judged}");
+    }
+}
+
+#[test]
+fn what_a_method_may_gain_or_lose_is_compatible() {
+    for (old, new) in [
+        ("fn note(text: String)", "fn note()"),
+        ("fn note(text: String)", "fn note(text: String, tag: Option<String>)"),
+        ("fn note(text: String)", "fn note(text: String) or PayError"),
+        ("    remark: Option<String>", ""),
+        ("    id: u32", "    id: u32\n    currency: String [default]"),
+    ] {
+        let class = judge(&lock(SHOP), &with(old, new)).expect_err("a change");
+        let expected = if new == "fn note()" { "breaks old servers" } else { "compatible" };
+        assert!(class.starts_with(&format!("the contract of Shop has changed: {expected}\n")), "{class}");
+    }
+}
+
+#[test]
 fn a_new_method_is_compatible() {
     changed(
         &with("fn note(text: String)", "fn note(text: String)\nfn open()"),

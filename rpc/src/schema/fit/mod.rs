@@ -145,6 +145,8 @@ impl<'a> Comparison<'a> {
             self.too_many = true;
             return;
         }
+        // Reasons are cut in any case. In a stranger's schema types can be in types thousands deep, under names as long as they like.
+        let path = if path.len() > REASON { path.chars().take(REASON).collect() } else { path };
         self.pairs.push(Pair::new(Combine::All, path));
         let part = self.pairs.len() - 1;
         self.pairs[pair].parts.push(part);

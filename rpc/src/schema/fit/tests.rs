@@ -146,3 +146,21 @@ fn comparing_ends() {
     let Fit::Never(reasons) = roots(&[structure(&[])], &[structure(&fields), Node::U8]) else { panic!("all are missing") };
     assert!(reasons.len() <= 32 && reasons.iter().all(|reason| reason.len() <= 300 && !reason.contains('\n')));
 }
+
+/// A place in types thousands deep, for each of them: a stranger's schema would take gigabytes to compare.
+#[test]
+fn places_stay_short_however_deep_types_are() {
+    let own = [structure(&[("next", 1)]), Node::Option(0)];
+    let theirs: Vec<Node> = (0..2000).flat_map(|n| [structure(&[("next", 2 * n + 1)]), Node::Option((2 * n + 2) % 4000)]).collect();
+    let mut comparison = Comparison::new(&theirs, &own);
+    let root = comparison.root(Combine::All);
+    comparison.part(root, Written::Id(0), Wanted::Id(0), String::new());
+    while let Some((pair, written, wanted)) = comparison.open.pop() {
+        let path = comparison.pairs[pair].path.clone();
+        let outcome = rules::compare(&theirs, &own, written, wanted, &path);
+        comparison.apply(pair, outcome);
+    }
+    assert!(comparison.pairs.len() > 2000);
+    let longest = comparison.pairs.iter().map(|pair| pair.path.len()).max();
+    assert!(longest <= Some(REASON), "{longest:?} bytes");
+}

@@ -1,4 +1,4 @@
-//! How things are called: on the wire, in generated code, and as text in a method's hash.
+//! How things are called: on the wire, in generated code, and as text that tells types apart.
 
 use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
@@ -40,7 +40,7 @@ pub(crate) fn mentions(tokens: TokenStream, word: &Ident) -> bool {
     words.contains(&word)
 }
 
-/// The text of a type as it counts in a hash: no spaces but between two words, and no comma before a closing `>`.
+/// The text of a type, the same however it was written: no spaces but between two words, and no comma before a closing `>`.
 ///
 /// The compiler's own rendering will not do: it keeps some of the user's spaces, and changes between releases.
 pub(crate) fn text(tokens: impl ToTokens) -> String {

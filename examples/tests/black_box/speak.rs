@@ -31,7 +31,7 @@ pub fn bind() -> Vec<u8> {
     let nothing = "7:returns 0\nunit\n";
     let methods = [
         ("chat", "12:stream lines 0\nseq 1\nu8\n", "8:download 0\nseq 1\nu8\n"),
-        ("count", "", "7:returns 0\nstruct 5:begun 7:running 5:taken 4:made 1 1 1 1\nu64\n"),
+        ("count", "", "7:returns 0\nstruct 5:begun 7:running 5:taken 4:made 8:finished 7:aborted 1 1 1 1 1 1\nu64\n"),
         ("download", "5:sizes 0\nseq 1\nu32\n", "5:error 0\n8:download 1\nstr\nseq 2\nu8\n"),
         ("echo", "5:bytes 0\nseq 1\nu8\n", "7:returns 0\nseq 1\nu8\n"),
         ("echo_tree", "4:tree 0\nenum 4:Leaf unit 4:Node newtype 0\n", "7:returns 0\nenum 4:Leaf unit 4:Node newtype 0\n"),
@@ -41,7 +41,7 @@ pub fn bind() -> Vec<u8> {
         ("panic", "", nothing),
         ("panic_after", "5:items 0\nu32\n", "8:download 0\nu32\n"),
         ("sleep", "6:millis 0\nu64\n", nothing),
-        ("upload", "12:stream items 0\nseq 1\nu8\n", "7:returns 0\n5:error 1\nstruct 5:items 5:bytes 4:same 2 2 3\nstr\nu64\nbool\n"),
+        ("upload", "12:stream items 0\nseq 1\nu8\n", "7:returns 0\n5:error 3\nstruct 5:items 5:bytes 4:same 1 1 2\nu64\nbool\nstr\n"),
     ];
     let methods = methods.map(|(name, arguments, results)| (name, wire::method_hash(arguments, results)));
     wire::bind_service(0, "Conformance", &methods)

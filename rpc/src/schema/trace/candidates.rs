@@ -107,7 +107,7 @@ pub(super) fn count(kind: Kind) -> u32 {
 /// The value to try: `choice` counts from 0 and wraps around.
 pub(super) fn feed(kind: Kind, choice: u32) -> Feed<'static> {
     match kind {
-        Kind::Bool => Feed::Bool(choice % 2 == 0),
+        Kind::Bool => Feed::Bool(choice.is_multiple_of(2)),
         Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 => Feed::Signed(pick(SIGNED, choice)),
         Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 => Feed::Unsigned(pick(UNSIGNED, choice)),
         Kind::I128 => Feed::I128(i128::from(pick(SIGNED, choice))),

@@ -4,8 +4,8 @@
 //! Values that tracing made are written by the type itself and walked by its schema.
 
 use super::state::{State, Texts, Type};
-use super::walk::walk_variants;
 use crate::schema::node::{Id, Node};
+use crate::schema::walk::walk_variants;
 
 /// A value that was made while tracing, as the type writes it.
 #[derive(Debug)]
@@ -27,24 +27,33 @@ impl Sample {
     }
 }
 
-/// Walks all samples and adds what is wrong.
+/// Walks all samples and adds what is wrong. One fault shifts all that follows, so only the first of each kind is told.
 pub(super) fn samples(nodes: &[Node], root: Id, samples: &[Sample], name: &str, problems: &mut Texts) {
+    let mut shifted = None;
+    let mut is_swapped = false;
     for sample in samples {
         let mut seen = Vec::new();
         let walked = walk_variants(nodes, root, &sample.bytes, &mut |id, place| seen.push((id, place)));
         if let Some(text) = swapped(nodes, sample, &seen) {
             problems.add(text);
+            is_swapped = true;
             continue;
         }
-        let rest = match walked {
+        let (place, text) = match walked {
             Ok(length) if length == sample.bytes.len() => continue,
-            Ok(length) => format!("{} bytes are left over", sample.bytes.len() - length),
-            Err(text) => text,
+            Ok(length) => (name.to_owned(), format!("{} bytes are left over", sample.bytes.len() - length)),
+            Err(stop) if stop.unknown => continue,
+            Err(stop) => (stop.owner.unwrap_or_else(|| name.to_owned()), stop.text),
         };
-        problems.add(format!(
-            "{name}: it does not write what it reads: #[serde(skip_serializing_if)], #[serde(skip)] on a variant or another attribute \
-             leaves out what postcard needs ({rest})"
-        ));
+        shifted.get_or_insert_with(|| {
+            format!(
+                "{place}: what is written is not what is read ({text}): postcard needs all that #[serde(skip_serializing_if)], \
+                 #[serde(skip_serializing)], #[serde(skip_deserializing)] and the like, here or before it, leave out"
+            )
+        });
+    }
+    if let Some(text) = shifted.filter(|_| !is_swapped) {
+        problems.add(text);
     }
 }
 

@@ -5,7 +5,7 @@
 //! - `tracer.rs`: the source that answers a type's questions; `frame.rs`: where it stands
 //! - `state.rs`: what is known; `plan.rs`: what is not; `candidates.rs`: values to try
 //! - `names.rs`: what the compiler's names tell; `finish.rs`: the table of nodes
-//! - `check.rs`: whether the type's `Serialize` writes what its `Deserialize` reads; `walk.rs`: going through what it wrote
+//! - `check.rs`: whether the type's `Serialize` writes what its `Deserialize` reads
 
 mod candidates;
 mod check;
@@ -15,7 +15,6 @@ mod names;
 mod plan;
 mod state;
 mod tracer;
-mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -6,8 +6,14 @@ use std::any::type_name;
 use crate::frame::payload::{Bytes, CowStr};
 use crate::schema::source::{Ask, Kind};
 
-/// Types of the standard library that mean more than their structure tells.
-const SPECIAL: &[&str] = &["core::time::Duration", "std::time::SystemTime", "core::net::ip_addr::IpAddr", "core::net::socket_addr::SocketAddr"];
+/// Structs and enums of the standard library that mean more than their structure tells: their name, what their visitor makes, and
+/// their path.
+const SPECIAL: &[(&str, &str, &str)] = &[
+    ("Duration", "core::time::Duration", "core::time::Duration"),
+    ("SystemTime", "core::time::Duration", "std::time::SystemTime"),
+    ("IpAddr", "core::net::ip_addr::IpAddr", "core::net::ip_addr::IpAddr"),
+    ("SocketAddr", "core::net::socket_addr::SocketAddr", "core::net::socket_addr::SocketAddr"),
+];
 
 /// Crates whose types are no more than bytes.
 const PLAIN: &[&str] = &["bytes::", "serde_bytes::"];
@@ -20,9 +26,9 @@ pub(super) fn is_own(value: &str) -> bool {
     is_path && !is_ours && !matches!(krate, "alloc" | "core" | "std") && !PLAIN.iter().any(|plain| value.starts_with(plain))
 }
 
-/// A struct or enum that has a path of its own in the schema.
-pub(super) fn is_special(value: &str) -> bool {
-    SPECIAL.contains(&value)
+/// The path that a struct or enum has in the schema.
+pub(super) fn special(name: &str, value: &str) -> Option<&'static str> {
+    SPECIAL.iter().find(|special| special.0 == name && special.1 == value).map(|special| special.2)
 }
 
 /// serde_derive made this visitor of a struct, an enum or a variant.
@@ -64,7 +70,7 @@ pub(super) fn self_describing(ask: &Ask, context: &str) -> String {
     let visitor = ask.visitor;
     if visitor.contains("TaggedContentVisitor") {
         let name = owner(visitor).unwrap_or_else(|| context.to_owned());
-        return format!("{name}: #[serde(tag)] {NEEDS}: leave the attribute out, or add `content` to it");
+        return format!("{name}: #[serde(tag)] {NEEDS}: leave the attribute out");
     }
     if matches!(ask.kind, Kind::Map) {
         let name = owner(visitor).unwrap_or_else(|| context.to_owned());
@@ -73,10 +79,22 @@ pub(super) fn self_describing(ask: &Ask, context: &str) -> String {
     if visitor.contains("ContentVisitor") {
         return format!("{context}: #[serde(untagged)] {NEEDS}: leave the attribute out");
     }
+    if is_derived(visitor) {
+        let name = owner(visitor).unwrap_or_else(|| context.to_owned());
+        return format!("{name}: #[serde(tag, content)] {NEEDS}: leave the attributes out");
+    }
     let method = match ask.kind {
         Kind::Identifier => "deserialize_identifier",
         Kind::Ignored => "deserialize_ignored_any",
         _ => "deserialize_any",
     };
     format!("{context}: {} calls {method}, which {NEEDS}", short(ask.value))
+}
+
+/// What is wrong with a part that is one type for some values and another for others.
+pub(super) fn varying(context: &str) -> String {
+    format!(
+        "{context}: what is here depends on what was read before it (as with #[serde(tag, content)]): both ends must have the same \
+         version of it, and it cannot be checked that they do"
+    )
 }

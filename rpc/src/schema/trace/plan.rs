@@ -1,6 +1,7 @@
 //! Where the next pass should go: which types hold something unexplored, and which variant leads to the smallest value.
 //!
-//! Computed from the states, changed by nothing; made again whenever a state has changed.
+//! Computed from the states, changed by nothing; made again whenever a state has changed. Parts mostly stand behind what holds them,
+//! so going backwards one or two rounds are enough.
 
 use super::state::{EnumState, FieldsState, ShapeState, Slot, State, Type, VariantState};
 
@@ -88,7 +89,7 @@ impl Plan {
     fn spread_incomplete(&mut self, types: &[Type], probing: bool) {
         loop {
             let mut changed = false;
-            for (at, one) in types.iter().enumerate() {
+            for (at, one) in types.iter().enumerate().rev() {
                 if self.incomplete[at] {
                     continue;
                 }
@@ -127,7 +128,7 @@ impl Plan {
     fn spread_depth(&mut self, types: &[Type]) {
         loop {
             let mut changed = false;
-            for (at, one) in types.iter().enumerate() {
+            for (at, one) in types.iter().enumerate().rev() {
                 let depth = match &one.state {
                     State::Leaf(_) | State::Option(_) | State::Seq(_) | State::Map(..) => 0,
                     State::Newtype(_, slot) => self.slot_depth(slot).saturating_add(1),

@@ -106,6 +106,8 @@ pub(super) struct VariantState {
     pub(super) name: &'static str,
     /// See [`Source::variant`](crate::schema::source::Source::variant).
     pub(super) same: Option<u64>,
+    /// It is another name of the variant at this place. Which of its names is a variant's own cannot be seen: serde lists them sorted,
+    /// so that the first may be an alias. Whoever compares names has to look at all of them, on both sides.
     pub(super) alias_of: Option<usize>,
     pub(super) refused: bool,
     pub(super) settled: bool,

@@ -18,6 +18,10 @@ use crate::schema::source::{Ask, Feed, Kind, Part, Source};
 const DEPTH: usize = 96;
 /// How often an enum may stand inside itself while its variants are explored.
 const NESTED: usize = 4;
+/// Elements of a tuple: one with more is not looked into.
+const LONGEST: usize = 1 << 16;
+/// How many types are looked at where a type asks for another one each time.
+const VARIATIONS: u32 = 32;
 /// The name of a field or variant that no type has.
 const UNKNOWN: &str = "?";
 
@@ -46,6 +50,8 @@ pub(super) struct Tracer {
     fate: Fate,
     /// The fault under way is final: other values would not help.
     hopeless: bool,
+    /// How many types were met where another one had been.
+    variations: u32,
     /// The type of the name that was read last can be compared with others.
     shows: bool,
     plan: Plan,
@@ -100,6 +106,7 @@ impl Tracer {
             last: Last::Nothing,
             fate: Fate::Open,
             hopeless: false,
+            variations: 0,
             shows: false,
             plan: Plan::default(),
             planned: None,
@@ -218,11 +225,15 @@ impl Tracer {
     fn type_of(&mut self, ask: &Ask) -> Result<Id, Fault> {
         let key = |kind, length, names| Key { kind, visitor: ask.visitor, size: ask.size, length, names };
         if let Some((kind, node)) = candidates::leaf(ask.kind) {
-            let own = names::is_own(ask.value).then_some(ask.value);
-            let visitor = if matches!(node, Node::UnitStruct(_)) { ask.visitor } else { own.unwrap_or("") };
+            let is_named = matches!(node, Node::UnitStruct(_));
+            let own = (!is_named && names::is_own(ask.value)).then_some(ask.value);
+            let visitor = if is_named { ask.visitor } else { own.unwrap_or("") };
             return Ok(self.enter_type(Key { kind, visitor, size: 0, length: 0, names: &[] }, own, || State::Leaf(node)));
         }
         Ok(match ask.kind {
+            Kind::Tuple(length) | Kind::TupleStruct(_, length) if length > LONGEST => {
+                self.enter_type(key("long", length, &[]), None, || State::Leaf(Node::Opaque(format!("a tuple of {length} elements"))))
+            }
             Kind::Option => self.enter_type(key("option", 0, &[]), None, || State::Option(Slot::default())),
             Kind::Seq => self.enter_type(key("seq", 0, &[]), None, || State::Seq(Slot::default())),
             Kind::Map if names::is_derived(ask.visitor) => return Ok(self.opaque(ask)),
@@ -236,11 +247,11 @@ impl Tracer {
                 self.enter_type(key("tuple struct", length, &[]), None, || State::Tuple(Some(name), vec![Slot::default(); length]))
             }
             Kind::Struct(name, fields) => {
-                let own = names::is_special(ask.value).then_some(ask.value);
+                let own = names::special(name, ask.value);
                 self.enter_type(key("struct", 0, fields), own, || State::Struct(name, FieldsState::new(fields)))
             }
             Kind::Enum(name, variants) => {
-                let own = names::is_special(ask.value).then_some(ask.value);
+                let own = names::special(name, ask.value);
                 self.enter_type(key("enum", 0, variants), own, || State::Enum(name, EnumState::new(variants)))
             }
             Kind::TupleVariant(_) | Kind::StructVariant(_) => return Err(Fault::malformed("parts of a variant outside of one")),
@@ -248,10 +259,17 @@ impl Tracer {
         })
     }
 
+    fn is_opaque(&self, id: Id) -> bool {
+        matches!(self.types[id as usize].state, State::Leaf(Node::Opaque(_)))
+    }
+
     /// A type that wants to be told what there is, which postcard does not know.
     fn opaque(&mut self, ask: &Ask) -> Id {
         let reason = names::self_describing(ask, &self.context());
-        self.problems.add(reason.clone());
+        // What was another type before is told of as that.
+        if self.slot().is_none_or(|slot| slot.node.is_none()) {
+            self.problems.add(reason.clone());
+        }
         let key = Key { kind: "opaque", visitor: ask.visitor, size: ask.size, length: 0, names: &[] };
         self.enter_type(key, None, || State::Leaf(Node::Opaque(reason)))
     }
@@ -313,20 +331,32 @@ impl Tracer {
 
     /// Feeds a value to whatever stands at the current place.
     fn value(&mut self, ask: &Ask) -> Result<Feed<'static>, Fault> {
+        if self.variations > VARIATIONS && self.slot().is_some_and(|slot| slot.varies) {
+            self.hopeless = true;
+            return Err(Fault::malformed("a type that is another one each time"));
+        }
+        let known = self.types.len();
         let id = self.type_of(ask)?;
+        let is_new = self.types.len() != known;
         let Some(frame) = self.frames.last() else { return Err(nobody()) };
         let (mut offset, mut plain) = (frame.offset, frame.plain);
         let Some(slot) = self.slot() else { return Err(nobody()) };
         offset += slot.tried;
         plain |= slot.plain;
-        let news = match slot.node {
+        match slot.node {
             None => {
                 slot.node = Some(id);
-                true
+                self.progress += 1;
             }
-            Some(known) => known != id && !std::mem::replace(&mut slot.varies, true),
-        };
-        self.progress += u64::from(news);
+            Some(known) if known != id && !std::mem::replace(&mut slot.varies, true) => {
+                self.progress += 1;
+                if !self.is_opaque(known) && !self.is_opaque(id) {
+                    self.problems.add(names::varying(&self.context()));
+                }
+            }
+            Some(_) if slot.varies && is_new => self.variations += 1,
+            Some(_) => {}
+        }
         if self.frames.len() > DEPTH {
             self.hopeless = true;
             return Err(Fault::malformed("a value without end"));
@@ -483,7 +513,7 @@ impl Tracer {
     /// The parts of a variant whose name was read.
     fn content(&mut self, ask: &Ask, id: Id, place: usize) -> Result<Feed<'static>, Fault> {
         let shape = match ask.kind {
-            Kind::TupleVariant(length) => ShapeState::Tuple(vec![Slot::default(); length]),
+            Kind::TupleVariant(length) if length <= LONGEST => ShapeState::Tuple(vec![Slot::default(); length]),
             Kind::StructVariant(names) => ShapeState::Struct(FieldsState::new(names)),
             _ => return Err(nobody()),
         };

@@ -398,6 +398,7 @@ pub use error::{CallError, Error, ErrorKind, Executed};
 pub use frame::limits::Limits;
 #[cfg(feature = "http")]
 pub use http::Http;
+pub use schema::exchange::Strictness;
 #[cfg(feature = "json")]
 pub use server::by_name::Function;
 pub use server::hook::{CallInfo, Hook};

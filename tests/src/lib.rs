@@ -4,6 +4,7 @@
 pub mod certs;
 pub mod count;
 pub mod door;
+pub mod evolve;
 pub mod fault;
 pub mod feeds;
 pub mod flows;

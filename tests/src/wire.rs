@@ -34,6 +34,7 @@ pub mod kind {
     pub const CALL_CREDIT: u8 = 19;
     pub const REPLY_CREDIT: u8 = 20;
     pub const CALL_STOP: u8 = 21;
+    pub const SCHEMA: u8 = 22;
 }
 
 /// Protocol 3.2.
@@ -167,6 +168,38 @@ pub fn credit(kind: u8, id: u64, bytes: u64) -> Vec<u8> {
 #[must_use]
 pub fn cancel(id: u64) -> Vec<u8> {
     frame(kind::CANCEL, 0, &[&varint(id)])
+}
+
+/// Protocol 9.2: a schema in one frame; `whose` is 0 for the callee's and 1 for the caller's.
+#[must_use]
+pub fn schema(whose: u8, first: u64, bytes: &[u8]) -> Vec<u8> {
+    frame(kind::SCHEMA, 0, &[&[whose], &varint(first), bytes])
+}
+
+/// Protocol 9.6: methods as [`method`] makes them, and nodes.
+#[must_use]
+pub fn schema_of(methods: &[Vec<u8>], nodes: &[&[u8]]) -> Vec<u8> {
+    [varint(methods.len() as u64), methods.concat(), varint(nodes.len() as u64), nodes.concat()].concat()
+}
+
+/// Protocol 9.6: the arguments' names and places, then the places of upload, return value, error and download.
+#[must_use]
+pub fn method(name: &str, arguments: &[(&str, u64)], upload: Option<(&str, u64)>, rest: [Option<u64>; 3]) -> Vec<u8> {
+    let mut bytes = [text(name), varint(arguments.len() as u64)].concat();
+    for (name, place) in arguments {
+        bytes.extend([text(name), varint(*place)].concat());
+    }
+    match upload {
+        Some((name, place)) => bytes.extend([vec![1], text(name), varint(place)].concat()),
+        None => bytes.push(0),
+    }
+    for place in rest {
+        match place {
+            Some(place) => bytes.extend([vec![1], varint(place)].concat()),
+            None => bytes.push(0),
+        }
+    }
+    bytes
 }
 
 /// A frame that was read.

@@ -105,9 +105,9 @@ fn resident() -> usize {
     statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }
 
-async fn one(bytes: &[u8], shut: bool) {
+async fn one(server: Server, bytes: &[u8], shut: bool) {
     let (mut near, far) = tokio::io::duplex(1 << 20);
-    let task = tokio::spawn(server().serve_connection(Transport::over(far, "test")));
+    let task = tokio::spawn(server.serve_connection(Transport::over(far, "test")));
     near.write_all(bytes).await.unwrap();
     if shut {
         near.shutdown().await.unwrap();
@@ -126,12 +126,12 @@ async fn one(bytes: &[u8], shut: bool) {
 async fn mutated_sessions_harm_nobody() {
     let began = Instant::now();
     let session = recorded().await;
-    one(&session, true).await;
+    one(server(), &session, true).await;
     let (mut count, mut early) = (0, 0);
     let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     for bytes in mutations(&session).take(60_000) {
         count += 1;
-        one(&bytes, count % 8 != 0).await;
+        one(server(), &bytes, count % 8 != 0).await;
         if count == 4_000 {
             early = resident();
         }
@@ -144,6 +144,95 @@ async fn mutated_sessions_harm_nobody() {
     assert!(grown < 32 << 20, "{grown} bytes grown");
     let shop: ShopClient = Client::local(ShopServer::new(My)).into();
     assert_eq!(shop.add(1, 2).await.unwrap(), 3);
+}
+
+mod old {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Line {
+        pub sku: String,
+        pub qty: u32,
+    }
+
+    #[rpc::service(name = "Store")]
+    pub trait Store {
+        async fn keep(&self, n: u32) -> u32;
+        async fn lines(&self, lines: Vec<Line>) -> Option<Line>;
+        async fn pour(&self, items: rpc::Streaming<u32>) -> u32;
+    }
+}
+
+mod new {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub struct Line {
+        pub qty: u64,
+        #[serde(default)]
+        pub gift: bool,
+        pub sku: String,
+    }
+
+    #[rpc::service(name = "Store")]
+    pub trait Store {
+        async fn keep(&self, n: u32) -> u32;
+        async fn lines(&self, lines: Vec<Line>) -> Option<Line>;
+        async fn pour(&self, items: rpc::Streaming<u64>) -> u32;
+    }
+
+    pub struct My;
+
+    impl Store for My {
+        async fn keep(&self, n: u32) -> u32 {
+            n
+        }
+        async fn lines(&self, mut lines: Vec<Line>) -> Option<Line> {
+            lines.pop()
+        }
+        async fn pour(&self, mut items: rpc::Streaming<u64>) -> u32 {
+            let mut count = 0;
+            while let Some(Ok(_)) = items.next().await {
+                count += 1;
+            }
+            count
+        }
+    }
+}
+
+fn new_server() -> Server {
+    Server::new().add(new::StoreServer::new(new::My))
+}
+
+/// What a client sends whose contract is another than its server's: a schema among it.
+async fn recorded_exchange() -> Vec<u8> {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    tokio::spawn(new_server().serve_connection(Transport::over(far, "test")));
+    let writes = Writes::default();
+    let store: old::StoreClient = Client::options().over(Transport::over(Recorder::new(near, writes.clone()), "test")).into();
+    let line = |qty| old::Line { sku: "tea".into(), qty };
+    let (kept, lines, poured) = tokio::join!(store.keep(7), store.lines(vec![line(1), line(300)]), store.pour(stream::iter([1, 300])));
+    assert_eq!((kept.unwrap(), lines.unwrap().unwrap().qty, poured.unwrap()), (7, 300, 2));
+    let session = writes.bytes();
+    assert!(wire::frames(&session[wire::PREFACE.len()..]).iter().any(|frame| frame.kind == kind::SCHEMA));
+    session
+}
+
+/// Schemas of strangers, and what is read by them.
+#[tokio::test(start_paused = true)]
+async fn mutated_exchanges_harm_nobody() {
+    let session = recorded_exchange().await;
+    one(new_server(), &session, true).await;
+    let (mut count, mut early) = (0, 0);
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for bytes in mutations(&session).take(20_000) {
+        count += 1;
+        one(new_server(), &bytes, count % 8 != 0).await;
+        if count == 4_000 {
+            early = resident();
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), alive, "tasks are left");
+    let grown = resident().saturating_sub(early);
+    rpc_tests::report!("{count} mutated exchanges of {} bytes, {} KiB grown", session.len(), grown >> 10);
+    assert!(grown < 32 << 20, "{grown} bytes grown");
 }
 
 /// As many as a machine does in seconds; `RPC_LONG=1` for 5,000.

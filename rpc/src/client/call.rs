@@ -21,6 +21,7 @@ use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
 use crate::frame::payload::{self, Budget, Encoding, Fault};
+use crate::schema::exchange::Writer;
 use crate::schema::{Reader, Root};
 use crate::service::Method;
 use crate::streaming::{self, Outlet, Streaming, Upload};
@@ -42,6 +43,8 @@ struct Raw<'c> {
     callee: Callee,
     /// The arguments, then what came back.
     body: Vec<u8>,
+    /// How the callee writes that, if not as it would be written here.
+    writer: Option<Arc<Writer>>,
     state: State,
     timeout: Option<Duration>,
     /// None: no deadline. Known after the first poll.
@@ -107,6 +110,7 @@ impl<'c, O> Call<'c, O> {
             client: Lent::Borrowed(client),
             callee,
             body,
+            writer: None,
             state,
             timeout: None,
             deadline: None,
@@ -151,6 +155,7 @@ impl<'c, O> Call<'c, O> {
                 client: Lent::Owned(raw.client.inner().clone()),
                 callee: raw.callee.clone(),
                 body: std::mem::take(&mut raw.body),
+                writer: raw.writer.take(),
                 state: std::mem::replace(&mut raw.state, State::Ended),
                 timeout: raw.timeout,
                 deadline: raw.deadline,
@@ -193,8 +198,9 @@ impl Raw<'_> {
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
         match &mut self.state {
-            State::Sent(_, _, cell) if self.streams.is_none() => match cell.poll(&mut self.body, cx) {
+            State::Sent(link, _, cell) if self.streams.is_none() => match cell.poll(&mut self.body, cx) {
                 Poll::Ready(ended) => {
+                    self.writer = link.writer_of(&self.callee);
                     self.settled();
                     Poll::Ready(self.came(ended))
                 }
@@ -222,17 +228,20 @@ impl Raw<'_> {
     /// Ready when the reply has begun, or has come.
     #[cold]
     fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
-        let (State::Sent(_, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+        let (State::Sent(link, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
         let id = *id;
         let mut outlet = None;
         let ended = if parts.streams.reads() {
             let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
             match last {
                 None | Some(Last::Finished) => {
-                    outlet = parts.link.clone().map(|link| Box::new(Outlet { streams: parts.streams.clone(), link, id, slow: SlowConsumer::Wait }));
+                    let writer = link.writer_of(&self.callee);
+                    let outlet_of = |link| Box::new(Outlet { streams: parts.streams.clone(), link, id, slow: SlowConsumer::Wait, writer });
+                    outlet = parts.link.clone().map(outlet_of);
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
+                    self.writer = link.writer_of(&self.callee);
                     self.body = payload;
                     Ended::Failed
                 }
@@ -240,6 +249,7 @@ impl Raw<'_> {
             }
         } else {
             let Poll::Ready(ended) = cell.poll(&mut self.body, cx) else { return Poll::Pending };
+            self.writer = link.writer_of(&self.callee);
             ended
         };
         self.settled();
@@ -447,7 +457,7 @@ impl Raw<'_> {
         let limits = &self.client.inner().limits;
         let encoding = if matches!(self.callee, Callee::Known(..)) { Encoding::Postcard } else { Encoding::Json };
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
-        Reply { came, body: &mut self.body, encoding, budget, callee: &self.callee }
+        Reply { came, body: &mut self.body, encoding, budget, callee: &self.callee, writer: self.writer.take() }
     }
 
     /// Errors of a call begin with its method's name.
@@ -478,7 +488,7 @@ impl Parts {
             self.streams.open();
         }
         if let Some(upload) = self.upload.take() {
-            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id, slow: SlowConsumer::Wait };
+            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id, slow: SlowConsumer::Wait, writer: None };
             tokio::spawn(streaming::upload(outlet, upload));
         }
         self.link = Some(link);
@@ -501,11 +511,20 @@ pub struct Reply<'a> {
     encoding: Encoding,
     budget: Budget,
     callee: &'a Callee,
+    /// How the callee writes it, if not as it would be written here.
+    writer: Option<Arc<Writer>>,
 }
 
 impl Reply<'_> {
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        payload::decode_reply(self.body, self.encoding, self.budget).map_err(|error| error.of_method(&self.callee.name()))
+        let value = match &self.writer {
+            None => payload::decode_reply(self.body, self.encoding, self.budget),
+            Some(writer) => {
+                let root = if matches!(self.came, Came::Failed) { Root::Error } else { Root::Returns };
+                payload::decode_adapted(self.body, writer, root, self.budget)
+            }
+        };
+        value.map_err(|error| error.of_method(&self.callee.name()))
     }
 
     /// The `Err` of a method that this end thinks cannot fail.

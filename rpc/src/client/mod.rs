@@ -29,7 +29,7 @@ use crate::streaming::Upload;
 #[cfg(feature = "tls")]
 use crate::tls::ClientTls;
 use crate::transport::{Dial, Target, Transport, memory};
-use crate::{Error, Limits, Peer, Server};
+use crate::{Error, Limits, Peer, Server, Strictness};
 
 /// A handle to a server. Clones are cheap and share one connection; every method takes `&self`.
 ///
@@ -57,6 +57,7 @@ impl Client {
             limits: Limits::default(),
             timeout: Some(DEFAULT_TIMEOUT),
             serves: None,
+            strictness: Strictness::Warn,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -129,6 +130,7 @@ pub struct ClientOptions {
     limits: Limits,
     timeout: Option<Duration>,
     serves: Option<Arc<Core>>,
+    strictness: Strictness,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
 }
@@ -144,6 +146,12 @@ impl ClientOptions {
     /// none by default.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = timeout.into();
+        self
+    }
+
+    /// What becomes of methods that the server knows with other arguments or another result.
+    pub fn strictness(mut self, strictness: Strictness) -> Self {
+        self.strictness = strictness;
         self
     }
 
@@ -295,7 +303,7 @@ impl Dial for Local {
     async fn dial(&self) -> io::Result<Transport> {
         let (near, mut far) = memory::connection();
         far.peer = self.peer.clone();
-        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits);
+        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits, self.core.schemas.clone());
         tokio::spawn(driver);
         Ok(near)
     }

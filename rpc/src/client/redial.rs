@@ -14,6 +14,7 @@ use super::ClientOptions;
 use crate::connection::driver::{self, Side};
 use crate::connection::link::{Closing, Link};
 use crate::frame::limits::DEFAULT_TIMEOUT;
+use crate::schema::exchange::Schemas;
 use crate::server::Core;
 use crate::transport::{Dial, Transport};
 use crate::{Error, ErrorKind, Executed, Limits};
@@ -66,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     /// The deadline of calls that have none of their own.
     pub(crate) timeout: Option<Duration>,
+    /// Of services that the peer serves.
+    schemas: Arc<Schemas>,
     /// What the other end may call.
     serves: Option<Arc<Core>>,
     /// The connection is another's, and does not end with this client.
@@ -133,8 +136,9 @@ impl Attempt {
 
 impl Inner {
     pub(crate) fn new(dial: Option<Arc<dyn Dial>>, options: ClientOptions) -> Arc<Self> {
-        let ClientOptions { limits, timeout, serves, .. } = options;
-        Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits, timeout, serves, lent: false })
+        let ClientOptions { limits, timeout, serves, strictness, .. } = options;
+        let (lanes, schemas) = (Default::default(), Schemas::new(strictness));
+        Arc::new(Self { dial, current: Mutex::default(), lanes, limits, timeout, schemas, serves, lent: false })
     }
 
     /// A client of one connection, which cannot be made again.
@@ -153,13 +157,14 @@ impl Inner {
             lanes: Default::default(),
             limits: link.limits,
             timeout: Some(DEFAULT_TIMEOUT),
+            schemas: link.schemas.clone(),
             serves: None,
             lent: true,
         })
     }
 
     fn connect(&self, transport: Transport) -> Arc<Link> {
-        let (link, driver) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits);
+        let (link, driver) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits, self.schemas.clone());
         tokio::spawn(driver);
         link
     }

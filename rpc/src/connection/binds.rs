@@ -1,12 +1,18 @@
 //! What our numbers stand for at the peer: methods are bound to numbers before their first use (protocol 4).
 //!
+//! Where the two ends know a service differently, the callee sends its schema and is sent ours (protocol 9): from then on it is
+//! known what becomes of each method.
+//!
 //! Part of `outbound.rs`. The callee's side of the same is `server/bound.rs`.
+
+use std::sync::Arc;
 
 use crate::frame::codec::{Frame, kind};
 #[cfg(feature = "json")]
 use crate::frame::limits::MAX_NAME;
 use crate::frame::limits::{MAX_FRAME, MAX_HEAD, NUMBERS};
 use crate::frame::violation::Violation;
+use crate::schema::exchange::{Compared, Plan, Writer};
 use crate::service::Contract;
 use crate::{Error, ErrorKind};
 
@@ -16,6 +22,8 @@ pub(crate) mod status {
     pub(crate) const INCOMPATIBLE: u8 = 1;
     pub(crate) const UNKNOWN_METHOD: u8 = 2;
     pub(crate) const UNKNOWN_SERVICE: u8 = 3;
+    /// As equal, but what the two ends write does not look alike.
+    pub(crate) const ADAPTED: u8 = 4;
 }
 
 /// The error of a call to a method that the callee does not serve: the same words on both ends.
@@ -35,6 +43,8 @@ pub(crate) struct Binds {
     binds: Vec<Bind>,
     numbers: u32,
     unanswered: usize,
+    /// Those of services among them.
+    services: usize,
     exhausted: bool,
 }
 
@@ -43,6 +53,15 @@ struct Bind {
     first: u32,
     count: u32,
     answer: Option<Box<[u8]>>,
+    /// The callee has sent its schema.
+    compared: Option<Peer>,
+}
+
+/// The service as its callee knows it.
+struct Peer {
+    compared: Arc<Compared>,
+    /// By method: how replies are read that are not written as they would be here.
+    writers: Box<[Option<Arc<Writer>>]>,
 }
 
 enum Key {
@@ -61,6 +80,14 @@ impl Bind {
         match &self.answer {
             Some(statuses) => statuses.get(method).copied().unwrap_or(status::EQUAL),
             None => status::EQUAL,
+        }
+    }
+
+    /// Why this method is not called, as far as is known here.
+    fn refusal(&self, method: usize) -> Option<Error> {
+        match self.compared.as_ref()?.compared.plan(method) {
+            Plan::Refused(why) => Some(Error::new(ErrorKind::Incompatible, why.to_string())),
+            _ => None,
         }
     }
 }
@@ -82,8 +109,13 @@ impl Binds {
             None => self.bind_service(contract, out)?,
         };
         let bind = &self.binds[found];
+        if bind.compared.is_some()
+            && let Some(refusal) = bind.refusal(method)
+        {
+            return Err(refusal);
+        }
         match bind.status(method) {
-            status::EQUAL => Ok(bind.first + method as u32),
+            status::EQUAL | status::ADAPTED => Ok(bind.first + method as u32),
             status => Err(refusal(status, &contract.full_name(method), contract.name)),
         }
     }
@@ -144,7 +176,8 @@ impl Binds {
     }
 
     fn add(&mut self, key: Key, count: u32) -> usize {
-        self.binds.push(Bind { key, first: self.numbers, count, answer: None });
+        self.services += usize::from(matches!(key, Key::Contract(_)));
+        self.binds.push(Bind { key, first: self.numbers, count, answer: None, compared: None });
         self.numbers += count;
         self.unanswered += 1;
         self.binds.len() - 1
@@ -158,17 +191,49 @@ impl Binds {
     /// The callee's answer to a bind.
     pub(crate) fn on_bound(&mut self, first: u32, statuses: &[u8]) -> Result<(), Violation> {
         let bind = self.binds.iter_mut().find(|bind| bind.first == first && bind.answer.is_none()).ok_or(Violation::Unexpected("bound"))?;
-        if !statuses.is_empty() && statuses.len() != bind.count as usize {
+        let adapts = statuses.contains(&status::ADAPTED) && bind.compared.is_none();
+        if adapts || !statuses.is_empty() && statuses.len() != bind.count as usize {
             return Err(Violation::BadFrame("bound"));
         }
         bind.answer = Some(statuses.into());
         self.unanswered -= 1;
+        self.services -= usize::from(matches!(bind.key, Key::Contract(_)));
         Ok(())
     }
 
-    /// The callee has not yet answered the bind that this number is from.
+    /// Some bind of a service has not been answered.
+    #[inline]
+    pub(crate) fn has_unanswered_services(&self) -> bool {
+        self.services > 0
+    }
+
+    /// The service of which the callee has sent its schema, if it may.
+    pub(crate) fn asked(&self, first: u32) -> Result<&'static Contract, Violation> {
+        let bind = self.binds.iter().find(|bind| bind.first == first && bind.answer.is_none() && bind.compared.is_none());
+        match bind.map(|bind| &bind.key) {
+            Some(Key::Contract(contract)) => Ok(contract),
+            _ => Err(Violation::Unexpected("schema")),
+        }
+    }
+
+    /// What came of the comparison. Gives the numbers that are not called after all, each with its reason.
+    pub(crate) fn compared(&mut self, first: u32, compared: Arc<Compared>) -> Vec<(u32, Error)> {
+        let Some(bind) = self.binds.iter_mut().find(|bind| bind.first == first) else { return Vec::new() };
+        let writers = compared.writers();
+        bind.compared = Some(Peer { compared, writers });
+        (0..bind.count).filter_map(|method| Some((first + method, bind.refusal(method as usize)?))).collect()
+    }
+
+    /// How the callee writes what this method returns, if not as it would be written here.
+    pub(crate) fn writer(&self, contract: &'static Contract, method: usize) -> Option<Arc<Writer>> {
+        let bind = self.binds.iter().find(|bind| matches!(bind.key, Key::Contract(known) if std::ptr::eq(known, contract)))?;
+        bind.compared.as_ref()?.writers.get(method)?.clone()
+    }
+
+    /// The callee has neither answered the bind that this number is from, nor said how it knows the service: its replies could
+    /// not be read (protocol 4.5).
     #[inline]
     pub(crate) fn is_unanswered(&self, number: u32) -> bool {
-        self.unanswered > 0 && self.binds.iter().any(|bind| bind.answer.is_none() && bind.covers(number))
+        self.unanswered > 0 && self.binds.iter().any(|bind| bind.answer.is_none() && bind.compared.is_none() && bind.covers(number))
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
-use super::inbound::{Call, Event, Inbound, Payload, Quick};
+use super::inbound::{Call, Event, Inbound, Payload, Quick, Schema};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
@@ -24,6 +24,7 @@ use crate::ErrorKind;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
+use crate::schema::exchange::Schemas;
 use crate::server::Core;
 use crate::server::dispatch::{BACKLOG, Dispatcher, LARGE};
 use crate::transport::Transport;
@@ -116,9 +117,10 @@ pub(crate) fn start(
     side: Side,
     core: Option<Arc<Core>>,
     limits: crate::Limits,
+    schemas: Arc<Schemas>,
 ) -> (Arc<Link>, impl Future<Output = ()> + Send) {
     let Transport { read, write, peer } = transport;
-    let link = Link::new(write, peer, limits);
+    let link = Link::new(write, peer, limits, schemas);
     let now = Instant::now();
     let driver = Driver {
         dispatcher: Dispatcher::new(core, link.clone()),
@@ -473,17 +475,22 @@ impl Driver {
                 }
                 Event::Call(call) => {
                     guard = None;
-                    if !calls {
-                        calls = true;
-                        let queued = link.lock().outbound.backlog();
-                        self.dispatcher.begin_batch(now, queued);
-                    }
+                    self.begin_batch(&mut calls, now);
                     self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
                 }
                 // These may wake handlers or look services up: not under the lock.
                 Event::Bind(bind) => {
                     guard = None;
-                    self.dispatcher.bind(&bind, &mut batch.frames).map_err(End::Violation)?;
+                    self.dispatcher.bind(&bind, now, &mut batch.frames).map_err(End::Violation)?;
+                }
+                Event::Schema(schema) if schema.callers => {
+                    guard = None;
+                    self.begin_batch(&mut calls, now);
+                    self.dispatcher.schema(&schema, now, &mut self.inbound, &mut batch.frames, blocked).map_err(End::Violation)?;
+                }
+                Event::Schema(Schema { first, bytes, .. }) => {
+                    guard = None;
+                    link.on_schema(first, bytes.bytes(), wake, wakers).map_err(End::Violation)?;
                 }
                 Event::Cancel(id) => {
                     guard = None;
@@ -528,6 +535,14 @@ impl Driver {
         Ok(at)
     }
 
+    /// Calls of this read are about to be handed over.
+    fn begin_batch(&mut self, begun: &mut bool, now: Instant) {
+        if !std::mem::replace(begun, true) {
+            let queued = self.link.lock().outbound.backlog();
+            self.dispatcher.begin_batch(now, queued);
+        }
+    }
+
     /// The frames that the connection itself answers.
     fn on_rare(
         &mut self,
@@ -541,7 +556,7 @@ impl Driver {
             Event::Hello(allowance) => {
                 self.handshake_by = None;
                 state.outbound.on_hello(allowance, wake);
-                self.dispatcher.set_limit(state.outbound.max_message());
+                self.dispatcher.on_hello(&allowance);
                 if self.side == Side::Accepting {
                     // Ours stands first on the wire, before any answer.
                     state.outbound.only_hello = false;
@@ -551,7 +566,7 @@ impl Driver {
             // It has dispatched nothing (protocol 2.4).
             Event::Refused { lowest, highest } => return Ok(Some(End::Violation(Violation::Version { lowest, highest }))),
             Event::ReplyBegins(id) => state.outbound.on_reply_begins(id).map_err(End::Violation)?,
-            Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses).map_err(End::Violation)?,
+            Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses, wake).map_err(End::Violation)?,
             Event::Error(failed) => state.outbound.on_error(&failed, wake).map_err(End::Violation)?,
             Event::End { id, aborted } => self.dispatcher.items_end(id, aborted, wakers).map_err(End::Violation)?,
             // What is late finds its call over, and means nothing (protocol 7.6).
@@ -586,6 +601,7 @@ impl Driver {
             Event::Call(_)
             | Event::Reply { .. }
             | Event::Bind(_)
+            | Event::Schema(_)
             | Event::Cancel(_)
             | Event::CallBegins { .. }
             | Event::TooLarge { .. }
@@ -608,6 +624,7 @@ impl Driver {
             self.dispatcher.next_expiry(),
             self.dispatcher.shrink_at(),
             self.keepalive_at(),
+            self.schema_by(),
         ]
         .into_iter()
         .flatten()
@@ -617,6 +634,11 @@ impl Driver {
     /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
     fn keepalive_at(&self) -> Option<Instant> {
         (self.handshake_by.is_none() && self.owed <= BACKLOG).then(|| self.keepalive.next(&self.link.limits)).flatten()
+    }
+
+    /// As above of what is not read.
+    fn schema_by(&self) -> Option<Instant> {
+        self.dispatcher.schema_by().filter(|_| self.owed <= BACKLOG)
     }
 
     /// Who reads large messages and does not say so would hold the rest of them without end. As above of what is not read.
@@ -648,6 +670,9 @@ impl Driver {
         if due(self.handshake_by) {
             return Err(End::Timeout("the peer did not say hello in time (Limits::handshake_timeout)"));
         }
+        if due(self.schema_by()) {
+            return Err(End::Timeout("the peer did not send its schema in time (Limits::handshake_timeout)"));
+        }
         if due(self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout))) {
             return Err(End::Timeout("a frame did not arrive in time (Limits::progress_timeout)"));
         }
@@ -675,7 +700,7 @@ impl Driver {
         }
         drop(state);
         if due(self.dispatcher.next_expiry()) {
-            self.dispatcher.expire(now);
+            self.dispatcher.expire(now, &mut self.inbound, &mut scratch.batch.frames);
         }
         if due(self.dispatcher.shrink_at()) {
             self.dispatcher.shrink(now);

@@ -7,7 +7,7 @@ use bytes::buf::Limit;
 
 use super::assembly::{Assemblies, Begun, Whole};
 use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME, MAX_SCHEMA};
 use crate::frame::violation::Violation;
 
 /// What one frame (or the last chunk of a message) means.
@@ -25,6 +25,8 @@ pub(crate) enum Event<'b> {
         /// One status a method; none means that all are equal.
         statuses: &'b [u8],
     },
+    /// How the peer knows a service that was bound.
+    Schema(Schema<'b>),
     Call(Call<'b>),
     /// A call in chunks has begun; its streams may have frames before it is complete (protocol 7.3).
     CallBegins {
@@ -86,6 +88,16 @@ pub(crate) enum Binding<'b> {
     Service { name: &'b str, hash: u128, count: u32, methods: &'b [u8] },
     /// One method, called with JSON.
     Method { name: &'b str },
+}
+
+/// A whole schema (protocol 9.2).
+#[derive(Debug)]
+pub(crate) struct Schema<'b> {
+    /// The sender is the caller, of a bind of its own; else the callee, of a bind of this end's.
+    pub(crate) callers: bool,
+    /// The bind's first number.
+    pub(crate) first: u32,
+    pub(crate) bytes: Payload<'b>,
 }
 
 #[derive(Debug)]
@@ -203,6 +215,12 @@ pub(crate) struct Inbound {
     /// Calls read so far: what a go-away tells.
     pub(crate) calls: u64,
     assemblies: Assemblies,
+    /// The peer exchanges schemas, as its hello says.
+    exchanges: bool,
+    /// Of which some frames have come.
+    schema: Option<(bool, u32, Vec<u8>)>,
+    /// Bytes of schemas so far.
+    schema_bytes: usize,
 }
 
 impl Inbound {
@@ -219,12 +237,15 @@ impl Inbound {
             large_bytes: 0,
             calls: 0,
             assemblies: Assemblies::default(),
+            exchanges: false,
+            schema: None,
+            schema_bytes: 0,
         }
     }
 
-    /// Calls that have begun to arrive and are not complete.
+    /// Calls or schemas that have begun to arrive and are not complete.
     pub(crate) fn is_assembling(&self) -> bool {
-        !self.assemblies.is_empty()
+        !self.assemblies.is_empty() || self.schema.is_some()
     }
 
     /// What [`next`](Self::next) begins with: the next frame, if it is one of the usual ones. An event moves through memory several
@@ -335,6 +356,7 @@ impl Inbound {
                 kind::HELLO => {
                     let allowance = codec::read_hello(&mut Fields::new(body, "hello"), &BEFORE_HELLO)?;
                     self.stage = Stage::Open;
+                    self.exchanges = allowance.schemas;
                     Ok(Some(Event::Hello(allowance)))
                 }
                 kind::REFUSED => refused(body).map(Some),
@@ -381,6 +403,8 @@ impl Inbound {
                 let first = fields.small()?;
                 Ok(Some(Event::Bound { first, statuses: fields.rest() }))
             }
+            // Between ends that do not both know of it, it is an unknown kind.
+            kind::SCHEMA if self.exchanges => self.schema(header, body),
             kind::PING if body.len() <= 8 => Ok(Some(Event::Ping(body))),
             kind::PING => Err(Violation::BadFrame("ping")),
             kind::PONG => Ok(Some(Event::Pong(body))),
@@ -528,6 +552,46 @@ impl Inbound {
         }
         self.numbers += count;
         Ok(Event::Bind(Bind { first, what }))
+    }
+}
+
+impl Inbound {
+    /// Who may send one, and when, those know who wait for it. Frames of one schema stand behind each other, so there is never
+    /// more than one to put together.
+    #[cold]
+    fn schema<'b>(&mut self, header: Header, body: &'b [u8]) -> Result<Option<Event<'b>>, Violation> {
+        let mut fields = Fields::new(body, "schema");
+        let (whose, first) = (fields.byte()?, fields.small()?);
+        let callers = match whose {
+            0 => false,
+            1 => true,
+            _ => return Err(Violation::BadFrame("schema")),
+        };
+        let (part, more) = (fields.rest(), header.flags & flag::MORE != 0);
+        self.schema_bytes += part.len();
+        if self.schema_bytes > MAX_SCHEMA {
+            return Err(Violation::SchemaTooLong);
+        }
+        if more && part.is_empty() {
+            // It could go on for ever.
+            return Err(Violation::BadFrame("schema"));
+        }
+        let bytes = match self.schema.take() {
+            Some((known, bind, mut bytes)) if (known, bind) == (callers, first) => {
+                bytes.extend_from_slice(part);
+                Payload::Owned(bytes)
+            }
+            Some(_) => return Err(Violation::Unexpected("schema")),
+            None if more => Payload::Owned(part.to_vec()),
+            None => Payload::Borrowed(part),
+        };
+        match bytes {
+            Payload::Owned(bytes) if more => {
+                self.schema = Some((callers, first, bytes));
+                Ok(None)
+            }
+            bytes => Ok(Some(Event::Schema(Schema { callers, first, bytes }))),
+        }
     }
 }
 
@@ -776,6 +840,9 @@ mod tests {
         frame(&|out| Frame::new(out, kind::ERROR).number(0).number(3).byte(0).number(251).text("busy").end(0));
         frame(&|out| Frame::new(out, kind::BOUND).number(0).rest(&[0, 1]).end(0));
         frame(&|out| Frame::new(out, kind::BIND).number(2).byte(1).text("S").hash(1).number(1).text("m").hash(2).end(0));
+        frame(&|out| codec::write_schema(out, true, 0, b"a schema"));
+        frame(&|out| codec::write_schema(out, false, 2, b"another"));
+        frame(&|out| Frame::new(out, kind::SCHEMA).byte(1).number(0).rest(b"its beg").end(flag::MORE));
         frame(&|out| Frame::new(out, kind::CANCEL).number(1).end(0));
         frame(&|out| Frame::new(out, kind::PING).rest(b"12345678").end(0));
         frame(&|out| Frame::new(out, kind::GO_AWAY).number(0).number(1).text("bye").end(0));
@@ -834,7 +901,7 @@ mod tests {
                 }
                 assert!(at <= end);
             }
-            let held = inbound.assemblies.reserved();
+            let held = inbound.assemblies.reserved() + inbound.schema.as_ref().map_or(0, |(.., bytes)| bytes.len());
             assert!(held <= allowed && held <= 2 * bytes.len(), "{held} bytes are held for {} read", bytes.len());
             violations += u32::from(failed);
             inputs += 1;

@@ -4,6 +4,7 @@
 //! No user code runs while the first lock is held: wakers are taken out under it and woken after it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -14,11 +15,13 @@ use super::batch::Writer;
 use super::cell::Cell;
 use super::credit::Windows;
 use super::outbound::{Begin, Outbound, Phase, Wake, Woken};
-use super::streams::Streams;
+use super::streams::{Role, Streams};
 use crate::Error;
 use crate::context::Peer;
 use crate::frame::codec::{self, Options};
-use crate::frame::limits::Limits;
+use crate::frame::limits::{Limits, MAX_SCHEMA};
+use crate::frame::violation::Violation;
+use crate::schema::exchange::{self, Schemas};
 use crate::server::runner::Finished;
 use crate::service::Contract;
 
@@ -94,6 +97,10 @@ pub(crate) struct Link {
     writer: Mutex<Writer>,
     pub(crate) peer: Arc<Peer>,
     pub(crate) limits: Limits,
+    /// For services that the peer serves.
+    pub(crate) schemas: Arc<Schemas>,
+    /// Some method's results are not read as they would be written here.
+    adapts: AtomicBool,
 }
 
 /// Under the first lock.
@@ -226,7 +233,7 @@ impl State {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Limits, schemas: Arc<Schemas>) -> Arc<Self> {
         let mut outbound = Outbound::new();
         outbound.set_vectored(io.is_write_vectored());
         outbound.open(&limits.allowance());
@@ -244,7 +251,8 @@ impl Link {
             closing: Closing::No,
             finished: Vec::new(),
         };
-        Arc::new(Self { state: Mutex::new(state), writer: Mutex::new(Writer::new(io)), peer: Arc::new(peer), limits })
+        let writer = Mutex::new(Writer::new(io));
+        Arc::new(Self { state: Mutex::new(state), writer, peer: Arc::new(peer), limits, schemas, adapts: AtomicBool::new(false) })
     }
 
     #[inline]
@@ -280,13 +288,7 @@ impl Link {
         };
         let id = match begin {
             Begin::Slot(id) => id,
-            Begin::Wait(ticket) => {
-                let replaced = cell.caller().and_then(|waker| state.waiting.insert(ticket, waker));
-                drop(guard);
-                drop(replaced);
-                cell.recycle();
-                return Submitted::Waiting(ticket);
-            }
+            Begin::Wait(ticket) => return Self::wait(guard, ticket, cell),
             Begin::Refused(error) => {
                 let closed = state.outbound.phase != Phase::Open;
                 self.wake(guard, wake);
@@ -302,6 +304,9 @@ impl Link {
                 return self.unnumbered(error, exhausted);
             }
         };
+        if state.outbound.is_early(id) {
+            return self.wait_for_bound(guard, id, &outgoing, cell);
+        }
         let options = Options { deadline: outgoing.remaining, metadata: outgoing.metadata, json: outgoing.callee.is_json() };
         state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload);
         let index = id as usize;
@@ -318,6 +323,37 @@ impl Link {
         self.send(guard, outgoing.deadline);
         debug_assert!(replaced.is_none(), "a slot that is free has no caller");
         Submitted::Slot(id, cell)
+    }
+
+    fn wait(mut guard: MutexGuard<'_, State>, ticket: u64, cell: Arc<Cell>) -> Submitted {
+        let replaced = cell.caller().and_then(|waker| guard.waiting.insert(ticket, waker));
+        drop(guard);
+        drop(replaced);
+        cell.recycle();
+        Submitted::Waiting(ticket)
+    }
+
+    /// A large call has bound its method, and cannot follow before the answer.
+    #[cold]
+    fn wait_for_bound(&self, mut guard: MutexGuard<'_, State>, id: u32, outgoing: &Outgoing<'_>, cell: Arc<Cell>) -> Submitted {
+        let mut wake = Wake::new();
+        guard.outbound.cancel(id, &mut wake);
+        let submitted = match guard.outbound.reserve(outgoing.payload.len(), outgoing.metadata_bytes()) {
+            Begin::Wait(ticket) => {
+                if let Some(waker) = cell.caller() {
+                    // The ticket is new, so there is none to replace.
+                    guard.waiting.insert(ticket, waker);
+                }
+                Submitted::Waiting(ticket)
+            }
+            Begin::Refused(error) => Submitted::Refused(error),
+            Begin::Slot(_) => unreachable!("large calls wait while a bind is not answered"),
+        };
+        let driver = guard.rouse();
+        self.wake(guard, wake);
+        driver.inspect(Waker::wake_by_ref);
+        cell.recycle();
+        submitted
     }
 
     fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, cell: &Cell) -> Submitted {
@@ -434,6 +470,39 @@ impl Link {
         }
     }
 
+    // ---- schemas
+
+    /// The callee of one of our binds has sent its schema.
+    pub(crate) fn on_schema(&self, first: u32, bytes: &[u8], wake: &mut Wake, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
+        let contract = self.lock().outbound.asked(first)?;
+        // Not under the lock: our own schema is found by running users' code.
+        let compared = self.schemas.compare(contract, Role::Caller, bytes).map_err(|why| Violation::BadSchema(exchange::shown(&why).into()))?;
+        compared.log(self.peer.address());
+        let ours = &contract.own().bytes;
+        // Protocol 9.5: who has too long a one sends none.
+        let ours = if ours.len() > MAX_SCHEMA { &[][..] } else { ours };
+        self.adapts.store(true, Ordering::Release);
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.outbound.compared(first, compared, ours, wake);
+        state.wakers(wake, wakers);
+        Ok(())
+    }
+
+    /// How the peer writes what this method returns, if not as it would be written here. Known once an answer has come: it
+    /// comes behind that of the bind.
+    #[inline]
+    pub(crate) fn writer_of(&self, callee: &Callee) -> Option<Arc<exchange::Writer>> {
+        if !self.adapts.load(Ordering::Acquire) {
+            return None;
+        }
+        match callee {
+            Callee::Known(contract, method) => self.lock().outbound.writer(contract, *method),
+            #[cfg(feature = "json")]
+            Callee::Named(_) => None,
+        }
+    }
+
     // ---- handlers in tasks of their own
 
     /// The reply of a handler that ran in its own task. False: the connection is gone, and so is its driver.
@@ -520,7 +589,7 @@ mod tests {
     /// A link to a peer that takes large messages; its driver sleeps.
     fn link() -> Arc<Link> {
         let limits = Limits::default();
-        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits);
+        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits, Arc::default());
         let mut state = link.lock();
         state.outbound.on_hello(limits.allowance(), &mut Wake::new());
         state.park(Waker::noop(), None);
@@ -568,7 +637,7 @@ mod tests {
         let (first, cell) = submit(&link, vec![0]);
         let reply = |wake: &mut Wake| {
             let mut state = link.lock();
-            let _ = state.outbound.on_bound(0, &[]);
+            let _ = state.outbound.on_bound(0, &[], wake);
             state.outbound.on_reply(first, false, crate::connection::inbound::Payload::Borrowed(b"x"), wake)
         };
         let mut wake = Wake::new();

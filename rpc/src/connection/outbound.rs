@@ -2,6 +2,7 @@
 //! clock, socket, waker or lock (`link.rs` puts those around it). Its counterpart is `inbound.rs`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use super::inbound::CallFailed;
 use crate::frame::codec::{self, Frame, Options, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD};
 use crate::frame::violation::Violation;
+use crate::schema::exchange::{Compared, Writer};
 use crate::service::Contract;
 use crate::{Error, ErrorKind, Executed};
 
@@ -266,6 +268,9 @@ impl Outbound {
     }
 
     fn fits(&self, size: usize, large: bool) -> bool {
+        if self.is_asking() {
+            return !large && self.small_bytes + size <= BEFORE_HELLO.call_bytes && self.in_flight() < BEFORE_HELLO.in_flight;
+        }
         let bytes = if large {
             // A message above the peer's whole allowance is refused once the hello is read; until then it waits.
             self.hello && (self.large_bytes == 0 || self.large_bytes + size <= self.peer.assembly)
@@ -273,6 +278,19 @@ impl Outbound {
             self.small_bytes + size <= self.peer.call_bytes
         };
         bytes && (!self.free.is_empty() || self.slots.len() < self.peer.in_flight)
+    }
+
+    /// The callee may be keeping calls until it has seen our schema: no more than it keeps are sent (protocol 9.4).
+    #[inline]
+    fn is_asking(&self) -> bool {
+        self.binds.has_unanswered_services() && self.peer.schemas
+    }
+
+    /// The call that would be the next in this slot has to wait after all, without the slot: its bind was just written, and it
+    /// is longer than what a callee keeps.
+    #[inline]
+    pub(crate) fn is_early(&self, id: u32) -> bool {
+        self.slots[id as usize].large && self.is_asking()
     }
 
     fn occupy(&mut self, size: usize, large: bool) -> u32 {
@@ -515,8 +533,37 @@ impl Outbound {
     }
 
     /// The callee's answer to a bind.
-    pub(crate) fn on_bound(&mut self, first: u32, statuses: &[u8]) -> Result<(), Violation> {
-        self.binds.on_bound(first, statuses)
+    pub(crate) fn on_bound(&mut self, first: u32, statuses: &[u8], wake: &mut Wake) -> Result<(), Violation> {
+        self.binds.on_bound(first, statuses)?;
+        if !self.is_waiting_room_empty() {
+            self.grant(wake);
+        }
+        Ok(())
+    }
+
+    /// The service of which the callee has sent its schema, if it may.
+    pub(crate) fn asked(&self, first: u32) -> Result<&'static Contract, Violation> {
+        self.binds.asked(first)
+    }
+
+    /// What came of the callee's schema; it is sent ours. Calls to methods that do not work have not run: the callee keeps
+    /// them until then, and finds them cancelled.
+    pub(crate) fn compared(&mut self, first: u32, compared: Arc<Compared>, ours: &[u8], wake: &mut Wake) {
+        for (number, refusal) in self.binds.compared(first, compared) {
+            for id in 0..self.slots.len() {
+                let slot = &self.slots[id];
+                if slot.open && slot.owned && slot.ended.is_none() && slot.number == number {
+                    self.end(id as u32, |_| refusal.again(Executed::No));
+                    wake.push(Woken::Slot(id as u32));
+                }
+            }
+        }
+        codec::write_schema(&mut self.out, true, first, ours);
+    }
+
+    /// How the callee writes what this method returns, if not as it would be written here.
+    pub(crate) fn writer(&self, contract: &'static Contract, method: usize) -> Option<Arc<Writer>> {
+        self.binds.writer(contract, method)
     }
 
     /// The answer to a ping: of ours, if it has a number of eight bytes.
@@ -704,11 +751,11 @@ mod tests {
         let mut outbound = Outbound::new();
         outbound.on_hello(peer, &mut Wake::new());
         let number = outbound.number_of("method").unwrap();
-        outbound.on_bound(number, &[]).unwrap();
+        outbound.on_bound(number, &[], &mut Wake::new()).unwrap();
         (outbound, number)
     }
 
-    const PEER: Allowance = Allowance { max_message: 1 << 20, in_flight: 64, call_bytes: 64 << 10, assembly: 1 << 20 };
+    const PEER: Allowance = Allowance { max_message: 1 << 20, in_flight: 64, call_bytes: 64 << 10, assembly: 1 << 20, schemas: true };
 
     fn slot(begin: Begin) -> u32 {
         match begin {

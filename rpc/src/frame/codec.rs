@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::limits::{Allowance, MAX_FRAME};
+use super::limits::{Allowance, MAX_FRAME, MAX_HEAD};
 use super::violation::Violation;
 use crate::{ErrorKind, Executed};
 
@@ -43,7 +43,7 @@ pub(crate) mod kind {
     pub(crate) const CALL_CREDIT: u8 = 19;
     pub(crate) const REPLY_CREDIT: u8 = 20;
     pub(crate) const CALL_STOP: u8 = 21;
-    // 22 is kept for schema.
+    pub(crate) const SCHEMA: u8 = 22;
 
     pub(crate) const MASK: u8 = 0x1f;
 }
@@ -72,6 +72,7 @@ mod hello {
     pub(super) const IN_FLIGHT: u64 = 2;
     pub(super) const CALL_BYTES: u64 = 3;
     pub(super) const ASSEMBLY: u64 = 4;
+    pub(super) const SCHEMAS: u64 = 5;
 }
 
 /// Magic and version.
@@ -328,10 +329,24 @@ pub(crate) fn write_hello(out: &mut Vec<u8>, allowance: &Allowance) {
         (hello::IN_FLIGHT, allowance.in_flight),
         (hello::CALL_BYTES, allowance.call_bytes),
         (hello::ASSEMBLY, allowance.assembly),
+        (hello::SCHEMAS, usize::from(allowance.schemas)),
     ] {
         frame = frame.number(key).number(value as u64);
     }
     frame.end(0);
+}
+
+/// A schema, in as many frames as it needs (protocol 9.2). `callers`: that of the caller of this bind.
+pub(crate) fn write_schema(out: &mut Vec<u8>, callers: bool, first: u32, mut schema: &[u8]) {
+    loop {
+        let (part, rest) = schema.split_at(schema.len().min(MAX_FRAME - MAX_HEAD));
+        let flags = if rest.is_empty() { 0 } else { flag::MORE };
+        Frame::new(out, kind::SCHEMA).byte(u8::from(callers)).number(u64::from(first)).rest(part).end(flags);
+        schema = rest;
+        if schema.is_empty() {
+            return;
+        }
+    }
 }
 
 /// The peer's hello: pairs of key and value, unknown keys skipped (protocol 2.2). Less than the constants means the constants.
@@ -345,6 +360,8 @@ pub(crate) fn read_hello(fields: &mut Fields<'_>, least: &Allowance) -> Result<A
             hello::IN_FLIGHT => allowance.in_flight = value.clamp(least.in_flight, 1 << 20),
             hello::CALL_BYTES => allowance.call_bytes = value.max(least.call_bytes),
             hello::ASSEMBLY => allowance.assembly = value.max(least.max_message),
+            // Larger values are for later versions, which can do this as well.
+            hello::SCHEMAS => allowance.schemas = value >= 1,
             _ => {}
         }
     }

@@ -22,7 +22,13 @@ pub(crate) const MAX_NAME: usize = 512;
 pub(crate) const NUMBERS: usize = 4096;
 
 /// What an end may send before it has read the peer's hello (`docs/protocol.md` 2.3).
-pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0 };
+pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in_flight: 64, call_bytes: 64 * KIB, assembly: 0, schemas: false };
+
+/// Bytes of schemas that an end takes on one connection (`docs/protocol.md` 9.5). Twenty methods take about 1.4 KB.
+pub(crate) const MAX_SCHEMA: usize = MIB;
+
+/// Bytes of our schemas that may be on their way to a peer that has not sent its own. The next one waits.
+pub(crate) const OPEN_SCHEMAS: usize = 64 * KIB;
 
 /// Bytes of a stream that may be sent before any credit has come (`docs/protocol.md` 7.3).
 pub(crate) const FIRST_WINDOW: usize = 16 * KIB;
@@ -46,6 +52,8 @@ pub(crate) struct Allowance {
     pub(crate) in_flight: usize,
     pub(crate) call_bytes: usize,
     pub(crate) assembly: usize,
+    /// It exchanges schemas where contracts differ (`docs/protocol.md` 9).
+    pub(crate) schemas: bool,
 }
 
 /// What an end accepts from its peer, and for how long it waits. Both ends have one.
@@ -136,6 +144,7 @@ impl Limits {
             in_flight: self.max_in_flight.clamp(BEFORE_HELLO.in_flight, 1 << 20),
             call_bytes: self.max_call_bytes.clamp(BEFORE_HELLO.call_bytes, most),
             assembly: self.max_assembly.clamp(max_message, most),
+            schemas: true,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::codec;
 
 /// A fault of the peer that no call can be blamed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The first bytes are those of another protocol.
     WrongProtocol(&'static str),
@@ -39,10 +39,14 @@ pub(crate) enum Violation {
     Credit,
     /// An item that is longer than a message may be.
     ItemTooLong(usize),
+    /// More bytes of schemas than one connection may bring.
+    SchemaTooLong,
+    /// A schema that is none, and why.
+    BadSchema(Box<str>),
 }
 
 impl Violation {
-    pub(crate) const CLASSES: usize = 15 + codec::OTHER_PROTOCOLS.len();
+    pub(crate) const CLASSES: usize = 17 + codec::OTHER_PROTOCOLS.len();
 
     /// A number for each fault, and for each protocol that is not ours.
     pub(crate) fn class(&self) -> usize {
@@ -62,7 +66,9 @@ impl Violation {
             Self::UnboundReply => 12,
             Self::Credit => 13,
             Self::ItemTooLong(_) => 14,
-            Self::WrongProtocol(name) => 15 + codec::OTHER_PROTOCOLS.iter().position(|other| other == name).unwrap_or_default(),
+            Self::SchemaTooLong => 15,
+            Self::BadSchema(_) => 16,
+            Self::WrongProtocol(name) => 17 + codec::OTHER_PROTOCOLS.iter().position(|other| other == name).unwrap_or_default(),
         }
     }
 }
@@ -88,6 +94,8 @@ impl fmt::Display for Violation {
             Self::UnboundReply => f.write_str("reply before its bind was answered"),
             Self::Credit => f.write_str("more bytes of a stream than there was credit for"),
             Self::ItemTooLong(length) => write!(f, "item of {length} bytes exceeds the limit (Limits::max_message)"),
+            Self::SchemaTooLong => write!(f, "schemas of more than {} bytes on one connection (protocol 9.5)", super::limits::MAX_SCHEMA),
+            Self::BadSchema(why) => write!(f, "malformed schema: {why}"),
         }
     }
 }

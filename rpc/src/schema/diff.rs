@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fit::{Fit, fit_arguments, fit_results};
+use super::fit::{Fit, PAIRS, fit_arguments, fit_results};
 use super::node::{Node, Schema, Signature};
 use super::peer::Peer;
 
@@ -55,11 +55,12 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Vec<Change>, String> {
 type Side<'a> = (&'a [Node], &'a Signature);
 
 fn method(old: Side<'_>, new: Side<'_>) -> (Verdict, Vec<String>) {
+    let mut left = PAIRS;
     let directions = [
-        ("the arguments of an old client", fit_arguments(old, new)),
-        ("what an old client gets", fit_results(new, old)),
-        ("the arguments at an old server", fit_arguments(new, old)),
-        ("what an old server gives", fit_results(old, new)),
+        ("the arguments of an old client", fit_arguments(old, new, &mut left)),
+        ("what an old client gets", fit_results(new, old, &mut left)),
+        ("the arguments at an old server", fit_arguments(new, old, &mut left)),
+        ("what an old server gives", fit_results(old, new, &mut left)),
     ];
     let (mut verdict, mut reasons) = (Verdict::Identical, Vec::new());
     for (what, fit) in directions {

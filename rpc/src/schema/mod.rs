@@ -7,15 +7,15 @@
 //! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
 //! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
+//! - `exchange.rs`: what becomes of each method once both schemas are known
 //! - `json/`: JSON to types and back
 //! - `diff.rs`: what a change of a service breaks, method by method
 //! - [`Reader`]: the door through which generated code lends its types
 
-#[allow(dead_code)]
-mod adapt;
+pub(crate) mod adapt;
 mod diff;
-#[allow(dead_code)]
-mod fit;
+pub(crate) mod exchange;
+pub(crate) mod fit;
 #[cfg(feature = "json")]
 mod json;
 #[allow(dead_code)]
@@ -25,9 +25,8 @@ mod node;
 #[allow(dead_code)]
 pub(crate) mod own;
 #[allow(dead_code)]
-mod peer;
+pub(crate) mod peer;
 pub(crate) mod show;
-#[allow(dead_code)]
 pub(crate) mod source;
 #[allow(dead_code)]
 mod table;

@@ -125,7 +125,7 @@ impl Connections {
             connections.insert(number, Open { way: Way::Opening, task: task.abort_handle() });
             return;
         }
-        let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits, self.core.schemas.clone());
         let (open, core) = (self.open.clone(), self.core.clone());
         let weak = Arc::downgrade(&link);
         let task = tokio::spawn(async move {
@@ -244,7 +244,8 @@ impl Drop for Gone {
 pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
     match open(&core, transport).await {
         Some(Opened::Framed(transport, limits)) => {
-            let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+            let schemas = core.schemas.clone();
+            let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits, schemas);
             driver.await;
         }
         #[cfg(feature = "http")]
@@ -314,7 +315,8 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
     };
     match open(&core, transport).await {
         Some(Opened::Framed(transport, limits)) => {
-            let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+            let schemas = core.schemas.clone();
+            let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits, schemas);
             let is_welcome = goes(Way::Framed(Arc::downgrade(&link)));
             drop(link);
             if is_welcome {

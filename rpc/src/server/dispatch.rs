@@ -17,16 +17,17 @@ use super::handler::{self, Panic, Polled, Request, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::slow::Slow;
 use super::{Core, hook};
-use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload};
+use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload, Schema};
 use crate::connection::link::Link;
 use crate::connection::outbound::{Backlog, deadline_exceeded, write_error};
 use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, HEADER, kind};
-use crate::frame::limits::{BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
 use crate::frame::payload::{Budget, Outcome};
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
+use crate::schema::exchange::Writer;
 use crate::service::{Handler, Method};
 use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
@@ -101,6 +102,13 @@ impl Parked {
     }
 }
 
+/// A call that waits until it is known what becomes of its method (protocol 9.4).
+struct Held {
+    call: Parked,
+    /// Its deadline.
+    until: Option<Instant>,
+}
+
 /// Dispatches the calls of one connection.
 pub(crate) struct Dispatcher {
     core: Option<Arc<Core>>,
@@ -123,6 +131,9 @@ pub(crate) struct Dispatcher {
     queued: Backlog,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
+    held: Vec<Held>,
+    /// The peer exchanges schemas.
+    exchanges: bool,
     /// Of calls that stream and are not answered, by id.
     streams: Vec<Option<Arc<Streams>>>,
     streaming: usize,
@@ -160,6 +171,8 @@ impl Dispatcher {
             tickets: Vec::new(),
             parked: VecDeque::new(),
             parked_bytes: 0,
+            held: Vec::new(),
+            exchanges: false,
             streams: Vec::new(),
             streaming: 0,
             next_expiry: None,
@@ -174,14 +187,14 @@ impl Dispatcher {
         }
     }
 
-    /// The peer takes replies of this length.
-    pub(crate) fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+    /// What the peer allows, and what it knows.
+    pub(crate) fn on_hello(&mut self, peer: &Allowance) {
+        (self.limit, self.exchanges) = (peer.max_message, peer.schemas);
     }
 
     /// No call is being served or waits for it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.live == 0 && self.parked.is_empty()
+        self.live == 0 && self.parked.is_empty() && self.held.is_empty()
     }
 
     /// Some call runs in a task of its own, or has ended there since [`finished`](Self::finished).
@@ -214,9 +227,74 @@ impl Dispatcher {
         !self.parked.is_empty()
     }
 
-    /// Resolves a bind and answers it.
-    pub(crate) fn bind(&mut self, bind: &Bind<'_>, out: &mut Vec<u8>) -> Result<(), Violation> {
-        self.bound.bind(bind, self.core.as_deref().map(|core| &core.registry), self.link.peer.address(), out)
+    /// Resolves a bind, and answers it or asks for the peer's schema.
+    pub(crate) fn bind(&mut self, bind: &Bind<'_>, now: Instant, out: &mut Vec<u8>) -> Result<(), Violation> {
+        let registry = self.core.as_deref().map(|core| &core.registry);
+        self.bound.bind(bind, registry, self.link.peer.address(), self.exchanges, now, out)
+    }
+
+    // ---- schemas
+
+    /// The peer's schema of a service that it has bound. Calls that waited for it run, or are refused.
+    pub(crate) fn schema(
+        &mut self,
+        schema: &Schema<'_>,
+        now: Instant,
+        inbound: &mut Inbound,
+        out: &mut Vec<u8>,
+        blocked: bool,
+    ) -> Result<(), Violation> {
+        let core = self.core.as_ref().ok_or(Violation::Unexpected("schema"))?;
+        self.bound.schema(schema, &core.schemas, self.link.peer.address(), now, out)?;
+        for held in std::mem::take(&mut self.held) {
+            if self.bound.is_pending(held.call.number) {
+                self.held.push(held);
+            } else if blocked || self.is_full(self.queued, out.len()) || !self.parked.is_empty() {
+                self.parked_bytes += held.call.size();
+                self.parked.push_back(held.call);
+            } else {
+                self.resume(held.call, now, inbound, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the peer must have sent the schema that it owes.
+    pub(crate) fn schema_by(&self) -> Option<Instant> {
+        self.bound.asked_since()?.checked_add(self.core.as_ref()?.limits.handshake_timeout)
+    }
+
+    /// Keeps a call until the peer's schema is there. Of calls a peer may send no more than before a hello.
+    #[cold]
+    fn hold(&mut self, call: Call<'_>, received: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
+        let (contract, method, place) = match self.bound.resolve(call.number) {
+            Ok(Served { contract, method, place, .. }) => (contract, method, place),
+            Err(error) => return self.refuse(call.id, &error, inbound, out),
+        };
+        let (id, size) = (call.id, call.payload.bytes().len() + call.parts.metadata.bytes().len());
+        let alike = |held: &&Held| held.call.id.is_some() == id.is_some();
+        let (count, bytes) = self.held.iter().filter(alike).fold((1, size), |(count, bytes), held| {
+            let call = &held.call;
+            (count + 1, bytes + call.payload.len() + call.metadata.len())
+        });
+        let has_room = match id {
+            Some(_) => count <= BEFORE_HELLO.in_flight && bytes <= BEFORE_HELLO.call_bytes,
+            // As those that wait because replies cannot leave.
+            None => bytes + count * size_of::<Held>() <= BACKLOG,
+        };
+        if !has_room {
+            let name = contract.full_name(place.method as usize);
+            let text = format!("{name}: too many calls before the schemas were exchanged (protocol 9.4)");
+            return self.refuse(id, &Error::overloaded(text, Duration::from_millis(100)), inbound, out);
+        }
+        let until = deadline(call.parts.deadline, method, received);
+        if let Some(until) = until
+            && self.next_expiry.is_none_or(|next| until < next)
+        {
+            self.next_expiry = Some(until);
+        }
+        let call = self.keep(call, received, out);
+        self.held.push(Held { call, until });
     }
 
     // ---- calls
@@ -263,15 +341,22 @@ impl Dispatcher {
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant, out: &mut Vec<u8>) {
+        if call.id.is_none() && self.parked_bytes > BACKLOG {
+            log_limited!(warn, "a notification of {} was dropped: it does not read its replies", self.link.peer.address());
+            return;
+        }
+        let parked = self.keep(call, now, out);
+        self.parked_bytes += parked.size();
+        self.parked.push_back(parked);
+    }
+
+    /// A call for later.
+    fn keep(&mut self, call: Call<'_>, since: Instant, out: &mut Vec<u8>) -> Parked {
         let owned = |payload: Payload<'_>| match payload {
             Payload::Borrowed(bytes) => bytes.to_vec(),
             Payload::Owned(bytes) => bytes,
         };
         let Call { id, number, parts, payload } = call;
-        if id.is_none() && self.parked_bytes > BACKLOG {
-            log_limited!(warn, "a notification of {} was dropped: it does not read its replies", self.link.peer.address());
-            return;
-        }
         let assembled = matches!(payload, Payload::Owned(_));
         let payload = owned(payload);
         let metadata = owned(parts.metadata);
@@ -285,9 +370,16 @@ impl Dispatcher {
                 streams.deafen();
             }
         }
-        let parked = Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since: now, cancelled: false };
-        self.parked_bytes += parked.size();
-        self.parked.push_back(parked);
+        Parked { id, number, deadline: parts.deadline, metadata, json: parts.json, payload, since, cancelled: false }
+    }
+
+    /// Goes on with a call that was kept.
+    fn resume(&mut self, call: Parked, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
+        let parts = Head { deadline: call.deadline, metadata: Payload::Owned(call.metadata), json: call.json };
+        let since = call.since;
+        let call = Call { id: call.id, number: call.number, parts, payload: Payload::Owned(call.payload) };
+        // The time it waited here is part of its deadline.
+        self.start(call, since, now, inbound, out);
     }
 
     fn has_room_for_notification(&self, size: usize) -> bool {
@@ -304,15 +396,15 @@ impl Dispatcher {
                 self.refuse(parked.id, &cancelled(), inbound, out);
                 continue;
             }
-            let parts = Head { deadline: parked.deadline, metadata: Payload::Owned(parked.metadata), json: parked.json };
-            let call = Call { id: parked.id, number: parked.number, parts, payload: Payload::Owned(parked.payload) };
-            // The time it waited here is part of its deadline.
-            self.start(call, parked.since, now, inbound, out);
+            self.resume(parked, now, inbound, out);
         }
     }
 
     #[inline]
     fn start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
+        if self.bound.is_exchanging() && self.bound.is_pending(call.number) {
+            return self.hold(call, received, inbound, out);
+        }
         let id = call.id;
         if let Err(error) = self.try_start(call, received, now, inbound, out) {
             self.refuse(id, &error, inbound, out);
@@ -345,7 +437,7 @@ impl Dispatcher {
     #[inline(always)]
     fn admit(&self, call: Call<'_>, received: Instant, now: Instant) -> Result<Admitted, Error> {
         let Call { id, number, parts, payload } = call;
-        let Served { contract, method, place, by_name } = self.bound.resolve(number)?;
+        let Served { contract, method, place, by_name, writer } = self.bound.resolve(number)?;
         if self.draining {
             return Err(Error::new(ErrorKind::Draining, format!("{}: the server is shutting down", method.name)));
         }
@@ -390,7 +482,7 @@ impl Dispatcher {
         if method.context {
             inner.context = Some(Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
         }
-        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { request, json: parts.json }, size })
+        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { request, json: parts.json, writer: writer.cloned() }, size })
     }
 
     #[inline]
@@ -404,7 +496,7 @@ impl Dispatcher {
         if let Some(id) = id
             && method.streams()
         {
-            sealed.request.inner_mut().streams = Some(Box::new(self.outlet(id, method, assembled, out)?));
+            sealed.request.inner_mut().streams = Some(Box::new(self.outlet(id, method, sealed.writer.clone(), assembled, out)?));
         }
         if gate.is_some() || method.spawn || method.streams() || (room && (self.crowded || large || self.slow.holds(place))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
@@ -612,7 +704,7 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn outlet(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
+    fn outlet(&mut self, id: u32, method: &Method, writer: Option<Arc<Writer>>, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
         let streams = self.streams_of(id, method, assembled, out);
         let most = self.link.limits.max_streams;
         if self.streaming > most || streams.is_deaf() {
@@ -620,7 +712,7 @@ impl Dispatcher {
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
         let slow = method.slow_consumer.or(self.core.as_ref().map(|core| core.slow_consumers)).unwrap_or_default();
-        Ok(Outlet { streams, link: self.link.clone(), id, slow })
+        Ok(Outlet { streams, link: self.link.clone(), id, slow, writer })
     }
 
     /// The call has been answered.
@@ -687,6 +779,11 @@ impl Dispatcher {
             parked.cancelled = true;
             return;
         }
+        if let Some(place) = self.held.iter().position(|held| held.call.id == Some(id)) {
+            self.held.remove(place);
+            self.refuse(Some(id), &cancelled(), inbound, out);
+            return;
+        }
         if !inbound.abandon(id) {
             // Already answered: the answer and the cancel crossed on the wire (protocol 5.4).
             return;
@@ -695,8 +792,12 @@ impl Dispatcher {
     }
 
     /// Stops all running calls whose deadline has passed, and finds the next one.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        self.next_expiry = None;
+    pub(crate) fn expire(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
+        while let Some(place) = self.held.iter().position(|held| held.until.is_some_and(|until| until <= now)) {
+            let held = self.held.remove(place);
+            self.refuse(held.call.id, &deadline_exceeded(Executed::No), inbound, out);
+        }
+        self.next_expiry = self.held.iter().filter_map(|held| held.until).min();
         for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {
             match running.deadline {
                 Some(deadline) if deadline <= now => running.ticket.stop(Ticket::EXPIRED),

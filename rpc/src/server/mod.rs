@@ -29,11 +29,12 @@ use self::registry::Registry;
 use crate::http::{Door, Http};
 use crate::reflection::answer::Answer;
 use crate::reflection::{ReflectionClient, ReflectionServer};
+use crate::schema::exchange::Schemas;
 use crate::service::{HasContract, Service};
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::transport::{Address, Listen, Target, Transport, tcp::Tcp};
-use crate::{Error, ErrorKind, Limits, SlowConsumer};
+use crate::{Error, ErrorKind, Limits, SlowConsumer, Strictness};
 
 /// Services and methods to be served on one address.
 ///
@@ -59,6 +60,7 @@ pub struct Server {
     json: bool,
     reflection: bool,
     slow_consumers: SlowConsumer,
+    strictness: Strictness,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     #[cfg(feature = "http")]
@@ -72,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) limits: Limits,
     pub(crate) json: bool,
     pub(crate) slow_consumers: SlowConsumer,
+    pub(crate) schemas: Arc<Schemas>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<ServerTls>,
     #[cfg(feature = "http")]
@@ -105,6 +108,7 @@ impl Server {
             json: true,
             reflection: false,
             slow_consumers: SlowConsumer::Wait,
+            strictness: Strictness::Warn,
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "http")]
@@ -166,6 +170,13 @@ impl Server {
     /// What becomes of streams whose consumer does not keep up, where the method does not say: they wait, unless told otherwise.
     pub fn slow_consumers(mut self, slow: SlowConsumer) -> Self {
         self.slow_consumers = slow;
+        self
+    }
+
+    /// What becomes of methods that a caller knows with other arguments or another result, or that a handler's
+    /// [`caller`](crate::Context::caller) does.
+    pub fn strictness(mut self, strictness: Strictness) -> Self {
+        self.strictness = strictness;
         self
     }
 
@@ -243,13 +254,14 @@ impl Server {
         for service in self.services {
             registry.add(service)?;
         }
-        let Self { hook, limits, json, slow_consumers, .. } = self;
+        let Self { hook, limits, json, slow_consumers, strictness, .. } = self;
         Ok(Arc::new(Core {
             registry,
             hook,
             limits,
             json,
             slow_consumers,
+            schemas: Schemas::new(strictness),
             #[cfg(feature = "tls")]
             tls: self.tls,
             #[cfg(feature = "http")]

@@ -21,6 +21,7 @@ use crate::connection::streams::Streams;
 use crate::context::Ticket;
 use crate::frame::codec;
 use crate::frame::payload::{self, Outcome};
+use crate::schema::exchange::Writer;
 use crate::service::{Handler, Method};
 use crate::{Error, ErrorKind, Executed};
 
@@ -64,6 +65,8 @@ pub(crate) enum Opening {
 pub(crate) struct Sealed {
     pub(crate) request: Request,
     pub(crate) json: bool,
+    /// How the caller writes the arguments, if not as they would be written here.
+    pub(crate) writer: Option<Arc<Writer>>,
 }
 
 impl Sealed {
@@ -73,6 +76,8 @@ impl Sealed {
     pub(crate) fn open(mut self, method: &'static Method) -> Result<Request, Error> {
         if self.json {
             self.request.inner_mut().body.parse(method)?;
+        } else if let Some(writer) = self.writer {
+            self.request.inner_mut().body.adapt(writer);
         }
         Ok(self.request)
     }

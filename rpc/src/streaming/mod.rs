@@ -25,6 +25,7 @@ use crate::connection::link::Link;
 use crate::connection::streams::{Arrived, Last, Streams};
 use crate::frame::codec;
 use crate::frame::payload::{self, Budget, Encoding};
+use crate::schema::exchange::Writer;
 use crate::{Error, ErrorKind, Executed};
 
 /// A call's streams at this end, and the way to their connection.
@@ -35,6 +36,8 @@ pub(crate) struct Outlet {
     pub(crate) id: u32,
     /// For what this end sends.
     pub(crate) slow: SlowConsumer,
+    /// How the other end writes what arrives, if not as it would be written here.
+    pub(crate) writer: Option<Arc<Writer>>,
 }
 
 /// Items that arrive during a call, in order. It is a [`Stream`] of `Result<T, Error>`; [`next`](Self::next) needs no
@@ -129,7 +132,11 @@ impl<T: DeserializeOwned> Streaming<T> {
             Source::Remote(remote) => match remote.poll_bytes(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Next::Item(from, to)) => {
-                    let item = payload::decode_reply(&remote.local[from..to], Encoding::Postcard, remote.budget);
+                    let bytes = &remote.local[from..to];
+                    let item = match &remote.outlet.writer {
+                        None => payload::decode_reply(bytes, Encoding::Postcard, remote.budget),
+                        Some(writer) => payload::decode_adapted(bytes, writer, remote.outlet.streams.items(), remote.budget),
+                    };
                     let item = item.map_err(|error| error.of_method(&remote.name));
                     remote.take_item(to);
                     return Poll::Ready(Some(item));

@@ -33,11 +33,12 @@ impl Till for My {
 
 const OPENING: &str = "
     f5 'rpc' 0d 0a 01 00        # preface: magic, version 1
-    01 11 00 00                 # hello, 17 bytes
+    01 13 00 00                 # hello, 19 bytes
     01 80 80 80 02              #   max_message: 4,194,304
     02 80 08                    #   in_flight: 1,024
     03 80 80 40                 #   call_bytes: 1,048,576
     04 80 80 c0 02              #   assembly: 5,242,880
+    05 01                       #   schemas: exchanged
 ";
 
 const BIND: &str = "

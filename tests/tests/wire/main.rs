@@ -5,6 +5,7 @@ mod abuse;
 mod clients;
 mod golden;
 mod payloads;
+mod schemas;
 mod service;
 mod streams;
 mod time;

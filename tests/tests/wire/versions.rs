@@ -101,9 +101,9 @@ mod new {
     #[rpc::service(name = "Store")]
     pub trait Store {
         async fn added(&self, n: u32) -> u32;
-        async fn change(&self, n: u64) -> u32;
+        async fn change(&self, n: String) -> u32;
         async fn keep(&self, n: u32) -> u32;
-        async fn result(&self, n: u32) -> Option<u32>;
+        async fn result(&self, n: u32) -> (u32, u32);
     }
 
     pub struct My;
@@ -112,13 +112,13 @@ mod new {
         async fn added(&self, n: u32) -> u32 {
             n
         }
-        async fn change(&self, _: u64) -> u32 {
+        async fn change(&self, _: String) -> u32 {
             panic!("called with another type")
         }
         async fn keep(&self, n: u32) -> u32 {
             n + 1
         }
-        async fn result(&self, _: u32) -> Option<u32> {
+        async fn result(&self, _: u32) -> (u32, u32) {
             panic!("called for another type")
         }
     }

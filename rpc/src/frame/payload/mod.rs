@@ -19,6 +19,8 @@ mod json;
 mod tests;
 mod text;
 
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,8 @@ use self::text::Size;
 pub(crate) use self::text::capped;
 #[cfg(feature = "json")]
 use crate::schema::Types;
+use crate::schema::exchange::Writer;
+use crate::schema::{Root, adapt};
 use crate::service::Method;
 use crate::{Error, ErrorKind, Executed};
 
@@ -76,6 +80,8 @@ enum Content {
     /// Boxed: a request moves often, and this is the rare case.
     #[cfg(feature = "json")]
     Json(Box<json::Parsed>),
+    /// Postcard that is not as it would be written here.
+    Adapted(Arc<Writer>),
 }
 
 impl Body {
@@ -84,9 +90,15 @@ impl Body {
     /// # Errors
     /// `Malformed` when the JSON is not one of these, or a name or the number of arguments is wrong; `TooLarge` when it
     /// breaks the budget; `Unimplemented` for JSON without the feature.
-    pub(crate) fn new(bytes: Vec<u8>, encoding: Encoding, budget: Budget, method: &'static Method) -> Result<Self, Error> {
+    pub(crate) fn new(
+        bytes: Vec<u8>,
+        encoding: Encoding,
+        budget: Budget,
+        method: &'static Method,
+        writer: Option<Arc<Writer>>,
+    ) -> Result<Self, Error> {
         match encoding {
-            Encoding::Postcard => Ok(Self { bytes, content: Content::Postcard, budget }),
+            Encoding::Postcard => Ok(Self { bytes, content: writer.map_or(Content::Postcard, Content::Adapted), budget }),
             #[cfg(feature = "json")]
             Encoding::Json => {
                 let parsed =
@@ -101,7 +113,7 @@ impl Body {
     /// The reply is written the same way.
     pub(crate) fn encoding(&self) -> Encoding {
         match self.content {
-            Content::Postcard => Encoding::Postcard,
+            Content::Postcard | Content::Adapted(_) => Encoding::Postcard,
             #[cfg(feature = "json")]
             Content::Json(_) => Encoding::Json,
         }
@@ -127,8 +139,13 @@ impl Body {
     /// # Errors
     /// As [`Body::new`].
     pub(crate) fn parse(&mut self, method: &'static Method) -> Result<(), Error> {
-        *self = Self::new(std::mem::take(&mut self.bytes), Encoding::Json, self.budget, method)?;
+        *self = Self::new(std::mem::take(&mut self.bytes), Encoding::Json, self.budget, method, None)?;
         Ok(())
+    }
+
+    /// They are not written as they would be here.
+    pub(crate) fn adapt(&mut self, writer: Arc<Writer>) {
+        self.content = Content::Adapted(writer);
     }
 
     /// Empties it; the buffer stays for the next call, unless it is large.
@@ -161,8 +178,22 @@ pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &
         Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(Fault::into_problem),
         #[cfg(feature = "json")]
         Content::Json(parsed) => parsed.read(method.arguments).map_err(Fault::into_problem),
+        Content::Adapted(writer) => adapted_arguments(body, writer, method).map_err(Fault::into_problem),
     };
     decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
+}
+
+fn adapted_arguments<'a, A: Deserialize<'a>>(body: &'a Body, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
+    adapt::arguments(writer.peer(), writer.signature(), method.arguments, &body.bytes, body.budget)
+}
+
+/// As [`decode_reply`], of a peer that writes this part of the method differently.
+///
+/// # Errors
+/// As [`decode_reply`].
+pub(crate) fn decode_adapted<T: DeserializeOwned>(bytes: &[u8], writer: &Writer, root: Root, budget: Budget) -> Result<T, Error> {
+    let decoded = writer.root(root).and_then(|root| adapt::value(writer.peer(), root, bytes, budget));
+    decoded.map_err(|fault| undecoded(fault.into_problem(), Part::REPLY, budget))
 }
 
 /// A reply's value, the method's own error, or an item of a stream.

@@ -34,24 +34,28 @@ pub(crate) enum Fit {
     Never(Vec<String>),
 }
 
-/// As many pairs of types are compared: a stranger's schema may be made to have no end of them.
-const PAIRS: usize = 1 << 16;
+/// As many pairs of types are compared in all methods of a service together: a stranger's schema may be made to have no end of
+/// them, and a pair takes a microsecond or two.
+pub(crate) const PAIRS: usize = 1 << 15;
 /// As many reasons are given.
 const REASONS: usize = 32;
 /// As long as one of them may be.
 const REASON: usize = 300;
 
 /// What becomes of values of one type.
+#[cfg(test)]
 pub(crate) fn fit(writer: (&[Node], Id), reader: (&[Node], Id)) -> Fit {
-    let mut comparison = Comparison::new(writer.0, reader.0);
+    let mut left = PAIRS;
+    let mut comparison = Comparison::new(writer.0, reader.0, &mut left);
     let root = comparison.root(Combine::All);
     comparison.part(root, Written::Id(writer.1), Wanted::Id(reader.1), String::new());
     comparison.finish(root)
 }
 
-/// What becomes of the arguments of a call, and of the items that the caller streams.
-pub(crate) fn fit_arguments(writer: (&[Node], &Signature), reader: (&[Node], &Signature)) -> Fit {
-    let mut comparison = Comparison::new(writer.0, reader.0);
+/// What becomes of the arguments of a call, and of the items that the caller streams. At most `left` pairs are compared, and taken
+/// from it.
+pub(crate) fn fit_arguments(writer: (&[Node], &Signature), reader: (&[Node], &Signature), left: &mut usize) -> Fit {
+    let mut comparison = Comparison::new(writer.0, reader.0, left);
     let root = comparison.root(Combine::All);
     let (written, wanted) = (&writer.1.arguments, &reader.1.arguments);
     for (name, id) in wanted {
@@ -69,8 +73,8 @@ pub(crate) fn fit_arguments(writer: (&[Node], &Signature), reader: (&[Node], &Si
 }
 
 /// What becomes of a reply: the value, the method's own error, and the items that the callee streams.
-pub(crate) fn fit_results(writer: (&[Node], &Signature), reader: (&[Node], &Signature)) -> Fit {
-    let mut comparison = Comparison::new(writer.0, reader.0);
+pub(crate) fn fit_results(writer: (&[Node], &Signature), reader: (&[Node], &Signature), left: &mut usize) -> Fit {
+    let mut comparison = Comparison::new(writer.0, reader.0, left);
     let root = comparison.root(Combine::All);
     match (writer.1.returns, reader.1.returns) {
         (Some(written), Some(wanted)) => comparison.part(root, Written::Id(written), Wanted::Id(wanted), "the reply".into()),
@@ -105,12 +109,14 @@ struct Comparison<'a> {
     known: HashMap<(Id, Id), usize>,
     /// Pairs whose rules have not been applied.
     open: Vec<(usize, Written<'a>, Wanted<'a>)>,
+    /// Pairs that may still be compared.
+    left: &'a mut usize,
     too_many: bool,
 }
 
 impl<'a> Comparison<'a> {
-    fn new(writer: &'a [Node], reader: &'a [Node]) -> Self {
-        Self { writer, reader, pairs: Vec::new(), known: HashMap::new(), open: Vec::new(), too_many: false }
+    fn new(writer: &'a [Node], reader: &'a [Node], left: &'a mut usize) -> Self {
+        Self { writer, reader, pairs: Vec::new(), known: HashMap::new(), open: Vec::new(), left, too_many: false }
     }
 
     fn root(&mut self, combine: Combine) -> usize {
@@ -141,10 +147,15 @@ impl<'a> Comparison<'a> {
             self.pairs[pair].parts.push(part);
             return;
         }
-        if self.pairs.len() >= PAIRS {
-            self.too_many = true;
-            return;
+        match self.left.checked_sub(1) {
+            Some(left) => *self.left = left,
+            None => {
+                self.too_many = true;
+                return;
+            }
         }
+        // Reasons are cut in any case. In a stranger's schema types can be in types thousands deep, under names as long as they like.
+        let path = if path.len() > REASON { path.chars().take(REASON).collect() } else { path };
         self.pairs.push(Pair::new(Combine::All, path));
         let part = self.pairs.len() - 1;
         self.pairs[pair].parts.push(part);
@@ -183,7 +194,7 @@ impl<'a> Comparison<'a> {
         }
         if self.too_many {
             level = level.max(Level::Depends);
-            self.pairs[root].note(Level::Depends, format!("more than {PAIRS} pairs of types, which were not all compared"));
+            self.pairs[root].note(Level::Depends, format!("a service with more than {PAIRS} pairs of types, which were not all compared"));
         }
         match level {
             Level::Same => Fit::Same,

@@ -41,7 +41,7 @@ pub(super) struct Parts<'a> {
 
 pub(super) fn compare<'a>(writer: &'a [Node], reader: &'a [Node], written: Written<'a>, wanted: Wanted<'a>, path: &str) -> Outcome<'a> {
     let outcome = Outcome { combine: Combine::All, opaque: false, notes: Vec::new(), parts: Vec::new() };
-    let mut rules = Rules { writer, reader, path, outcome };
+    let mut rules = Rules { writer, path, outcome };
     match wanted {
         Wanted::Id(wanted) => {
             let node = match written {
@@ -137,7 +137,6 @@ impl<'a> Take<'a> {
 
 struct Rules<'a, 'p> {
     writer: &'a [Node],
-    reader: &'a [Node],
     path: &'p str,
     outcome: Outcome<'a>,
 }

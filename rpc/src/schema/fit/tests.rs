@@ -98,7 +98,7 @@ fn method(arguments: &[(&str, Id)], returns: Option<Id>) -> Signature {
 #[test]
 fn arguments_go_by_name() {
     let nodes = [Node::U32, Node::U8, Node::Option(0)];
-    let fits = |writer: &[_], reader: &[_]| fit_arguments((&nodes, &method(writer, None)), (&nodes, &method(reader, None)));
+    let fits = |writer: &[_], reader: &[_]| fit_arguments((&nodes, &method(writer, None)), (&nodes, &method(reader, None)), &mut PAIRS.clone());
     assert_eq!(fits(&[("order", 0)], &[("order", 0)]), Fit::Same);
     assert_eq!(fits(&[("a", 0), ("b", 1)], &[("b", 1), ("a", 0)]), Fit::Adapts);
     assert_eq!(fits(&[("a", 0), ("b", 1)], &[("b", 1)]), Fit::Adapts);
@@ -110,7 +110,7 @@ fn arguments_go_by_name() {
 #[test]
 fn values_errors_and_streams_of_a_method_are_compared_apart() {
     let nodes = [Node::U32, Node::U8];
-    let fits = |writer: &Signature, reader: &Signature| fit_results((&nodes, writer), (&nodes, reader));
+    let fits = |writer: &Signature, reader: &Signature| fit_results((&nodes, writer), (&nodes, reader), &mut PAIRS.clone());
     let value = |returns| method(&[], returns);
     assert_eq!(fits(&value(Some(0)), &value(Some(0))), Fit::Same);
     assert_eq!(fits(&value(Some(0)), &value(Some(1))), depends(&["the reply: u32 may not fit u8"]));
@@ -123,7 +123,7 @@ fn values_errors_and_streams_of_a_method_are_compared_apart() {
     assert_eq!(fits(&stream(0), &stream(1)), depends(&["the stream[]: u32 may not fit u8"]));
     assert!(matches!(fits(&stream(0), &value(None)), Fit::Never(_)));
     let upload = |id| Signature { upload: Some(("rows".into(), id)), ..value(None) };
-    assert_eq!(fit_arguments((&nodes, &upload(0)), (&nodes, &upload(1))), depends(&["rows[]: u32 may not fit u8"]));
+    assert_eq!(fit_arguments((&nodes, &upload(0)), (&nodes, &upload(1)), &mut PAIRS.clone()), depends(&["rows[]: u32 may not fit u8"]));
 }
 
 /// A stranger's table may have pairs without end, and reasons too.
@@ -145,4 +145,23 @@ fn comparing_ends() {
     let fields: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
     let Fit::Never(reasons) = roots(&[structure(&[])], &[structure(&fields), Node::U8]) else { panic!("all are missing") };
     assert!(reasons.len() <= 32 && reasons.iter().all(|reason| reason.len() <= 300 && !reason.contains('\n')));
+}
+
+/// A place in types thousands deep, for each of them: a stranger's schema would take gigabytes to compare.
+#[test]
+fn places_stay_short_however_deep_types_are() {
+    let own = [structure(&[("next", 1)]), Node::Option(0)];
+    let theirs: Vec<Node> = (0..2000).flat_map(|n| [structure(&[("next", 2 * n + 1)]), Node::Option((2 * n + 2) % 4000)]).collect();
+    let mut left = PAIRS;
+    let mut comparison = Comparison::new(&theirs, &own, &mut left);
+    let root = comparison.root(Combine::All);
+    comparison.part(root, Written::Id(0), Wanted::Id(0), String::new());
+    while let Some((pair, written, wanted)) = comparison.open.pop() {
+        let path = comparison.pairs[pair].path.clone();
+        let outcome = rules::compare(&theirs, &own, written, wanted, &path);
+        comparison.apply(pair, outcome);
+    }
+    assert!(comparison.pairs.len() > 2000);
+    let longest = comparison.pairs.iter().map(|pair| pair.path.len()).max();
+    assert!(longest <= Some(REASON), "{longest:?} bytes");
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::Lock;
 use super::text::write;
-use crate::schema::fit::{Fit, fit_arguments, fit_results};
+use crate::schema::fit::{Fit, PAIRS, fit_arguments, fit_results};
 use crate::schema::node::{Node, Signature};
 
 /// What became of a contract.
@@ -47,11 +47,12 @@ impl Comparison {
     fn method(&mut self, name: &str, old: (&Lock, usize), new: (&Lock, usize)) {
         let (old, new) = (side(old), side(new));
         let calls = |found: Fit, clients: bool, who: &str| (found, clients, who.to_owned());
+        let mut left = PAIRS;
         let directions = [
-            calls(fit_arguments(old, new), true, "arguments of an old client"),
-            calls(fit_results(new, old), true, "replies to an old client"),
-            calls(fit_arguments(new, old), false, "arguments at an old server"),
-            calls(fit_results(old, new), false, "replies of an old server"),
+            calls(fit_arguments(old, new, &mut left), true, "arguments of an old client"),
+            calls(fit_results(new, old, &mut left), true, "replies to an old client"),
+            calls(fit_arguments(new, old, &mut left), false, "arguments at an old server"),
+            calls(fit_results(old, new, &mut left), false, "replies of an old server"),
         ];
         let mut changed = false;
         let mut breaks = false;

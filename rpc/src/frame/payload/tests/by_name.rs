@@ -3,7 +3,7 @@
 use super::*;
 
 fn body(text: &str, method: &'static Method) -> Result<Body, Error> {
-    Body::new(text.as_bytes().to_vec(), Encoding::Json, Budget::default(), method)
+    Body::new(text.as_bytes().to_vec(), Encoding::Json, Budget::default(), method, None)
 }
 
 fn arguments<A: DeserializeOwned>(text: &str, method: &'static Method) -> Result<A, Error> {

@@ -99,7 +99,7 @@ pub(super) fn encoded<T: Serialize + ?Sized>(value: &T, encoding: Encoding) -> V
 }
 
 pub(super) fn postcard_body(bytes: &[u8]) -> Body {
-    Body::new(bytes.to_vec(), Encoding::Postcard, Budget::default(), &NOTE).expect("postcard is taken as it is")
+    Body::new(bytes.to_vec(), Encoding::Postcard, Budget::default(), &NOTE, None).expect("postcard is taken as it is")
 }
 
 pub(super) fn reply<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {

@@ -148,6 +148,6 @@ fn noise_is_refused_or_read() {
         }
         let _ = decode_arguments::<(&str, Option<&[u8]>, CowStr<'_>)>(&postcard_body(&bytes), &NOTE);
         #[cfg(feature = "json")]
-        let _ = Body::new(bytes, Encoding::Json, Budget::default(), &PAY);
+        let _ = Body::new(bytes, Encoding::Json, Budget::default(), &PAY, None);
     }
 }

@@ -41,7 +41,7 @@ fn arguments_may_borrow_from_the_body() {
     for &encoding in ENCODINGS {
         let sent = (CowStr("plain".into()), CowStr("cow".into()), Some("some"), Bytes(Cow::Borrowed(&[1, 2, 255])), 7u8);
         let method: &'static Method = &Method { name: "all", arguments: &["a", "b", "c", "d", "e"], ..Method::DEFAULT };
-        let body = Body::new(encoded(&sent, encoding), encoding, Budget::default(), method).expect("five arguments");
+        let body = Body::new(encoded(&sent, encoding), encoding, Budget::default(), method, None).expect("five arguments");
         let got: (&str, CowStr<'_>, Option<&str>, Bytes<'_>, u8) = decode_arguments(&body, method).expect("these types");
         assert_eq!((got.0, &*got.1.0, got.2, &*got.3.0, got.4), ("plain", "cow", Some("some"), &[1, 2, 255][..], 7));
         assert!(matches!(got.1.0, Cow::Borrowed(_)), "{encoding:?}: a text without escapes is not copied");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::super::super::fit::{fit, fit_arguments, fit_results};
+use super::super::super::fit::{self, fit, fit_arguments, fit_results};
 use super::evolution::orders::{self, v1, v2};
 use super::plain::Random;
 use super::types::*;
@@ -202,6 +202,10 @@ fn compare(peer: &Peer, other: &Schema) {
     let nodes = peer.nodes();
     let _ = (fit((nodes, 0), (&other.nodes, 0)), fit((&other.nodes, 0), (nodes, 0)));
     if let (Some(one), Some(other_method)) = (peer.schema().methods.first(), other.methods.first()) {
-        let _ = (fit_arguments((nodes, one), (&other.nodes, other_method)), fit_results((&other.nodes, other_method), (nodes, one)));
+        let mut left = fit::PAIRS;
+        let _ = (
+            fit_arguments((nodes, one), (&other.nodes, other_method), &mut left),
+            fit_results((&other.nodes, other_method), (nodes, one), &mut left),
+        );
     }
 }

@@ -60,6 +60,7 @@ enum Expression {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[allow(dead_code, reason = "only read")]
 struct Wrapper(Option<Box<Wrapper>>);
 
 fn currency() -> Type {

@@ -154,7 +154,7 @@ static PAY: Method = Method { name: "pay", arguments: &["order", "tip"], ..Metho
 #[test]
 fn arguments_are_named_in_errors() {
     let error = |text: &str| {
-        let body = Body::new(text.as_bytes().to_vec(), Encoding::Json, Budget::default(), &PAY)?;
+        let body = Body::new(text.as_bytes().to_vec(), Encoding::Json, Budget::default(), &PAY, None)?;
         decode_arguments::<(Vec<Line>, u64)>(&body, &PAY)
     };
     error(r#"{"tip": "18446744073709551615", "order": [{"qty": 1}]}"#).expect("arguments");

@@ -1,0 +1,345 @@
+//! Two ends that know a service differently: what becomes of each method, once both schemas are there (protocol 9).
+//!
+//! No frames here: when schemas travel is `connection/binds.rs` for the caller and `server/bound.rs` for the callee. Whether
+//! types fit is `fit.rs`, and how values are read that do not look alike `adapt.rs`.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::fit::{self, Fit};
+use super::node::{Id, Root, Signature};
+use super::peer::Peer;
+use crate::connection::streams::Role;
+use crate::frame::payload::Fault;
+use crate::log::log_limited;
+use crate::service::Contract;
+
+/// What an end does about a method that its peer knows with other arguments or another result.
+///
+/// Fields that were added with a default, removed, moved or renamed with an alias, variants that were added, integers that were
+/// widened: such differences are bridged, value by value. A method that cannot work at all is [`Incompatible`] under each of
+/// these, alone, and before it runs; the others go on.
+///
+/// [`Incompatible`]: crate::ErrorKind::Incompatible
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strictness {
+    /// It is called. Differences are logged, once a connection and service; a value that the reader cannot take fails its own
+    /// call. The default.
+    #[default]
+    Warn,
+    /// It is called if every value can be read: where that depends on the value (a `u32` that is read as a `u8`, a variant that
+    /// the reader does not know) it is refused.
+    Refuse,
+    /// It is refused.
+    Exact,
+}
+
+/// What all connections of a server, or of a client, know of their peers.
+#[derive(Default)]
+pub(crate) struct Schemas {
+    pub(crate) strictness: Strictness,
+    /// By a hash that is secret and made here: what a peer says of its schema's hash means nothing.
+    known: Mutex<HashMap<u64, Vec<Weak<Compared>>>>,
+    hasher: RandomState,
+}
+
+impl Schemas {
+    pub(crate) fn new(strictness: Strictness) -> Arc<Self> {
+        Arc::new(Self { strictness, ..Self::default() })
+    }
+
+    /// What the peer's schema means for each method of this contract. Peers that send the same bytes share it.
+    ///
+    /// # Errors
+    /// The bytes are no schema.
+    pub(crate) fn compare(&self, contract: &'static Contract, role: Role, bytes: &[u8]) -> Result<Arc<Compared>, String> {
+        let hash = self.hasher.hash_one((bytes, std::ptr::from_ref(contract).addr(), role == Role::Caller));
+        if let Some(known) = self.find(hash, contract, role, bytes) {
+            return Ok(known);
+        }
+        let compared = Arc::new(Compared::new(contract, role, bytes, self.strictness)?);
+        let mut known = self.known();
+        known.retain(|_, entries| {
+            entries.retain(|entry| entry.strong_count() > 0);
+            !entries.is_empty()
+        });
+        known.entry(hash).or_default().push(Arc::downgrade(&compared));
+        Ok(compared)
+    }
+
+    fn find(&self, hash: u64, contract: &'static Contract, role: Role, bytes: &[u8]) -> Option<Arc<Compared>> {
+        let known = self.known();
+        let is_it = |known: &Arc<Compared>| std::ptr::eq(known.contract, contract) && known.role == role && *known.bytes == *bytes;
+        known.get(&hash)?.iter().filter_map(Weak::upgrade).find(is_it)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Vec<Weak<Compared>>>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A service as both ends know it.
+pub(crate) struct Compared {
+    contract: &'static Contract,
+    role: Role,
+    /// The peer's schema as it came.
+    bytes: Box<[u8]>,
+    peer: Peer,
+    /// By this end's number.
+    methods: Vec<Comparison>,
+}
+
+struct Comparison {
+    /// Its place in the peer's schema.
+    signature: usize,
+    plan: Plan,
+    /// That it differs, for the log.
+    note: Option<Note>,
+}
+
+struct Note {
+    text: Box<str>,
+    /// It does not work, or not with every value.
+    warns: bool,
+}
+
+impl Note {
+    fn new(text: String, warns: bool) -> Option<Self> {
+        Some(Self { text: text.into(), warns })
+    }
+}
+
+/// What becomes of a method.
+pub(crate) enum Plan {
+    /// The peer's schema does not have it.
+    Unknown,
+    /// This end reads what the peer writes as its own.
+    Plain,
+    /// This end reads what the peer writes by the peer's schema.
+    Adapted,
+    /// It is not called, and this is why.
+    Refused(Box<str>),
+}
+
+impl Compared {
+    fn new(contract: &'static Contract, role: Role, bytes: &[u8], strictness: Strictness) -> Result<Self, String> {
+        let peer = Peer::parse(bytes)?;
+        let own = contract.own();
+        let theirs = peer.schema();
+        let mut methods = Vec::with_capacity(contract.methods.len());
+        let mut left = fit::PAIRS;
+        for (number, ours) in own.schema.methods.iter().enumerate() {
+            let Some(signature) = theirs.methods.iter().position(|method| method.name == ours.name) else {
+                methods.push(Comparison { signature: 0, plan: Plan::Unknown, note: None });
+                continue;
+            };
+            let (ours, theirs) = ((&own.schema.nodes[..], ours), (&theirs.nodes[..], &theirs.methods[signature]));
+            let (caller, callee) = match role {
+                Role::Caller => (ours, theirs),
+                Role::Callee => (theirs, ours),
+            };
+            let (arguments, results) = (fit::fit_arguments(caller, callee, &mut left), fit::fit_results(callee, caller, &mut left));
+            let (plan, note) = judge(role, &arguments, &results, strictness, &contract.full_name(number));
+            methods.push(Comparison { signature, plan, note });
+        }
+        Ok(Self { contract, role, bytes: bytes.into(), peer, methods })
+    }
+
+    pub(crate) fn plan(&self, method: usize) -> &Plan {
+        self.methods.get(method).map_or(&Plan::Unknown, |comparison| &comparison.plan)
+    }
+
+    /// Something of this method looks different to the two ends.
+    pub(crate) fn differs(&self, method: usize) -> bool {
+        self.methods.get(method).is_some_and(|comparison| comparison.note.is_some())
+    }
+
+    /// How to read what the peer writes of each method, where that is not as this end would write it.
+    pub(crate) fn writers(self: &Arc<Self>) -> Box<[Option<Arc<Writer>>]> {
+        let writer = |(method, comparison): (usize, &Comparison)| {
+            matches!(comparison.plan, Plan::Adapted).then(|| Arc::new(Writer { compared: self.clone(), method }))
+        };
+        self.methods.iter().enumerate().map(writer).collect()
+    }
+
+    /// Says what differs, in one line: what does not work, or may not, first.
+    pub(crate) fn log(&self, peer: &str) {
+        let mut notes: Vec<&Note> = self.methods.iter().filter_map(|comparison| comparison.note.as_ref()).collect();
+        notes.sort_by_key(|note| !note.warns);
+        let Some(first) = notes.first() else { return };
+        let more = notes.len().saturating_sub(NOTES);
+        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let texts: Vec<&str> = notes.iter().take(NOTES).map(|note| &*note.text).collect();
+        let text = format!("{peer} knows {} differently: {}{rest}", self.contract.name, texts.join("; "));
+        // Places of their own: of two ends in one process both are heard.
+        match (self.role, first.warns) {
+            (Role::Caller, true) => log_limited!(warn, "{text}"),
+            (Role::Callee, true) => log_limited!(warn, "{text}"),
+            (_, false) => log_limited!(info, "{text}"),
+        }
+    }
+}
+
+/// Methods in one line of the log.
+const NOTES: usize = 20;
+
+/// Texts of one refusal.
+const TEXTS: usize = 3;
+
+/// A method of a peer, as that peer writes it.
+pub(crate) struct Writer {
+    compared: Arc<Compared>,
+    /// This end's number.
+    method: usize,
+}
+
+impl Writer {
+    pub(crate) fn peer(&self) -> &Peer {
+        &self.compared.peer
+    }
+
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.peer().schema().methods[self.compared.methods[self.method].signature]
+    }
+
+    /// The peer's type for a part of the method.
+    ///
+    /// # Errors
+    /// To the peer it has no such part, and yet one came.
+    pub(crate) fn root(&self, root: Root) -> Result<Id, Fault> {
+        let signature = self.signature();
+        let id = match root {
+            Root::Argument(place) => signature.arguments.get(place).map(|(_, id)| *id),
+            Root::Upload => signature.upload.as_ref().map(|(_, id)| *id),
+            Root::Returns => signature.returns,
+            Root::Error => signature.error,
+            Root::Download => signature.download,
+        };
+        id.ok_or_else(|| Fault::malformed("the peer's schema does not have this part of the method"))
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a method whose two directions fit like this, and why it differs.
+fn judge(role: Role, arguments: &Fit, results: &Fit, strictness: Strictness, name: &str) -> (Plan, Option<Note>) {
+    let (reads, writes) = match role {
+        Role::Caller => ((results, "the peer's reply cannot be read"), (arguments, "the peer cannot read these arguments")),
+        Role::Callee => ((arguments, "the peer's arguments cannot be read"), (results, "the peer cannot read the reply")),
+    };
+    for (fit, what) in [reads, writes] {
+        if let Fit::Never(texts) = fit {
+            let text = format!("{name}: {what}: {}", joined(texts));
+            return (Plan::Refused(text.clone().into()), Note::new(text, true));
+        }
+    }
+    let mut notes = Vec::new();
+    for (fit, _) in [reads, writes] {
+        if let Fit::Depends(texts) = fit {
+            notes.push(joined(texts));
+        }
+    }
+    let differs = !matches!((arguments, results), (Fit::Same, Fit::Same));
+    if !notes.is_empty() && strictness != Strictness::Warn {
+        let text = format!("{name}: some values cannot be read: {} (Strictness::{strictness:?})", notes.join(", "));
+        return (Plan::Refused(text.clone().into()), Note::new(text, true));
+    }
+    if differs && strictness == Strictness::Exact {
+        let text = format!("{name}: the two ends know this method with different arguments or results (Strictness::Exact)");
+        return (Plan::Refused(text.clone().into()), Note::new(text, true));
+    }
+    let note = match notes.is_empty() {
+        _ if !differs => None,
+        true => Note::new(format!("{name}: adapted"), false),
+        false => Note::new(format!("{name}: adapted, but {}", notes.join(", ")), true),
+    };
+    let plan = if matches!(reads.0, Fit::Same) { Plan::Plain } else { Plan::Adapted };
+    (plan, note)
+}
+
+/// Names in these may be a stranger's.
+fn joined(texts: &[String]) -> String {
+    let more = if texts.len() > TEXTS { ", .." } else { "" };
+    let texts: Vec<String> = texts.iter().take(TEXTS).map(|text| shown(text)).collect();
+    texts.join(", ") + more
+}
+
+/// Fit for a log.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().filter(|char| !char.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
+mod tests {
+    use super::*;
+    use crate::schema::node::{Node, Schema};
+    use crate::service::Method;
+
+    static SHOP: Contract = Contract::new(
+        "Shop",
+        "",
+        &[Method {
+            name: "add",
+            arguments: &["n"],
+            run: |root, reader| match root {
+                Root::Argument(0) | Root::Returns => reader.read::<u64>(),
+                _ => reader.none(),
+            },
+            ..Method::DEFAULT
+        }],
+    );
+
+    fn schema(argument: Node, result: Node) -> Vec<u8> {
+        let method =
+            Signature { name: "add".to_owned(), arguments: vec![("n".to_owned(), 0)], upload: None, returns: Some(1), error: None, download: None };
+        postcard::to_stdvec(&Schema { methods: vec![method], nodes: vec![argument, result] }).unwrap()
+    }
+
+    #[test]
+    fn peers_that_send_the_same_bytes_share_one_schema_until_the_last_one_leaves() {
+        let schemas = Schemas::new(Strictness::Warn);
+        let bytes = schema(Node::U32, Node::U64);
+        let compare = |role, bytes: &[u8]| schemas.compare(&SHOP, role, bytes).unwrap();
+        let (first, second) = (compare(Role::Callee, &bytes), compare(Role::Callee, &bytes.clone()));
+        assert!(Arc::ptr_eq(&first, &second));
+        // What it means is another matter for another role, or other bytes.
+        let others = [compare(Role::Caller, &bytes), compare(Role::Callee, &schema(Node::U8, Node::U64))];
+        assert!(others.iter().all(|other| !Arc::ptr_eq(&first, other)));
+        assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 3);
+        drop((first, second));
+        let again = compare(Role::Callee, &bytes);
+        assert_eq!(Arc::strong_count(&again), 1);
+        drop(others);
+        compare(Role::Callee, &schema(Node::U16, Node::U64));
+        assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2, "what nobody uses is forgotten");
+        schemas.compare(&SHOP, Role::Callee, &bytes[1..]).err().unwrap();
+        assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn each_end_reads_what_the_other_writes() {
+        let schemas = Schemas::new(Strictness::Warn);
+        let plan = |role, argument, result| match schemas.compare(&SHOP, role, &schema(argument, result)).unwrap().plan(0) {
+            Plan::Unknown => "unknown".to_owned(),
+            Plan::Plain => "plain".to_owned(),
+            Plan::Adapted => "adapted".to_owned(),
+            Plan::Refused(why) => why.to_string(),
+        };
+        assert_eq!(plan(Role::Callee, Node::U64, Node::U64), "plain");
+        assert_eq!(plan(Role::Callee, Node::U32, Node::U64), "adapted");
+        assert_eq!(plan(Role::Callee, Node::U64, Node::U32), "plain", "the caller adapts");
+        assert_eq!(plan(Role::Caller, Node::U32, Node::U64), "plain", "the callee adapts");
+        assert_eq!(plan(Role::Caller, Node::U64, Node::U32), "adapted");
+        assert!(plan(Role::Callee, Node::Str, Node::U64).starts_with("Shop.add: the peer's arguments cannot be read: n: "));
+        assert!(plan(Role::Callee, Node::U64, Node::Str).starts_with("Shop.add: the peer cannot read the reply: "));
+        assert!(plan(Role::Caller, Node::Str, Node::U64).starts_with("Shop.add: the peer cannot read these arguments: n: "));
+        assert!(plan(Role::Caller, Node::U64, Node::Str).starts_with("Shop.add: the peer's reply cannot be read: "));
+    }
+}

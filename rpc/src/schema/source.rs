@@ -76,8 +76,10 @@ pub(crate) enum Feed<'de> {
     I128(i128),
     Float(f64),
     Str(&'de str),
+    #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "only JSON has texts that are not where they are read from"))]
     String(String),
     Bytes(&'de [u8]),
+    #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "as above"))]
     Buffer(Vec<u8>),
     None,
     // These contain others.

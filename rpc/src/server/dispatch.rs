@@ -472,7 +472,7 @@ impl Dispatcher {
             None => None,
         };
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
-        let mut request = Request::new(method);
+        let mut request = Request::new(method, Some((contract, place.method)));
         let inner = request.inner_mut();
         match payload {
             Payload::Borrowed(bytes) => inner.body.fill(bytes, budget),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::dispatch::panicked;
 use crate::context::{Context, Inherit};
 use crate::frame::payload::{self, Outcome};
-use crate::service::{Handler, Method};
+use crate::service::{Contract, Handler, Method};
 use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
 
@@ -31,6 +31,8 @@ pub struct Request(Option<Box<Inner>>);
 pub(crate) struct Inner {
     /// None while it waits to be used again.
     method: Option<&'static Method>,
+    /// Its place in the contract.
+    served: Option<(&'static Contract, u32)>,
     pub(crate) body: payload::Body,
     pub(crate) context: Option<Context>,
     /// Of a method that streams.
@@ -46,12 +48,13 @@ type Kept = Vec<Box<Inner>>;
 thread_local!(static KEPT_HERE: RefCell<Kept> = const { RefCell::new(Vec::new()) });
 
 impl Request {
-    /// A request without arguments.
+    /// A request without arguments. It is no call of a service unless that is said.
     #[inline]
-    pub(crate) fn new(method: &'static Method) -> Self {
+    pub(crate) fn new(method: &'static Method, served: Option<(&'static Contract, u32)>) -> Self {
         let kept = KEPT_HERE.try_with(|kept| kept.borrow_mut().pop()).ok().flatten();
         let mut inner = kept.unwrap_or_default();
         inner.method = Some(method);
+        inner.served = served;
         Self(Some(inner))
     }
 
@@ -68,6 +71,11 @@ impl Request {
     #[inline]
     pub(crate) fn method(&self) -> &'static Method {
         self.inner().method.expect("it is in use")
+    }
+
+    /// What the method gives.
+    fn results(&self) -> payload::Results {
+        self.inner().served.map_or_else(payload::Results::default, |(contract, method)| payload::Results::of(contract, method as usize))
     }
 
     /// Of a method that streams.
@@ -97,7 +105,7 @@ impl Request {
     #[inline]
     pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_returned(result, self.method(), self.inner().body.encoding(), lease.limit, &mut lease.out);
+        let outcome = payload::encode_returned(result, || self.results(), self.inner().body.encoding(), lease.limit, &mut lease.out);
         lease.finish(outcome);
     }
 
@@ -222,7 +230,7 @@ pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Re
                 }
                 Err(_) => Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name)),
             };
-            (Request::new(method), Err(error))
+            (Request::new(method, None), Err(error))
         }
     }
 }

@@ -74,7 +74,13 @@ pub(super) fn encode_result_by<R: Serialize + ?Sized>(
 #[cfg(feature = "json")]
 fn rewrite(bytes: &[u8], own: super::Results, failed: bool, limit: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
     let Some(types) = (if failed { own.error } else { own.returns }) else {
-        return Err(Unwritten::Type("its type is not in the schema".to_owned()));
+        // A notification that was called by name: its caller waits for something.
+        return if bytes.is_empty() {
+            out.extend_from_slice(b"null");
+            Ok(())
+        } else {
+            Err(Unwritten::Type("its type is not in the schema".to_owned()))
+        };
     };
     let begin = out.len();
     write(types, bytes, limit, out).map_err(|unwritten| {

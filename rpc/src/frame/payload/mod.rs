@@ -36,11 +36,11 @@ pub(crate) use self::json::is_number;
 use self::text::Size;
 #[cfg(feature = "json")]
 pub(crate) use self::text::capped;
-#[cfg(feature = "json")]
-use crate::schema::Types;
 use crate::schema::exchange::Writer;
+#[cfg(feature = "json")]
+use crate::schema::{Id, Types};
 use crate::schema::{Root, adapt};
-use crate::service::Method;
+use crate::service::{Contract, Method};
 use crate::{Error, ErrorKind, Executed};
 
 /// A body that waits for its next call keeps no larger buffer than this.
@@ -212,24 +212,21 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding
     decoded.map_err(|problem| undecoded(problem, Part::REPLY, budget))
 }
 
-/// Appends what a method returned and says what it was. If that is an error nothing is appended.
+/// Appends what a method returned and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
+/// which is written by the schema.
 #[inline]
 pub(crate) fn encode_returned<R: Serialize + ?Sized>(
     result: &R,
-    method: &'static Method,
+    own: impl FnOnce() -> Results,
     encoding: Encoding,
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Outcome {
     let encoded = match encoding {
         #[cfg(feature = "json")]
-        Encoding::Json => match own_schema(method) {
-            Some(own) => encode::encode_result_by(result, own, limit, out),
-            // Code for each type, which can go when every method has a schema.
-            None => return encode_untraced(result, encoding, limit, out),
-        },
+        Encoding::Json => encode::encode_result_by(result, own(), limit, out),
         encoding => {
-            let _ = method;
+            let _ = own;
             encode::encode_result(result, encoding, limit, out)
         }
     };
@@ -280,19 +277,32 @@ pub(crate) fn encode_item<T: Serialize + ?Sized>(item: &T, limit: usize, out: &m
 }
 
 /// The types of what a method gives, as its own end knows them.
-#[cfg(feature = "json")]
-#[derive(Clone, Copy, Debug)]
-struct Results {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Results {
     /// See [`Signature::returns`](crate::schema::Signature::returns).
+    #[cfg(feature = "json")]
     returns: Option<Types<'static>>,
     /// See [`Signature::error`](crate::schema::Signature::error).
+    #[cfg(feature = "json")]
     error: Option<Types<'static>>,
 }
 
-/// None: there is no schema, and the value is written by its `Serialize`.
-#[cfg(feature = "json")]
-fn own_schema(_method: &'static Method) -> Option<Results> {
-    None
+impl Results {
+    /// Those of the method with this number.
+    pub(crate) fn of(contract: &'static Contract, method: usize) -> Self {
+        #[cfg(feature = "json")]
+        {
+            let schema = &contract.own().schema;
+            let Some(signature) = schema.methods.get(method) else { return Self::default() };
+            let types = |root: Option<Id>| root.map(|root| Types { nodes: &schema.nodes, root });
+            Self { returns: types(signature.returns), error: types(signature.error) }
+        }
+        #[cfg(not(feature = "json"))]
+        {
+            let _ = (contract, method);
+            Self {}
+        }
+    }
 }
 
 /// What of a call was being written or read, for the texts of errors.

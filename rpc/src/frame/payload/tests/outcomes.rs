@@ -6,6 +6,15 @@ use serde::{Serializer, ser};
 
 use super::*;
 
+/// As a handler gives it, whose service has no schema.
+fn returned<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Outcome {
+    #[cfg(feature = "json")]
+    if encoding == Encoding::Json {
+        return encode_untraced(result, encoding, limit, out);
+    }
+    encode_returned(result, Results::default, encoding, limit, out)
+}
+
 #[derive(Debug)]
 enum Kind {
     Value,
@@ -16,7 +25,7 @@ enum Kind {
 fn taken_apart<R: Serialize, T: Serialize + ?Sized>(result: &R, expected: &Kind, inner: &T) {
     for &encoding in ENCODINGS {
         let mut out = b"before".to_vec();
-        let outcome = encode_returned(result, &NOTE, encoding, MIB, &mut out);
+        let outcome = returned(result, encoding, MIB, &mut out);
         assert!(matches!((&outcome, expected), (Outcome::Value, Kind::Value) | (Outcome::Failed, Kind::Failed)), "{outcome:?}");
         let mut plain = b"before".to_vec();
         plain.extend(encoded(inner, encoding));
@@ -73,10 +82,10 @@ fn what_only_looks_like_a_result_travels_whole() {
     for &encoding in ENCODINGS {
         let plain = encoded(&Err::<u8, _>("x".to_owned()), encoding);
         let mut out = Vec::new();
-        assert!(matches!(encode_returned(&Transparent(Err("x".into())), &NOTE, encoding, MIB, &mut out), Outcome::Value));
+        assert!(matches!(returned(&Transparent(Err("x".into())), encoding, MIB, &mut out), Outcome::Value));
         assert_eq!(out, plain);
         out.clear();
-        assert!(matches!(encode_returned(&Box::new(Err::<u8, _>("x")), &NOTE, encoding, MIB, &mut out), Outcome::Value));
+        assert!(matches!(returned(&Box::new(Err::<u8, _>("x")), encoding, MIB, &mut out), Outcome::Value));
         assert_eq!(out, plain);
     }
     taken_apart(&Renamed::Ok(3), &Kind::Value, &Renamed::Ok(3));
@@ -90,11 +99,11 @@ fn a_reply_may_be_as_long_as_the_limit_and_no_longer() {
         let value = Ok::<_, ()>("x".repeat(1000));
         let length = encoded(&"x".repeat(1000), encoding).len();
         let mut out = vec![9; 50];
-        assert!(matches!(encode_returned(&value, &NOTE, encoding, length, &mut out), Outcome::Value));
+        assert!(matches!(returned(&value, encoding, length, &mut out), Outcome::Value));
         assert_eq!(out.len(), 50 + length);
         out.truncate(50);
         for limit in [0, 1, 2, 500, length - 1] {
-            let Outcome::Error(error) = encode_returned(&value, &NOTE, encoding, limit, &mut out) else { panic!("above the limit") };
+            let Outcome::Error(error) = returned(&value, encoding, limit, &mut out) else { panic!("above the limit") };
             assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::Yes));
             assert!(error.message().contains("Limits::max_message"), "{error}");
             assert_eq!(out, vec![9; 50]);
@@ -142,13 +151,13 @@ impl Serialize for Bad {
 fn a_value_that_cannot_be_encoded_leaves_nothing() {
     for &encoding in ENCODINGS {
         let mut out = vec![1];
-        let Outcome::Error(error) = encode_returned(&Ok::<_, ()>(Bad::Refuses), &NOTE, encoding, MIB, &mut out) else { panic!("it refuses") };
+        let Outcome::Error(error) = returned(&Ok::<_, ()>(Bad::Refuses), encoding, MIB, &mut out) else { panic!("it refuses") };
         assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, Executed::Yes));
         let error = encode_arguments(&(Bad::Refuses,), encoding, MIB, &mut out).expect_err("it refuses");
         assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::No));
-        let Outcome::Error(error) = encode_returned(&Bad::Swallows, &NOTE, encoding, 8, &mut out) else { panic!("above the limit") };
+        let Outcome::Error(error) = returned(&Bad::Swallows, encoding, 8, &mut out) else { panic!("above the limit") };
         assert_eq!(error.kind(), ErrorKind::TooLarge);
-        let panicked = catch_unwind(AssertUnwindSafe(|| encode_returned(&Bad::Panics, &NOTE, encoding, MIB, &mut out)));
+        let panicked = catch_unwind(AssertUnwindSafe(|| returned(&Bad::Panics, encoding, MIB, &mut out)));
         assert!(panicked.is_err());
         assert_eq!(out, [1]);
     }
@@ -162,7 +171,7 @@ fn a_sequence_of_unknown_length_says_so() {
             ser::SerializeSeq::end(serializer.serialize_seq(None)?)
         }
     }
-    let Outcome::Error(error) = encode_returned(&Unknown, &NOTE, Encoding::Postcard, MIB, &mut Vec::new()) else { panic!("postcard cannot") };
+    let Outcome::Error(error) = returned(&Unknown, Encoding::Postcard, MIB, &mut Vec::new()) else { panic!("postcard cannot") };
     assert!(error.message().contains("unknown length"), "{error}");
 }
 

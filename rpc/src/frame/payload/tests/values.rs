@@ -83,10 +83,10 @@ fn an_empty_body_is_no_arguments() {
 #[cfg(not(feature = "json"))]
 #[test]
 fn json_without_the_feature_is_unimplemented() {
-    let error = Body::new(b"[]".to_vec(), Encoding::Json, Budget::default(), &PING).expect_err("there is no JSON");
+    let error = Body::new(b"[]".to_vec(), Encoding::Json, Budget::default(), &PING, None).expect_err("there is no JSON");
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unimplemented, Executed::No));
     assert!(error.message().contains("ping") && error.message().contains("built without the json feature"));
     assert!(decode_reply::<u8>(b"1", Encoding::Json, Budget::default()).is_err());
     assert!(encode_arguments(&1, Encoding::Json, 10, &mut Vec::new()).is_err());
-    assert!(matches!(encode_returned(&1, &PING, Encoding::Json, 10, &mut Vec::new()), Outcome::Error(_)));
+    assert!(matches!(encode_returned(&1, Results::default, Encoding::Json, 10, &mut Vec::new()), Outcome::Error(_)));
 }

@@ -56,7 +56,8 @@ def sample(n):
 def answer(n):
     """The body of handler `n`, which has `order` and makes a receipt."""
     note = 'format!("{} {} {}", order.name, order.tags.len(), order.on)'
-    return f"Receipt{n} {{ id{n}: order.id{n}, note: {note}, total{n}: i64::from(order.amount{n}) + order.part.map_or(0, |part| i64::from(part.count{n})) }}"
+    total = f"i64::from(order.amount{n}) + order.part.map_or(0, |part| i64::from(part.count{n}))"
+    return f"Receipt{n} {{ id{n}: order.id{n}, note: {note}, total{n}: {total} }}"
 
 
 def lines(methods, line):
@@ -75,8 +76,11 @@ def prost_types(methods):
              "Vec<String>": "string, repeated"}
 
     def text(name, fields):
-        each = (f'    #[prost({kinds.get(kind, "message, optional")}, tag = "{tag}")]\n    pub {field}: {kind},\n' for tag, (field, kind) in enumerate(fields, 1))
-        return f"#[derive(Clone, PartialEq, ::prost::Message)]\npub struct {name} {{\n{''.join(each)}}}\n"
+        each = ""
+        for tag, (field, kind) in enumerate(fields, 1):
+            each += f'    #[prost({kinds.get(kind, "message, optional")}, tag = "{tag}")]\n    pub {field}: {kind},\n'
+        return f"#[derive(Clone, PartialEq, ::prost::Message)]\npub struct {name} {{\n{each}}}\n"
+
     return lines(methods, lambda n: "".join(text(name, fields) for name, fields in structs(n)))
 
 
@@ -123,7 +127,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {{
 
 
 class RpcAlone(Rpc):
-    title = "without `json`"
+    title = "this crate without `json`"
     features = ", default-features = false"
 
 
@@ -137,7 +141,8 @@ class Tarpc:
     def main(self, methods):
         if methods:
             trait = lines(methods, lambda n: f"    async fn method{n}(order: Order{n}) -> Receipt{n};\n")
-            handlers = lines(methods, lambda n: f"    async fn method{n}(self, _: Context, order: Order{n}) -> Receipt{n} {{\n        {marked(n)}\n    }}\n")
+            head = "    async fn method{0}(self, _: Context, order: Order{0}) -> Receipt{0} {{\n        "
+            handlers = lines(methods, lambda n: f"{head.format(n)}{marked(n)}\n    }}\n")
             calls = lines(methods, lambda n: f"    sum += client.method{n}(tarpc::context::current(), {sample(n)}).await?.total{n};\n")
         else:
             trait = "    async fn greet(name: String) -> String;\n"
@@ -189,8 +194,8 @@ class Tonic:
     def main(self, methods):
         if methods:
             types = prost_types(methods)
-            handlers = lines(methods, lambda n: f"""    async fn method{n}(&self, request: Request<Order{n}>) -> Result<Response<Receipt{n}>, Status> {{
-        let order = request.into_inner();
+            head = "    async fn method{0}(&self, request: Request<Order{0}>) -> Result<Response<Receipt{0}>, Status> {{\n"
+            handlers = lines(methods, lambda n: f"""{head.format(n)}        let order = request.into_inner();
         Ok(Response::new({marked(n)}))
     }}
 """)
@@ -231,8 +236,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {{
 
     def prepare(self, folder, methods):
         """Writes src/shop.rs by tonic's own generator, outside all that is measured: with a build script it would be slower, and need protoc."""
-        method = lambda name, input, output: (f'        .method(tonic_build::manual::Method::builder().name("{name}").route_name("{name}").input_type("crate::{input}")\n'
-                                              f'            .output_type("crate::{output}").codec_path("tonic_prost::ProstCodec").build())\n')
+        def method(name, takes, gives):
+            types = f'.input_type("crate::{takes}").output_type("crate::{gives}").codec_path("tonic_prost::ProstCodec")'
+            return f'        .method(tonic_build::manual::Method::builder().name("{name}").route_name("{name}"){types}.build())\n'
+
         methods = lines(methods, lambda n: method(f"method{n}", f"Order{n}", f"Receipt{n}")) if methods else method("greet", "Person", "Greeting")
         generator = os.path.join(os.path.dirname(folder), "generator")
         write(generator, "Cargo.toml", package("generator") + 'tonic-build = "0.14"\n')

@@ -793,9 +793,13 @@ impl Dispatcher {
 
     /// Stops all running calls whose deadline has passed, and finds the next one.
     pub(crate) fn expire(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        while let Some(place) = self.held.iter().position(|held| held.until.is_some_and(|until| until <= now)) {
-            let held = self.held.remove(place);
-            self.refuse(held.call.id, &deadline_exceeded(Executed::No), inbound, out);
+        // In one go: notifications may be thousands, and all end at once.
+        for held in std::mem::take(&mut self.held) {
+            if held.until.is_some_and(|until| until <= now) {
+                self.refuse(held.call.id, &deadline_exceeded(Executed::No), inbound, out);
+            } else {
+                self.held.push(held);
+            }
         }
         self.next_expiry = self.held.iter().filter_map(|held| held.until).min();
         for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {

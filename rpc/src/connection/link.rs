@@ -333,7 +333,7 @@ impl Link {
         Submitted::Waiting(ticket)
     }
 
-    /// A large call has bound its method, and cannot follow before the answer.
+    /// A call has a slot, and cannot follow a bind before the answer.
     #[cold]
     fn wait_for_bound(&self, mut guard: MutexGuard<'_, State>, id: u32, outgoing: &Outgoing<'_>, cell: Arc<Cell>) -> Submitted {
         let mut wake = Wake::new();
@@ -347,7 +347,7 @@ impl Link {
                 Submitted::Waiting(ticket)
             }
             Begin::Refused(error) => Submitted::Refused(error),
-            Begin::Slot(_) => unreachable!("large calls wait while a bind is not answered"),
+            Begin::Slot(_) => unreachable!("what is early does not fit"),
         };
         let driver = guard.rouse();
         self.wake(guard, wake);

@@ -286,11 +286,12 @@ impl Outbound {
         self.binds.has_unanswered_services() && self.peer.schemas
     }
 
-    /// The call that would be the next in this slot has to wait after all, without the slot: its bind was just written, and it
-    /// is longer than what a callee keeps.
+    /// The call that would be the next in this slot has to wait after all, without the slot: a bind was written since it was
+    /// given, and the call is longer than what a callee keeps, or one too many.
     #[inline]
     pub(crate) fn is_early(&self, id: u32) -> bool {
-        self.slots[id as usize].large && self.is_asking()
+        self.is_asking()
+            && (self.slots[id as usize].large || self.in_flight() > BEFORE_HELLO.in_flight || self.small_bytes > BEFORE_HELLO.call_bytes)
     }
 
     fn occupy(&mut self, size: usize, large: bool) -> u32 {
@@ -791,6 +792,28 @@ mod tests {
             Some(Ended::Error(error)) => error.executed(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn calls_that_were_given_slots_before_a_bind_do_not_all_go_behind_it() {
+        static SHOP: Contract = Contract::new("Shop", "", &[crate::service::Method { name: "add", ..crate::service::Method::DEFAULT }]);
+        let mut outbound = Outbound::new();
+        outbound.on_hello(Allowance { in_flight: 200, ..PEER }, &mut Wake::new());
+        let others: Vec<u32> = (0..200).map(|_| slot(outbound.reserve(1, 0))).collect();
+        let tickets: Vec<u64> = (0..100).map(|_| ticket(outbound.reserve(1, 0))).collect();
+        for id in others {
+            outbound.cancel(id, &mut Wake::new());
+        }
+        let mut sent = 0;
+        for ticket in tickets {
+            let id = slot(outbound.redeem(ticket, 1, &mut Wake::new()));
+            outbound.number(&SHOP, 0).unwrap();
+            match outbound.is_early(id) {
+                true => outbound.cancel(id, &mut Wake::new()),
+                false => sent += 1,
+            }
+        }
+        assert_eq!(sent, BEFORE_HELLO.in_flight, "a callee keeps no more (protocol 9.4)");
     }
 
     #[test]

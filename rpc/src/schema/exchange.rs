@@ -1,7 +1,7 @@
 //! Two ends that know a service differently: what becomes of each method, once both schemas are there (protocol 9).
 //!
 //! No frames here: when schemas travel is `connection/binds.rs` for the caller and `server/bound.rs` for the callee. Whether
-//! types fit is `fit.rs`, and how values are read that do not look alike `adapt.rs`.
+//! types fit is `fit/`, and how values are read that do not look alike `adapt/`.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

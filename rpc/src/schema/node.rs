@@ -1,7 +1,7 @@
 //! What a type looks like on the wire: a table of nodes, each naming its parts by their place in the table.
 //!
-//! Data only. Who fills the table is `trace.rs`; who reads messages by it `adapt.rs` and `json.rs`. Tables come from peers
-//! too: nothing here may be trusted before `check.rs` has seen it.
+//! Data only. Who fills the table is `trace/`; who reads messages by it `adapt/` and `json/`. Tables come from peers
+//! too: nothing here may be trusted before `peer.rs` has seen it.
 
 use serde::{Deserialize, Serialize};
 

@@ -132,6 +132,8 @@ pub(crate) struct Dispatcher {
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     held: Vec<Held>,
+    /// How many notifications and how many calls that are, and their bytes.
+    held_sums: [(usize, usize); 2],
     /// The peer exchanges schemas.
     exchanges: bool,
     /// Of calls that stream and are not answered, by id.
@@ -172,6 +174,7 @@ impl Dispatcher {
             parked: VecDeque::new(),
             parked_bytes: 0,
             held: Vec::new(),
+            held_sums: Default::default(),
             exchanges: false,
             streams: Vec::new(),
             streaming: 0,
@@ -256,7 +259,17 @@ impl Dispatcher {
                 self.resume(held.call, now, inbound, out);
             }
         }
+        self.sum_held();
         Ok(())
+    }
+
+    /// After some have gone.
+    fn sum_held(&mut self) {
+        self.held_sums = Default::default();
+        for held in &self.held {
+            let (count, bytes) = &mut self.held_sums[usize::from(held.call.id.is_some())];
+            (*count, *bytes) = (*count + 1, *bytes + held.call.payload.len() + held.call.metadata.len());
+        }
     }
 
     /// When the peer must have sent the schema that it owes.
@@ -272,11 +285,9 @@ impl Dispatcher {
             Err(error) => return self.refuse(call.id, &error, inbound, out),
         };
         let (id, size) = (call.id, call.payload.bytes().len() + call.parts.metadata.bytes().len());
-        let alike = |held: &&Held| held.call.id.is_some() == id.is_some();
-        let (count, bytes) = self.held.iter().filter(alike).fold((1, size), |(count, bytes), held| {
-            let call = &held.call;
-            (count + 1, bytes + call.payload.len() + call.metadata.len())
-        });
+        // Not by looking at each: small notifications may be thousands.
+        let (count, bytes) = self.held_sums[usize::from(id.is_some())];
+        let (count, bytes) = (count + 1, bytes + size);
         let has_room = match id {
             Some(_) => count <= BEFORE_HELLO.in_flight && bytes <= BEFORE_HELLO.call_bytes,
             // As those that wait because replies cannot leave.
@@ -294,6 +305,7 @@ impl Dispatcher {
             self.next_expiry = Some(until);
         }
         let call = self.keep(call, received, out);
+        self.held_sums[usize::from(id.is_some())] = (count, bytes);
         self.held.push(Held { call, until });
     }
 
@@ -781,6 +793,7 @@ impl Dispatcher {
         }
         if let Some(place) = self.held.iter().position(|held| held.call.id == Some(id)) {
             self.held.remove(place);
+            self.sum_held();
             self.refuse(Some(id), &cancelled(), inbound, out);
             return;
         }
@@ -793,10 +806,15 @@ impl Dispatcher {
 
     /// Stops all running calls whose deadline has passed, and finds the next one.
     pub(crate) fn expire(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        while let Some(place) = self.held.iter().position(|held| held.until.is_some_and(|until| until <= now)) {
-            let held = self.held.remove(place);
-            self.refuse(held.call.id, &deadline_exceeded(Executed::No), inbound, out);
+        // In one go: notifications may be thousands, and all end at once.
+        for held in std::mem::take(&mut self.held) {
+            if held.until.is_some_and(|until| until <= now) {
+                self.refuse(held.call.id, &deadline_exceeded(Executed::No), inbound, out);
+            } else {
+                self.held.push(held);
+            }
         }
+        self.sum_held();
         self.next_expiry = self.held.iter().filter_map(|held| held.until).min();
         for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {
             match running.deadline {

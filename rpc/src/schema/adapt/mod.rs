@@ -3,7 +3,7 @@
 //! A [`Source`] for the one deserializer: the type asks, and what it asks for and what the writer wrote are brought together.
 //! Fields and variants meet by name, numbers by value, and a type's own visitor says no to what it cannot take. What JSON would
 //! have carried between the two types comes out the same, and what JSON would have refused is refused, or read where that
-//! loses nothing. `fit.rs` says beforehand what is to be expected.
+//! loses nothing. `fit/` says beforehand what is to be expected.
 //!
 //! Costs are accounted as in `frame/payload/decode.rs`, by what the *reader's* type takes: a schema that makes much out of few
 //! bytes breaks the same budget. The schema has been checked (`peer.rs`), but it is still a stranger's.

@@ -165,3 +165,22 @@ fn places_stay_short_however_deep_types_are() {
     let longest = comparison.pairs.iter().map(|pair| pair.path.len()).max();
     assert!(longest <= Some(REASON), "{longest:?} bytes");
 }
+
+/// What a stranger's schema of a few hundred KiB can name: variants that all meet the same one of ours, and all differ.
+#[test]
+fn many_parts_of_one_pair_take_time_by_their_number_and_not_its_square() {
+    let many = (0..PAIRS - 2).map(|_| variant("A", Shape::Newtype(1))).collect();
+    let writer = [Node::Enum("E".into(), many), Node::U8];
+    let began = std::time::Instant::now();
+    assert_eq!(roots(&writer, &[units(&["A", "B"])]), Fit::Adapts);
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn reasons_that_nobody_will_read_are_not_made() {
+    let many: Vec<_> = (0..1000).map(|at| variant(&format!("V{at}"), Shape::Unit)).collect();
+    let (writer, reader) = ([Node::Enum("E".into(), many)], [units(&["A", "B"])]);
+    let outcome = rules::compare(&writer, &reader, Written::Id(0), Wanted::Id(0), "");
+    assert!(outcome.notes.len() <= REASONS + 2, "{}", outcome.notes.len());
+    assert!(matches!(roots(&writer, &reader), Fit::Never(_)), "all are counted nevertheless");
+}

@@ -48,21 +48,20 @@ impl Pair {
         }
     }
 
-    fn level(&self, pairs: &[Self]) -> Level {
-        let parts = self.parts.iter().map(|part| pairs[*part].level);
-        let worst = parts.clone().max().unwrap_or(Level::Same);
-        let parts = match self.combine {
-            Combine::All => worst,
-            Combine::Maybe => worst.min(Level::Depends),
-            Combine::One if parts.clone().min() == Some(Level::Never) => Level::Never,
-            Combine::One => worst.min(Level::Depends),
+    /// What becomes of it once a part has come to this level; `never` of its parts cannot be read at all.
+    fn with(&self, part: Level, never: usize) -> Level {
+        let level = match self.combine {
+            Combine::All => part,
+            Combine::One if never == self.parts.len() => Level::Never,
+            Combine::Maybe | Combine::One => part.min(Level::Depends),
         };
-        self.own.max(parts)
+        self.level.max(level)
     }
 }
 
 /// Passes verdicts on from parts to wholes until nothing changes, and gives that of the root. A pair changes three times at most,
-/// so this ends; a type that contains itself is as good as the rest of it.
+/// and then tells each of its wholes once, so this takes time by the number of parts; a type that contains itself is as good as
+/// the rest of it.
 pub(super) fn settle(pairs: &mut [Pair], root: usize) -> Level {
     let mut users = vec![Vec::new(); pairs.len()];
     for (user, pair) in pairs.iter().enumerate() {
@@ -70,13 +69,23 @@ pub(super) fn settle(pairs: &mut [Pair], root: usize) -> Level {
             users[*part].push(user);
         }
     }
+    pairs.iter_mut().for_each(|pair| pair.level = pair.own);
+    // What the users of each pair have been told, and how many parts of each cannot be read at all.
+    let (mut told, mut never) = (vec![Level::Same; pairs.len()], vec![0; pairs.len()]);
     let mut open: Vec<usize> = (0..pairs.len()).collect();
-    while let Some(pair) = open.pop() {
-        let level = pairs[pair].level(pairs);
-        if level > pairs[pair].level {
-            pairs[pair].level = level;
-            open.extend(&users[pair]);
+    while let Some(part) = open.pop() {
+        let level = pairs[part].level;
+        if std::mem::replace(&mut told[part], level) == level {
+            continue;
+        }
+        for &user in &users[part] {
+            never[user] += usize::from(level == Level::Never);
+            let becomes = pairs[user].with(level, never[user]);
+            if becomes > pairs[user].level {
+                pairs[user].level = becomes;
+                open.push(user);
+            }
         }
     }
-    pairs[root].level(pairs)
+    pairs[root].level
 }

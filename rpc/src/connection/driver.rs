@@ -541,6 +541,7 @@ impl Driver {
             Event::Hello(allowance) => {
                 self.handshake_by = None;
                 state.outbound.on_hello(allowance, wake);
+                state.greeted(wakers);
                 self.dispatcher.set_limit(state.outbound.max_message());
                 if self.side == Side::Accepting {
                     // Ours stands first on the wire, before any answer.

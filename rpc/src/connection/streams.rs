@@ -637,7 +637,7 @@ mod tests {
             let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits);
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
-            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: SlowConsumer::Wait };
+            let outlet = Outlet { streams: streams.clone(), link: link.clone(), hold: None, id: ID, slow: SlowConsumer::Wait };
             let mut state = link.lock();
             state.outbound.frames(|_| {});
             state.outbound.take_batch(&mut Batch::default());

@@ -620,7 +620,7 @@ impl Dispatcher {
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
         let slow = method.slow_consumer.or(self.core.as_ref().map(|core| core.slow_consumers)).unwrap_or_default();
-        Ok(Outlet { streams, link: self.link.clone(), id, slow })
+        Ok(Outlet { streams, link: self.link.clone(), hold: None, id, slow })
     }
 
     /// The call has been answered.

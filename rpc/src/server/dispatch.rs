@@ -503,7 +503,9 @@ impl Dispatcher {
         let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
         let Start { id, method, place, handler, request, gate, deadline, size } = start;
         let streams = id.and_then(|id| self.streams.get(id as usize)?.clone());
-        let took = self.slow.holds(place).then_some(Duration::ZERO);
+        // Calls of a batch that took long are timed here too, or the method at fault would hold up another one to be found.
+        let is_timed = self.slow.holds(place) || self.batch_began.is_some_and(|now| self.slow.is_watching(now));
+        let took = is_timed.then_some(Duration::ZERO);
         let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit, took };
         match id {
             Some(id) => {

@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
 use super::Inner;
-use super::redial::{Attempt, Hold, Lease};
+use super::pool::Hold;
+use super::redial::{Attempt, Lease};
 use crate::connection::cell::Cell;
-use crate::connection::link::{Callee, Link, Outgoing, Submitted};
+use crate::connection::link::{Callee, Outgoing, Submitted};
 use crate::connection::outbound::{Ended, deadline_exceeded, is_large};
 use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
@@ -68,7 +69,6 @@ struct Parts {
     /// Until the call is sent.
     upload: Option<Upload>,
     streams: Arc<Streams>,
-    link: Option<Arc<Link>>,
 }
 
 enum Lent<'c> {
@@ -128,7 +128,7 @@ impl<'c, O> Call<'c, O> {
     /// A call to a method that takes a stream, or returns one.
     pub(crate) fn streaming(mut self, method: &Method, upload: Option<Upload>) -> Self {
         let streams = Streams::new(Role::Caller, method.downloads, upload.is_some().then_some(0));
-        self.raw.streams = Some(Box::new(Parts { upload, streams, link: None }));
+        self.raw.streams = Some(Box::new(Parts { upload, streams }));
         self
     }
 
@@ -228,20 +228,19 @@ impl Raw<'_> {
     /// Ready when the reply has begun, or has come.
     #[cold]
     fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
-        let (State::Sent(link, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+        let (State::Sent(hold, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
         let id = *id;
         let mut outlet = None;
         let ended = if parts.streams.reads() {
             let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
             match last {
                 None | Some(Last::Finished) => {
-                    let writer = link.writer_of(&self.callee);
-                    let outlet_of = |link| Box::new(Outlet { streams: parts.streams.clone(), link, id, slow: SlowConsumer::Wait, writer });
-                    outlet = parts.link.clone().map(outlet_of);
+                    let (streams, link, writer) = (parts.streams.clone(), hold.link().clone(), hold.writer_of(&self.callee));
+                    outlet = Some(Box::new(Outlet { streams, link, hold: Some(hold.clone()), id, slow: SlowConsumer::Wait, writer }));
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
-                    self.writer = link.writer_of(&self.callee);
+                    self.writer = hold.writer_of(&self.callee);
                     self.body = payload;
                     Ended::Failed
                 }
@@ -249,7 +248,7 @@ impl Raw<'_> {
             }
         } else {
             let Poll::Ready(ended) = cell.poll(&mut self.body, cx) else { return Poll::Pending };
-            self.writer = link.writer_of(&self.callee);
+            self.writer = hold.writer_of(&self.callee);
             ended
         };
         self.settled();
@@ -408,8 +407,7 @@ impl Raw<'_> {
             }
             Submitted::Gone => Ok(Some(true)),
             Submitted::Closed(error) => {
-                // A server that has too much to do, or does not want this client, is not asked again at once.
-                if !self.client.inner().replace(&link) || error.kind() != ErrorKind::Unavailable {
+                if !self.client.inner().replace(&link, &error) {
                     return Err(error);
                 }
                 self.left += 1;
@@ -482,16 +480,14 @@ impl Drop for Raw<'_> {
 impl Parts {
     /// The call is on its way; what it uploads follows.
     fn begin(&mut self, hold: &Hold, id: u32, large: bool) {
-        let link = hold.link().clone();
         if !large {
             // Arguments that go in chunks come first; the callee says when the items may follow (protocol 7.3).
             self.streams.open();
         }
         if let Some(upload) = self.upload.take() {
-            let outlet = Outlet { streams: self.streams.clone(), link: link.clone(), id, slow: SlowConsumer::Wait, writer: None };
+            let outlet = Outlet { streams: self.streams.clone(), link: hold.link().clone(), hold: None, id, slow: SlowConsumer::Wait, writer: None };
             tokio::spawn(streaming::upload(outlet, upload));
         }
-        self.link = Some(link);
     }
 }
 

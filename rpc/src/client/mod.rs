@@ -1,16 +1,19 @@
 //! The caller's side: [`Client`], how it connects, and what every generated proxy calls.
 //!
-//! `call.rs` is one call, `redial.rs` the connection it goes by, `by_name.rs` calls without the trait.
+//! `call.rs` is one call, `pool.rs` which connection it goes by, `redial.rs` how there is one, `by_name.rs` calls without the
+//! trait.
 
 #[cfg(feature = "json")]
 pub(crate) mod by_name;
 pub(crate) mod call;
+pub(crate) mod pool;
 pub(crate) mod redial;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,7 +34,8 @@ use crate::tls::ClientTls;
 use crate::transport::{Dial, Target, Transport, memory};
 use crate::{Error, Limits, Peer, Server, Strictness};
 
-/// A handle to a server. Clones are cheap and share one connection; every method takes `&self`.
+/// A handle to a server. Clones are cheap and share one connection, or [several](ClientOptions::connections); every method takes
+/// `&self`.
 ///
 /// When the connection is lost, calls in flight fail with what is known of them and the next call connects again. When the
 /// last clone is dropped the connection is closed.
@@ -58,6 +62,7 @@ impl Client {
             timeout: Some(DEFAULT_TIMEOUT),
             serves: None,
             strictness: Strictness::Warn,
+            connections: 1,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -82,11 +87,13 @@ impl Client {
     /// # Cancellation
     /// The goodbye goes on without the future.
     pub async fn close(&self) {
-        let Some(link) = self.inner.close() else { return };
-        let ended = poll_fn(|cx| link.poll_ended(cx));
-        if tokio::time::timeout(self.inner.limits.drain_grace, ended).await.is_err() {
-            link.close(Closing::Now);
-            poll_fn(|cx| link.poll_ended(cx)).await;
+        let links = self.inner.close();
+        let ended = || poll_fn(|cx| if links.iter().all(|link| link.poll_ended(cx).is_ready()) { Poll::Ready(()) } else { Poll::Pending });
+        if !links.is_empty() && tokio::time::timeout(self.inner.limits.drain_grace, ended()).await.is_err() {
+            for link in &links {
+                link.close(Closing::Now);
+            }
+            ended().await;
         }
     }
 
@@ -131,6 +138,7 @@ pub struct ClientOptions {
     timeout: Option<Duration>,
     serves: Option<Arc<Core>>,
     strictness: Strictness,
+    connections: usize,
     #[cfg(feature = "tls")]
     tls: Option<ClientTls>,
 }
@@ -152,6 +160,31 @@ impl ClientOptions {
     /// What becomes of methods that the server knows with other arguments or another result.
     pub fn strictness(mut self, strictness: Strictness) -> Self {
         self.strictness = strictness;
+        self
+    }
+
+    /// Spreads calls over up to this many connections: each goes by one that has about the fewest calls in flight. 1 unless told
+    /// otherwise, which is right for most.
+    ///
+    /// A connection is worked on by one task at each end, so by about one core. Several help a client that makes more small calls
+    /// than one core can send and read, when there are more cores to do so at both ends; or whose calls should not wait for
+    /// each other's bytes, as large messages over a way that loses packets. As many as there are cores is plenty.
+    ///
+    /// The first is made at once. Another is made when all that there are have calls in flight, one at a time, and no call waits
+    /// for it; who makes one call after another never has a second. One that is lost takes its own calls with it, the others
+    /// go on, and it is replaced when there is work for it. When another cannot be made, calls share those there are, and it is
+    /// tried again after a second.
+    ///
+    /// What is by connection with one is so with several:
+    /// - Calls made one after the other on one connection begin in that order at the server; on different ones they do not.
+    ///   Await the first where the second depends on it.
+    /// - A stream stays where it began, both ways. A server that [calls back](Self::serve) does so by the connection it was called by.
+    /// - Each counts for the server's `Limits::max_connections`, and has `max_in_flight`, `max_call_bytes`, `max_assembly`,
+    ///   `max_streams`, `max_stream_bytes` and `max_binds` of its own, at both ends: n connections may hold n times as much memory.
+    ///
+    /// 0 counts as 1. What is [`over`](Self::over) one transport has one connection.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
         self
     }
 
@@ -259,7 +292,7 @@ impl ClientOptions {
     pub fn over(self, transport: Transport) -> Client {
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            let inner = Inner::new(Some(Arc::new(tls.over(transport))), self);
+            let inner = Inner::new(Some(Arc::new(tls.over(transport))), self.connections(1));
             // The peer waits for the handshake. How it went is for the first call to hear, from the dialer.
             let _ = inner.lease();
             return Client { inner };
@@ -286,7 +319,11 @@ impl ClientOptions {
 
 impl fmt::Debug for ClientOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientOptions").field("limits", &self.limits).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("ClientOptions")
+            .field("limits", &self.limits)
+            .field("timeout", &self.timeout)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,52 +1,48 @@
-//! Which connection a client's calls go by, and how it gets the next one.
+//! How a client gets its connections, and gives them up.
 //!
 //! A client is a handle, not a socket: when its connection is lost or leaves, the next call dials again, within its own
-//! deadline. Calls that wait for the same connection share one attempt.
+//! deadline. Calls that wait for the same connection share one attempt. A client that may have several makes the next when
+//! those it has are busy, and no call waits for that; which of them a call goes by is `pool.rs`.
 
+use std::future::poll_fn;
 use std::io;
-use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::ClientOptions;
+use super::pool::{Hold, LANES, Pooled, Spread};
 use crate::connection::driver::{self, Side};
 use crate::connection::link::{Closing, Link};
 use crate::frame::limits::DEFAULT_TIMEOUT;
+use crate::log::log_limited;
 use crate::schema::exchange::Schemas;
 use crate::server::Core;
 use crate::transport::{Dial, Transport};
 use crate::{Error, ErrorKind, Executed, Limits};
 
-/// A client's hold on its connection. Threads have holds of their own, so that their calls do not all count up and down at
-/// one place in memory.
-pub(crate) struct Hold(Arc<Link>);
+/// After another connection could not be made, until it is tried again. Calls go by those that are there.
+const PAUSE: Duration = Duration::from_secs(1);
 
-impl Hold {
-    pub(crate) fn link(&self) -> &Arc<Link> {
-        &self.0
-    }
-}
-
-impl Deref for Hold {
-    type Target = Link;
-
-    fn deref(&self) -> &Link {
-        &self.0
-    }
-}
-
-/// Holds of a client: threads share them only when there are more threads than this.
-const LANES: usize = 4;
-
-/// The hold that some threads take, on a cache line of its own.
+/// What some threads lend from, on a cache line of its own.
 #[repr(align(128))]
 #[derive(Default)]
-struct Lane(Mutex<Option<Arc<Hold>>>);
+struct Lane(Mutex<Held>);
+
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    /// The client's only connection.
+    One(Arc<Hold>),
+    /// Of a client that may have several.
+    Several(Spread),
+}
 
 impl Lane {
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Hold>>> {
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().expect("no user code runs under this lock")
     }
 }
@@ -62,8 +58,12 @@ fn lane() -> usize {
 pub(crate) struct Inner {
     dial: Option<Arc<dyn Dial>>,
     current: Mutex<Current>,
-    /// The present connection, by thread. Filled and emptied under the lock of `current`.
+    /// The present connections, by thread. Filled and emptied under the lock of `current`.
     lanes: [Lane; LANES],
+    /// At most so many.
+    connections: usize,
+    /// Another one is being made, or cannot be for now.
+    growing: AtomicBool,
     pub(crate) limits: Limits,
     /// The deadline of calls that have none of their own.
     pub(crate) timeout: Option<Duration>,
@@ -77,8 +77,10 @@ pub(crate) struct Inner {
 
 #[derive(Default)]
 struct Current {
-    link: Option<Arc<Link>>,
+    pool: Vec<Arc<Pooled>>,
     attempt: Option<Arc<Attempt>>,
+    /// Another connection, whose server has not said that it is welcome.
+    opening: Option<Arc<Link>>,
     closed: bool,
 }
 
@@ -136,28 +138,42 @@ impl Attempt {
 
 impl Inner {
     pub(crate) fn new(dial: Option<Arc<dyn Dial>>, options: ClientOptions) -> Arc<Self> {
-        let ClientOptions { limits, timeout, serves, strictness, .. } = options;
-        let (lanes, schemas) = (Default::default(), Schemas::new(strictness));
-        Arc::new(Self { dial, current: Mutex::default(), lanes, limits, timeout, schemas, serves, lent: false })
+        let ClientOptions { limits, timeout, serves, strictness, connections, .. } = options;
+        Arc::new(Self {
+            dial,
+            current: Mutex::default(),
+            lanes: Default::default(),
+            connections,
+            growing: AtomicBool::new(false),
+            limits,
+            timeout,
+            schemas: Schemas::new(strictness),
+            serves,
+            lent: false,
+        })
     }
 
     /// A client of one connection, which cannot be made again.
     pub(crate) fn over(transport: Transport, options: ClientOptions) -> Arc<Self> {
-        let inner = Self::new(None, options);
-        inner.current().link = Some(inner.connect(transport));
+        let inner = Self::new(None, options.connections(1));
+        let link = inner.connect(transport);
+        inner.current().pool.push(Pooled::new(link));
         inner
     }
 
     /// A client of the other end of a connection that serves: it may come and go while the connection stays.
     pub(crate) fn lent(link: Arc<Link>) -> Arc<Self> {
-        let current = Current { link: Some(link.clone()), ..Current::default() };
+        let (limits, schemas) = (link.limits, link.schemas.clone());
+        let current = Current { pool: vec![Pooled::new(link)], ..Current::default() };
         Arc::new(Self {
             dial: None,
             current: Mutex::new(current),
             lanes: Default::default(),
-            limits: link.limits,
+            connections: 1,
+            growing: AtomicBool::new(false),
+            limits,
             timeout: Some(DEFAULT_TIMEOUT),
-            schemas: link.schemas.clone(),
+            schemas,
             serves: None,
             lent: true,
         })
@@ -179,18 +195,50 @@ impl Inner {
     /// `Unavailable` when the client is closed, or its only connection is gone.
     #[inline]
     pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
-        let lane = &self.lanes[lane()];
-        if let Some(hold) = &*lane.lock() {
-            return Ok(Lease::Link(hold.clone()));
+        let number = lane();
+        let mut lane = self.lanes[number].lock();
+        match &mut *lane {
+            Held::One(hold) => Ok(Lease::Link(hold.clone())),
+            Held::Several(spread) => {
+                let (hold, wanted) = spread.lend();
+                drop(lane);
+                Ok(self.lend(hold, wanted))
+            }
+            Held::Nothing => {
+                drop(lane);
+                self.fill(number)
+            }
         }
+    }
+
+    fn lend(self: &Arc<Self>, hold: Arc<Hold>, wanted: bool) -> Lease {
+        if wanted && !self.growing.load(Ordering::Relaxed) {
+            self.grow();
+        }
+        Lease::Link(hold)
+    }
+
+    /// Hands the lane what there is, or dials.
+    #[cold]
+    fn fill(self: &Arc<Self>, number: usize) -> Result<Lease, Error> {
         let mut current = self.current();
         if current.closed {
             return Err(Error::new(ErrorKind::Unavailable, "the client is closed"));
         }
-        if let Some(link) = &current.link {
-            let hold = Arc::new(Hold(link.clone()));
-            *lane.lock() = Some(hold.clone());
-            return Ok(Lease::Link(hold));
+        match &*current.pool {
+            [] => {}
+            [only] if self.connections == 1 => {
+                let hold = only.hold(number).clone();
+                *self.lanes[number].lock() = Held::One(hold.clone());
+                return Ok(Lease::Link(hold));
+            }
+            pool => {
+                let mut spread = Spread::new(pool, number, self.connections);
+                let (hold, wanted) = spread.lend();
+                *self.lanes[number].lock() = Held::Several(spread);
+                drop(current);
+                return Ok(self.lend(hold, wanted));
+            }
         }
         if let Some(attempt) = current.attempt.as_ref().filter(|attempt| !attempt.is_over()) {
             return Ok(Lease::Dialing(attempt.clone()));
@@ -207,34 +255,54 @@ impl Inner {
         Ok(Lease::Dialing(attempt))
     }
 
-    /// This connection takes no more calls. False if there cannot be another.
-    pub(crate) fn replace(&self, hold: &Hold) -> bool {
+    /// Makes another connection beside those there are. Nobody waits for it.
+    #[cold]
+    fn grow(self: &Arc<Self>) {
+        let Some(dial) = self.dial.clone() else { return };
+        // Whoever has a connection may call outside a runtime.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.growing.swap(true, Ordering::AcqRel) {
+            runtime.spawn(attempt_to_grow(Growing(Arc::downgrade(self)), dial, self.limits));
+        }
+    }
+
+    /// This connection takes no more calls, for this reason. False if the call cannot go by another.
+    pub(crate) fn replace(&self, hold: &Hold, reason: &Error) -> bool {
         let mut current = self.current();
-        if current.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, &hold.0)) && self.dial.is_some() {
-            current.link = None;
+        if self.dial.is_none() || current.closed {
+            return false;
+        }
+        let is_it = |pooled: &Pooled| Arc::ptr_eq(&pooled.link, hold.link());
+        if current.pool.iter().any(|pooled| is_it(pooled)) {
+            // Others may have gone with it: a call tries few in vain.
+            current.pool.retain(|pooled| !is_it(pooled) && pooled.link.takes_calls());
             self.empty_lanes();
         }
-        self.dial.is_some() && !current.closed
+        // A server that has too much to do, or does not want this client, is not asked again at once.
+        !current.pool.is_empty() || reason.kind() == ErrorKind::Unavailable
     }
 
     fn empty_lanes(&self) {
         for lane in &self.lanes {
-            *lane.lock() = None;
+            *lane.lock() = Held::Nothing;
         }
     }
 
-    /// Takes no more calls; gives the connection to wait for.
-    pub(crate) fn close(&self) -> Option<Arc<Link>> {
+    /// Takes no more calls; gives the connections to wait for.
+    pub(crate) fn close(&self) -> Vec<Arc<Link>> {
         let mut current = self.current();
         current.closed = true;
-        let link = current.link.take();
+        let (pool, opening) = (std::mem::take(&mut current.pool), current.opening.take());
         self.empty_lanes();
         drop(current);
-        let link = link.filter(|_| !self.lent);
-        if let Some(link) = &link {
+        if self.lent {
+            return Vec::new();
+        }
+        let links: Vec<_> = pool.iter().map(|pooled| pooled.link.clone()).chain(opening).collect();
+        for link in &links {
             link.close(Closing::Drain);
         }
-        link
+        links
     }
 }
 
@@ -253,21 +321,76 @@ impl Drop for Ends {
     }
 }
 
-async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, limits: Limits) {
-    let dialled = tokio::time::timeout(limits.connect_timeout, dial.dial())
+/// A connection within `Limits::connect_timeout`.
+async fn dial_in_time(dial: &dyn Dial, limits: &Limits) -> io::Result<Transport> {
+    tokio::time::timeout(limits.connect_timeout, dial.dial())
         .await
-        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time (Limits::connect_timeout)")));
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time (Limits::connect_timeout)")))
+}
+
+async fn attempt_to_connect(client: Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, limits: Limits) {
+    let dialled = dial_in_time(&*dial, &limits).await;
     let Some(client) = client.upgrade() else { return };
     let mut current = client.current();
     current.attempt = None;
     let result = match dialled {
         Ok(_) if current.closed => Err(Error::new(ErrorKind::Unavailable, "the client is closed")),
         Ok(transport) => {
-            current.link = Some(client.connect(transport));
+            let link = client.connect(transport);
+            current.pool.push(Pooled::new(link));
+            client.empty_lanes();
             Ok(())
         }
         Err(error) => Err(Error::new(ErrorKind::Unavailable, "no connection could be made").caused_by(error)),
     };
     drop(current);
     ends.0.end(result);
+}
+
+/// That another connection is being made, until this is dropped: at the end of the attempt, or with its runtime.
+struct Growing(Weak<Inner>);
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.upgrade() {
+            client.growing.store(false, Ordering::Release);
+        }
+    }
+}
+
+async fn attempt_to_grow(client: Growing, dial: Arc<dyn Dial>, limits: Limits) {
+    if let Err(error) = add_connection(&client.0, &*dial, &limits).await {
+        log_limited!(warn, "no further connection could be made, calls share those there are: {error}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn add_connection(client: &Weak<Inner>, dial: &dyn Dial, limits: &Limits) -> Result<(), io::Error> {
+    let transport = dial_in_time(dial, limits).await?;
+    let link = {
+        let Some(client) = client.upgrade() else { return Ok(()) };
+        let mut current = client.current();
+        if current.closed || current.pool.len() >= client.connections {
+            return Ok(());
+        }
+        let link = client.connect(transport);
+        current.opening = Some(link.clone());
+        link
+    };
+    // A server that takes no more connections says so at once: no call should hear that while others are there.
+    link.greet();
+    poll_fn(|cx| link.poll_greeted(cx)).await;
+    // Without the client it was closed by its end.
+    let Some(client) = client.upgrade() else { return Ok(()) };
+    let mut current = client.current();
+    current.opening = None;
+    if current.closed {
+        return Ok(());
+    }
+    if !link.takes_calls() {
+        return Err(io::Error::other(link.lock().outbound.closed().to_string()));
+    }
+    current.pool.push(Pooled::new(link));
+    client.empty_lanes();
+    Ok(())
 }

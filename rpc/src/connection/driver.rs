@@ -38,6 +38,9 @@ const READ_BETWEEN: usize = 16 << 10;
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
 
+/// Frames after which it is their turn once those of this read are served: small calls are work for little to read.
+const FRAMES: u64 = 1024;
+
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -185,6 +188,7 @@ impl Driver {
 
     fn rounds(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
         let mut yields = false;
+        let enough = self.inbound.frames + FRAMES;
         for _ in 0..ROUNDS {
             if let Some(end) = self.collect(scratch)? {
                 return Ok(Poll::Ready(end));
@@ -205,6 +209,7 @@ impl Driver {
             // A thread that was woken for one task alone is expected to run it next; if that computes for long, nobody would look
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
             yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
+            yields |= self.inbound.frames >= enough;
             for waker in scratch.wakers.drain(..) {
                 waker.wake();
             }
@@ -556,6 +561,7 @@ impl Driver {
             Event::Hello(allowance) => {
                 self.handshake_by = None;
                 state.outbound.on_hello(allowance, wake);
+                state.greeted(wakers);
                 self.dispatcher.on_hello(&allowance);
                 if self.side == Side::Accepting {
                     // Ours stands first on the wire, before any answer.

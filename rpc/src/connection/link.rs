@@ -116,8 +116,8 @@ pub(crate) struct State {
     waiting: BTreeMap<u64, Waker>,
     /// Notifications and streams that wait for room.
     room: Vec<Waker>,
-    /// Those who wait for the end of the connection.
-    ended: Vec<Waker>,
+    /// Those who wait for the end of the connection, or for the peer's hello.
+    watching: Vec<Waker>,
     driver: Option<Waker>,
     /// The driver runs or is about to: it will see what is added to `outbound`.
     awake: bool,
@@ -213,6 +213,17 @@ impl State {
         }
     }
 
+    fn watch(&mut self, waker: Waker) {
+        if !self.watching.iter().any(|known| known.will_wake(&waker)) {
+            self.watching.push(waker);
+        }
+    }
+
+    /// The peer's hello has been read.
+    pub(crate) fn greeted(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.append(&mut self.watching);
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.outbound.phase == Phase::Lost
     }
@@ -244,7 +255,7 @@ impl Link {
             windows: Windows::new(limits.max_stream_bytes, limits.allowance().assembly),
             waiting: BTreeMap::new(),
             room: Vec::new(),
-            ended: Vec::new(),
+            watching: Vec::new(),
             driver: None,
             awake: true,
             armed: None,
@@ -264,6 +275,34 @@ impl Link {
     #[inline]
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    // ---- the beginning
+
+    /// Says hello now, and not with the first call.
+    pub(crate) fn greet(&self) {
+        let mut state = self.lock();
+        state.outbound.only_hello = false;
+        let driver = state.rouse();
+        drop(state);
+        driver.inspect(Waker::wake_by_ref);
+    }
+
+    /// Waits until the peer has said hello, or the connection is lost.
+    pub(crate) fn poll_greeted(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut state = self.lock();
+        if state.outbound.has_hello() || state.is_lost() {
+            return Poll::Ready(());
+        }
+        state.watch(waker);
+        Poll::Pending
+    }
+
+    /// Calls may begin, as far as is known.
+    pub(crate) fn takes_calls(&self) -> bool {
+        let state = self.lock();
+        state.outbound.phase == Phase::Open && state.closing == Closing::No
     }
 
     // ---- callers
@@ -550,7 +589,7 @@ impl Link {
         state.outbound.lost(error, &mut wake);
         state.wakers(&mut wake, &mut wakers);
         wakers.append(&mut state.room);
-        wakers.append(&mut state.ended);
+        wakers.append(&mut state.watching);
         let finished = std::mem::take(&mut state.finished);
         drop(guard);
         crate::server::handler::drop_quietly(finished);
@@ -566,9 +605,7 @@ impl Link {
         if state.is_lost() {
             return Poll::Ready(());
         }
-        if !state.ended.iter().any(|known| known.will_wake(&waker)) {
-            state.ended.push(waker);
-        }
+        state.watch(waker);
         Poll::Pending
     }
 }

@@ -643,7 +643,7 @@ mod tests {
             let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits, Arc::default());
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
-            let outlet = Outlet { streams: streams.clone(), link: link.clone(), id: ID, slow: SlowConsumer::Wait, writer: None };
+            let outlet = Outlet { streams: streams.clone(), link: link.clone(), hold: None, id: ID, slow: SlowConsumer::Wait, writer: None };
             let mut state = link.lock();
             state.outbound.frames(|_| {});
             state.outbound.take_batch(&mut Batch::default());

@@ -607,7 +607,9 @@ impl Dispatcher {
         let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
         let Start { id, method, place, handler, request, gate, deadline, size } = start;
         let streams = id.and_then(|id| self.streams.get(id as usize)?.clone());
-        let took = self.slow.holds(place).then_some(Duration::ZERO);
+        // Calls of a batch that took long are timed here too, or the method at fault would hold up another one to be found.
+        let is_timed = self.slow.holds(place) || self.batch_began.is_some_and(|now| self.slow.is_watching(now));
+        let took = is_timed.then_some(Duration::ZERO);
         let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit, took };
         match id {
             Some(id) => {
@@ -724,7 +726,7 @@ impl Dispatcher {
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
         let slow = method.slow_consumer.or(self.core.as_ref().map(|core| core.slow_consumers)).unwrap_or_default();
-        Ok(Outlet { streams, link: self.link.clone(), id, slow, writer })
+        Ok(Outlet { streams, link: self.link.clone(), hold: None, id, slow, writer })
     }
 
     /// The call has been answered.

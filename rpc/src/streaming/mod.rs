@@ -21,6 +21,7 @@ use self::pump::{Encoded, Pump};
 pub use self::slow::SlowConsumer;
 pub use self::upload::{IntoStreaming, Sender, Upload};
 use crate::__private::Request;
+use crate::client::pool::Hold;
 use crate::connection::link::Link;
 use crate::connection::streams::{Arrived, Last, Streams};
 use crate::frame::codec;
@@ -33,6 +34,9 @@ use crate::{Error, ErrorKind, Executed};
 pub(crate) struct Outlet {
     pub(crate) streams: Arc<Streams>,
     pub(crate) link: Arc<Link>,
+    /// Of a call of ours that has returned its stream: it is in flight as long as that is read.
+    #[expect(dead_code, reason = "kept, not read")]
+    pub(crate) hold: Option<Arc<Hold>>,
     pub(crate) id: u32,
     /// For what this end sends.
     pub(crate) slow: SlowConsumer,

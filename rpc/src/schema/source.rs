@@ -178,6 +178,14 @@ mod takes {
     /// The small numbers that stand for names.
     pub(super) const INDEX: u32 = 1 << 10;
     pub(super) const ANY: u32 = u32::MAX;
+
+    pub(super) const fn all<const TAKES: u32>(feeds: u32) -> bool {
+        TAKES & feeds == feeds
+    }
+
+    pub(super) const fn any<const TAKES: u32>(feeds: u32) -> bool {
+        TAKES & feeds != 0
+    }
 }
 
 /// The answer of a visitor that takes nothing of this kind.
@@ -208,34 +216,32 @@ fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
 pub(crate) struct De<'a, 'de>(pub(crate) &'a mut dyn Source<'de>);
 
 impl<'de> De<'_, 'de> {
-    /// All calls of a visitor, in one place: each is compiled once a visitor.
+    /// All calls of a visitor, in one place: each is compiled once a visitor. What a `const` rules out is not compiled at all, in debug
+    /// builds as well, where nothing else leaves it out.
     #[inline(never)]
     fn feed<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        const fn takes<const TAKES: u32>(feed: u32) -> bool {
-            TAKES & feed == feed
-        }
         let source = self.0;
         let ask = Ask { kind, visitor: type_name::<V>(), value: type_name::<V::Value>(), size: size_of::<V::Value>() };
         let feed = source.ask(&ask)?;
         let container = feed.contains();
         let fed = match feed {
-            Feed::Unit if takes::<TAKES>(takes::UNIT) => visitor.visit_unit(),
-            Feed::Bool(value) if takes::<TAKES>(takes::BOOL) => visitor.visit_bool(value),
-            Feed::Unsigned(value) if takes::<TAKES>(takes::NUMBER) || takes::<TAKES>(takes::INDEX) => visitor.visit_u64(value),
-            Feed::Signed(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_i64(value),
-            Feed::U128(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_u128(value),
-            Feed::I128(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_i128(value),
-            Feed::Float(value) if takes::<TAKES>(takes::NUMBER) => visitor.visit_f64(value),
-            Feed::Str(text) if takes::<TAKES>(takes::TEXT) => visitor.visit_borrowed_str(text),
-            Feed::String(text) if takes::<TAKES>(takes::TEXT) => visitor.visit_string(text),
-            Feed::Bytes(bytes) if takes::<TAKES>(takes::BYTES) => visitor.visit_borrowed_bytes(bytes),
-            Feed::Buffer(bytes) if takes::<TAKES>(takes::BYTES) => visitor.visit_byte_buf(bytes),
-            Feed::None if takes::<TAKES>(takes::OPTION) => visitor.visit_none(),
-            Feed::Some if takes::<TAKES>(takes::OPTION) => visitor.visit_some(De(source)),
-            Feed::Newtype if takes::<TAKES>(takes::NEWTYPE) => visitor.visit_newtype_struct(De(source)),
-            Feed::Seq if takes::<TAKES>(takes::SEQ) => visitor.visit_seq(InSeq { left: source.in_a_row(), source }),
-            Feed::Map if takes::<TAKES>(takes::MAP) => visitor.visit_map(InMap { source, named: false }),
-            Feed::Enum if takes::<TAKES>(takes::ENUM) => visitor.visit_enum(Inside(source)),
+            Feed::Unit if const { takes::all::<TAKES>(takes::UNIT) } => visitor.visit_unit(),
+            Feed::Bool(value) if const { takes::all::<TAKES>(takes::BOOL) } => visitor.visit_bool(value),
+            Feed::Unsigned(value) if const { takes::any::<TAKES>(takes::NUMBER | takes::INDEX) } => visitor.visit_u64(value),
+            Feed::Signed(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i64(value),
+            Feed::U128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_u128(value),
+            Feed::I128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i128(value),
+            Feed::Float(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_f64(value),
+            Feed::Str(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_borrowed_str(text),
+            Feed::String(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_string(text),
+            Feed::Bytes(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_borrowed_bytes(bytes),
+            Feed::Buffer(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_byte_buf(bytes),
+            Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
+            Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(source)),
+            Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(source)),
+            Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: source.in_a_row(), source }),
+            Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { source, named: false }),
+            Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(source)),
             feed => Err(unsuitable(&feed, &visitor)),
         };
         let mut fault = match fed {

@@ -231,7 +231,8 @@ class _Call:
             raise self.error
         try:
             value = json.loads(self.body.decode())
-        except ValueError as fault:
+        # Lists in lists in lists are too much for it, and are no ValueError.
+        except (ValueError, RecursionError) as fault:
             raise RpcError("malformed", "yes", f"{self.method}: malformed reply: {fault}") from None
         if self.kind == FAIL:
             raise errors.of(self.method, value)
@@ -869,15 +870,21 @@ def main():
         print(main.__doc__, file=sys.stderr)
         return 64
     address, method = sys.argv[1:3]
-    arguments = json.loads(sys.argv[3]) if len(sys.argv) == 4 else []
+    try:
+        arguments = json.loads(sys.argv[3]) if len(sys.argv) == 4 else []
+    except ValueError as fault:
+        print(f"the arguments are not JSON: {fault}", file=sys.stderr)
+        return 64
     try:
         with connect(address) as client:
             named = isinstance(arguments, dict)
             result = client.call(method, **arguments) if named else client.call(method, *arguments)
     except RpcError as error:
-        print(f"{type(error).__name__}: {error} (executed: {error.executed})", file=sys.stderr)
+        # What a server says may be meant for the terminal.
+        said = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(error))
+        print(f"{type(error).__name__}: {said} (executed: {error.executed})", file=sys.stderr)
         return 1
-    print(json.dumps(result, ensure_ascii=False, indent=2))
+    print(json.dumps(result, indent=2))
     return 0
 
 

@@ -459,13 +459,15 @@ class AgainstAServerSpokenByHand(unittest.TestCase):
     def test_a_reply_that_is_no_json_fails_its_call_alone(self):
         def script(server):
             server.accept()
-            server.send(rpc.REPLY, rpc._varint(server.call()[0]), b"\xff")
+            for wrong in (b"\xff", b"[" * 60_000):
+                server.send(rpc.REPLY, rpc._varint(server.call()[0]), wrong)
             server.reply(server.call()[0], 1)
 
         client = self.serve(script)
-        with self.assertRaises(RpcError) as raised:
-            client.Shop.work()
-        self.assertEqual((raised.exception.kind, raised.exception.executed), ("malformed", "yes"))
+        for _ in range(2):
+            with self.assertRaises(RpcError) as raised:
+                client.Shop.work()
+            self.assertEqual((raised.exception.kind, raised.exception.executed), ("malformed", "yes"))
         self.assertEqual(client.Shop.work(), 1)
 
     def test_a_server_that_calls_is_told_that_there_is_nothing(self):

@@ -82,8 +82,9 @@ impl Http {
     fn knows_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = match host.rsplit_once(':') {
-            // The colons of an IPv6 address stand in brackets.
-            Some((name, port)) if !port.contains(']') => name,
+            // Digits and nothing else: after `http://localhost:` may come `1@evil.example`. The last colon of an IPv6 address has a
+            // bracket after it.
+            Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
             _ => &host,
         };
         self.hosts.iter().any(|known| *known == host || known == name)
@@ -158,7 +159,19 @@ mod tests {
         {
             assert!(http.knows_host(host), "{host}");
         }
-        for host in ["", ":", ":80", "localhost.example.com", "xlocalhost", "::1", "inner.example", "inner.example:844", "[2001:db8::8]", "[", "]:"] {
+        for host in
+            ["", ":", ":80", "localhost.example.com", "xlocalhost", "::1", "inner.example", "inner.example:844", "[2001:db8::8]", "[", "]:", "::"]
+        {
+            assert!(!http.knows_host(host), "{host}");
+        }
+        for host in [
+            "localhost:1@evil.example",
+            "localhost:evil.example",
+            "localhost:-1",
+            "localhost:1:1",
+            "evil.example@localhost:1",
+            "[::1]:1@evil.example",
+        ] {
             assert!(!http.knows_host(host), "{host}");
         }
     }

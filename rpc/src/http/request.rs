@@ -111,9 +111,10 @@ fn content(headers: &HeaderMap) -> Result<(), Answer> {
     if !is_json {
         return Err(unsupported("the body has to be declared as Content-Type: application/json"));
     }
-    match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => Err(unsupported("this server takes no compressed bodies")),
-        _ => Ok(()),
+    if headers.get_all(CONTENT_ENCODING).iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        Ok(())
+    } else {
+        Err(unsupported("this server takes no compressed bodies"))
     }
 }
 

@@ -55,6 +55,13 @@ fn wrong_arguments_are_answered_by_the_signature() {
 }
 
 #[test]
+fn a_key_that_stands_twice_is_not_sent() {
+    let server = checkout();
+    let said = rpc(&["call", &server.address, "Checkout.quote", r#"[[{"sku":"tea","quantity":1,"quantity":2}]]"#]).failed(64);
+    assert!(said.starts_with("error: the arguments are not JSON: duplicate key `quantity` at line 1 column 40\n"), "{said}");
+}
+
+#[test]
 fn every_kind_of_error_has_its_exit_code() {
     let server = Server::start("conformance");
     let call = |name: &str, more: &[&str]| {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::support::Server;
-use crate::{checkout, rpc};
+use crate::{checkout, rpc, rpc_reads};
 
 /// A file of this test's own, gone at its end.
 struct File(PathBuf);
@@ -33,6 +33,16 @@ fn two_servers_of_one_version_are_identical() {
     assert!(said.starts_with("Checkout.authorize          identical\n"), "{said}");
     assert!(said.ends_with("\n13 methods: 13 identical, 0 compatible, 0 broken\n"), "{said}");
     assert_eq!(rpc(&["diff", "--brief", &one.address, &other.address]).well(), "13 methods: 13 identical, 0 compatible, 0 broken\n");
+}
+
+#[test]
+fn a_pipe_is_as_good_as_a_file() {
+    let server = checkout();
+    let saved = rpc(&["describe", "--json", &server.address]).well();
+    let said = rpc_reads(&["diff", "--brief", "/dev/stdin", &server.address], &saved).well();
+    assert_eq!(said, "13 methods: 13 identical, 0 compatible, 0 broken\n");
+    let said = rpc(&["diff", "/dev/null", &server.address]).failed(64);
+    assert!(said.starts_with("error: /dev/null, line 1: no line `service NAME`\n"), "{said}");
 }
 
 #[test]

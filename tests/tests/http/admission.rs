@@ -28,7 +28,10 @@ async fn only_known_hosts_are_answered_for() {
     ask(&door, bare(JSON)).await.is_error(421, "permission_denied", "no", "Http::host");
     // An address in the request's first line overrules the header, for some.
     let absolute = |host: &str| bare(&format!("Host: localhost\r\n{JSON}")).replacen("/Lab", &format!("http://{host}/Lab"), 1);
-    ask(&door, absolute("evil.example")).await.is_error(421, "permission_denied", "no", "Http::host");
+    // What stands before an `@` is no host, and looks like one with a port.
+    for host in ["evil.example", "localhost:1@evil.example", "localhost@evil.example"] {
+        ask(&door, absolute(host)).await.is_error(421, "permission_denied", "no", "Http::host");
+    }
     ask(&door, absolute("localhost:80")).await.is_value(3);
 }
 
@@ -96,6 +99,7 @@ async fn a_body_has_to_be_declared_as_json() {
     declared("").await.is_error(415, "malformed", "no", "application/json");
     declared(&format!("{JSON}Content-Type: text/plain\r\n")).await.is_error(415, "malformed", "no", "application/json");
     declared(&format!("{JSON}Content-Encoding: gzip\r\n")).await.is_error(415, "malformed", "no", "compressed");
+    declared(&format!("{JSON}Content-Encoding: identity\r\nContent-Encoding: gzip\r\n")).await.is_error(415, "malformed", "no", "compressed");
     declared(&format!("{JSON}Content-Encoding: identity\r\n")).await.is_value(3);
 }
 

@@ -76,6 +76,8 @@ struct Seen {
 pub(crate) async fn run(options: Options) -> Outcome {
     let Options { addr, name, arguments, concurrency, duration, calls, connections, connection } = options;
     let arguments = Arc::new(arguments.read()?);
+    // No more than there are calls.
+    let concurrency = calls.and_then(|calls| u32::try_from(calls).ok()).map_or(concurrency, |calls| calls.min(concurrency));
     let mut servers = Vec::new();
     for _ in 0..connections.min(concurrency) {
         servers.push(Arc::new(connection.connect(&addr).await?));

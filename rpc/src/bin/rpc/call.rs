@@ -44,7 +44,7 @@ impl Arguments {
             }
             Some(text) => text.to_owned(),
         };
-        let value = serde_json::from_str(&text).map_err(|error| {
+        let value = json::parse(&text).map_err(|error| {
             Failure::usage(format!("the arguments are not JSON: {error}"))
                 .hint("an array by position, an object by name, in quotes: rpc call ADDR Shop.price '[\"tea\", 2]'")
         })?;

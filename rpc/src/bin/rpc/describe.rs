@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{self, Server, find, is_own, unknown};
 use crate::failure::{Failure, Outcome};
-use crate::screen;
+use crate::{json, screen};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -53,7 +53,7 @@ impl Described {
 }
 
 pub(crate) async fn run(options: Options) -> Outcome {
-    let Options { addr, name, json, connection } = options;
+    let Options { addr, name, json: as_json, connection } = options;
     let server = connection.connect(&addr).await?;
     let mut services = server.services().await?;
     let mut one = None;
@@ -65,13 +65,13 @@ pub(crate) async fn run(options: Options) -> Outcome {
             one = Some((service.clone(), method.clone()));
         }
     }
-    if json {
+    if as_json {
         if let Some((mut service, method)) = one {
             service.methods.retain(|known| known.name == method.name);
             services = vec![service];
         }
         let text = serde_json::to_string_pretty(&Described::of(&server, services).await?).map_err(io::Error::other)?;
-        return Ok(writeln!(io::stdout(), "{text}")?);
+        return Ok(writeln!(io::stdout(), "{}", json::shown(&text))?);
     }
     let text = match one {
         Some((service, method)) => [method.to_string(), service.definitions_for(&method)].into_iter().filter(|part| !part.is_empty()).collect(),

@@ -65,7 +65,9 @@ pub(crate) async fn run(options: Options) -> Outcome {
         let name = screen::printable(name);
         // A word stands beside the verdict, sentences below it.
         match change.reasons.as_slice() {
-            [reason] if !reason.contains(' ') => writeln!(out, "{name:width$}  {}: {reason}", screen::paint(color, paint, word))?,
+            [reason] if !reason.contains(' ') => {
+                writeln!(out, "{name:width$}  {}: {}", screen::paint(color, paint, word), screen::printable(reason))?
+            }
             reasons => {
                 writeln!(out, "{name:width$}  {}", screen::paint(color, paint, word))?;
                 reasons.iter().try_for_each(|reason| writeln!(out, "    {}", screen::printable(reason)))?;
@@ -97,7 +99,8 @@ fn changes(old: &Side, new: &Side) -> Outcome<Vec<(String, Change)>> {
 }
 
 async fn side(place: &str, connection: &connect::Options) -> Outcome<Side> {
-    if !place.starts_with("unix:") && Path::new(place).is_file() {
+    // Also a pipe: `rpc diff <(rpc describe --json ADDR) ADDR`.
+    if !place.starts_with("unix:") && Path::new(place).metadata().is_ok_and(|there| !there.is_dir()) {
         return read(place);
     }
     let server = connection.connect(place).await.map_err(|failure| {

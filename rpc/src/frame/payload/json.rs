@@ -253,7 +253,9 @@ impl<'de> Visitor<'de> for Any<'_> {
             let mut entries = Map::new();
             while let Some(key) = access.next_key_seed(PaidKey(&mut accounts.0, parser))? {
                 if key == NUMBER {
-                    return access.next_value::<String>()?.parse().map(Value::Number).map_err(A::Error::custom);
+                    let number: Number = access.next_value::<String>()?.parse().map_err(A::Error::custom)?;
+                    // Without that feature serde_json refuses it, in these words; with it, it would be no number for anybody.
+                    return if number.as_f64().is_some() { Ok(Value::Number(number)) } else { Err(A::Error::custom("number out of range")) };
                 }
                 if entries.contains_key(&key) {
                     return Err(A::Error::custom(format_args!("duplicate key `{key}`")));

@@ -251,7 +251,8 @@ impl Form {
                 match (self, &numbers[2..]) {
                     (Self::Date, []) => moment.text_date()?,
                     (Self::OffsetDateTime, [_, _, _, _, hours, minutes, 0]) => {
-                        moment.offset = i32::try_from(hours * 60 + minutes).ok()? * 60;
+                        let minutes = hours.checked_mul(60)?.checked_add(*minutes)?;
+                        moment.offset = i32::try_from(minutes).ok()?.checked_mul(60)?;
                         moment.text(true)?
                     }
                     (Self::UtcDateTime, [_, _, _, _]) => moment.text(true)?,
@@ -508,7 +509,7 @@ impl Moment {
     }
 
     fn on(&mut self, year: i64, mut ordinal: i64) -> Option<()> {
-        if !(0..=9999).contains(&year) || ordinal < 1 {
+        if !(0..=9999).contains(&year) || !(1..=366).contains(&ordinal) {
             return None;
         }
         self.year = year;

@@ -63,23 +63,48 @@ pub(crate) fn check(lock: &Lock, path: &Path, variable: Option<&str>) -> Result<
         Some(other) => return Err(format!("{VARIABLE} is {other:?}: the only value is `{REWRITE}`")),
     };
     let cure = format!("`{VARIABLE}={REWRITE} cargo test`");
-    let text = match fs::read_to_string(path) {
-        Ok(text) => Some(text),
+    let text = match fs::read(path) {
+        // What is no text is no lock file, and says so in its first line; that is no reason not to write one.
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(format!("{file} cannot be read: {error}")),
     };
     if rewrite {
         let whole = whole(lock);
+        if let Some(of) = text.as_deref().and_then(|text| another(text, lock)) {
+            return Err(format!("{file} holds the contract of {of}, and stays as it is: {}", apart(&of, lock)));
+        }
         return match text {
             Some(text) if text.lines().eq(whole.lines()) => Ok(()),
-            _ => fs::write(path, whole).map_err(|error| format!("{file} cannot be written: {error}")),
+            _ => write(path, whole).map_err(|error| format!("{file} cannot be written: {error}")),
         };
     }
     let Some(text) = text else {
         return Err(format!("there is no {file} yet: run {cure} once, and commit the file"));
     };
     let locked = parse::parse(&text).map_err(|wrong| format!("{file}, {wrong}; {cure} writes it anew"))?;
-    judge(&locked, lock).map_err(|text| format!("{file}: {text}\nIf this is meant, run {cure} and commit the file."))
+    let cure = match another(&text, lock) {
+        Some(of) => apart(&of, lock),
+        None => format!("If this is meant, run {cure} and commit the file."),
+    };
+    judge(&locked, lock).map_err(|text| format!("{file}: {text}\n{cure}"))
+}
+
+/// Whose contract a text is, if it is one and not of this service: two traits may name one file, by mistake.
+fn another(text: &str, lock: &Lock) -> Option<String> {
+    parse::parse(text).ok().map(|locked| locked.service).filter(|service| *service != lock.service)
+}
+
+fn apart(other: &str, lock: &Lock) -> String {
+    let now = &lock.service;
+    format!("Each service needs a file of its own. If {other} is now called {now}, remove the file and run `{VARIABLE}={REWRITE} cargo test`.")
+}
+
+fn write(path: &Path, text: String) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, text)
 }
 
 /// # Errors

@@ -19,6 +19,8 @@ const LONGEST_ARRAY: usize = 1 << 16;
 /// # Errors
 /// The number of a line, from 1, and what is wrong there.
 pub(super) fn parse(text: &str) -> Result<Lock, Wrong> {
+    // Some editors put a byte order mark before everything.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();

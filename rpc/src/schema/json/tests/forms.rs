@@ -101,6 +101,21 @@ fn dates_are_those_of_the_calendar() {
     }
 }
 
+/// What a table says of itself is not believed: numbers that no date has neither panic nor take for ever.
+#[test]
+fn parts_that_no_calendar_has_stay_parts() {
+    let nodes = [Node::I64, Node::Tuple(vec![0, 0]), logical("time::date::Date", 1)];
+    for ordinal in [0, 367, i64::MAX, i64::MIN] {
+        let json: Vec<serde_json::Value> = serde_json::from_str(&by_schema(&nodes, &(2026_i64, ordinal)).expect("parts")).expect("JSON");
+        assert_eq!(json[0], 2026);
+    }
+    let nodes = [Node::I64, Node::Tuple(vec![0; 9]), logical("time::OffsetDateTime", 1)];
+    for (hours, minutes) in [(i64::MAX, 0), (i64::MIN, 0), (1, i64::MAX), (i64::from(i32::MAX), 0)] {
+        let parts = (2026_i64, 31_i64, 12_i64, 0_i64, 0_i64, 0_i64, hours, minutes, 0_i64);
+        assert!(by_schema(&nodes, &parts).expect("parts").starts_with("[2026,31,12,0,0,0,"), "{parts:?}");
+    }
+}
+
 #[test]
 fn base64_of_every_length() {
     let bytes: Vec<u8> = (0..=255).rev().collect();
@@ -177,6 +192,17 @@ fn wide_numbers_keep_every_digit() {
 }
 
 /// The book's own example, and other namesakes.
+/// As serde_json hands numbers over once some crate of the build has asked for `arbitrary_precision`.
+#[test]
+fn a_number_that_is_none_in_any_type_is_no_nan() {
+    let exact = |digits: &str| format!(r#"{{"$serde_json::private::Number":"{digits}"}}"#);
+    assert_eq!(read::<f64>(&exact("1.5")).expect("a number"), 1.5);
+    for digits in ["1e400", "-1e400"] {
+        let said = refusal::<f64>(&exact(digits));
+        assert!(said.contains("out of range"), "{said}");
+    }
+}
+
 #[test]
 fn namesakes_are_not_taken_for_others() {
     mod texts {

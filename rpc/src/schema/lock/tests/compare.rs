@@ -275,6 +275,35 @@ fn a_file_that_cannot_be_read_says_where() {
 }
 
 #[test]
+fn a_file_belongs_to_one_service() {
+    let (path, other) = (file("shared"), lock(&SHOP.replace("service Shop", "service Stall")));
+    assert_eq!(check(&lock(SHOP), &path, Some("rewrite")), Ok(()));
+    let text = check(&other, &path, Some("rewrite")).expect_err("it is the shop's");
+    assert!(text.contains("shared holds the contract of Shop, and stays as it is: Each service needs a file of its own."), "{text}");
+    let text = check(&other, &path, None).expect_err("it is the shop's");
+    assert!(text.contains("breaks old clients and old servers") && text.contains("needs a file of its own. If Shop is now called Stall"), "{text}");
+    assert_eq!(check(&lock(SHOP), &path, None), Ok(()));
+    std::fs::remove_file(path).expect("a file");
+}
+
+#[test]
+fn a_file_is_written_wherever_it_is_to_be_and_whatever_was_there() {
+    let path = file("contracts").join("of").join("shop.schema");
+    assert_eq!(check(&lock(SHOP), &path, Some("rewrite")), Ok(()));
+    let text = std::fs::read_to_string(&path).expect("a file");
+    for same in [format!("\u{feff}{text}"), text.replace('\n', "\r\n")] {
+        std::fs::write(&path, same).expect("written");
+        assert_eq!(check(&lock(SHOP), &path, None), Ok(()));
+    }
+    std::fs::write(&path, [0xff, 0xfe, 0]).expect("written");
+    let text = check(&lock(SHOP), &path, None).expect_err("no text");
+    assert!(text.contains("shop.schema, line 1: expected"), "{text}");
+    assert_eq!(check(&lock(SHOP), &path, Some("rewrite")), Ok(()));
+    assert_eq!(check(&lock(SHOP), &path, None), Ok(()));
+    std::fs::remove_dir_all(file("contracts")).expect("a directory");
+}
+
+#[test]
 fn a_misspelt_variable_is_no_silent_pass() {
     let text = check(&lock(SHOP), &file("never"), Some("rewrte")).expect_err("no such value");
     assert_eq!(text, "RPC_LOCK is \"rewrte\": the only value is `rewrite`");

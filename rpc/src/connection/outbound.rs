@@ -290,8 +290,7 @@ impl Outbound {
     /// given, and the call is longer than what a callee keeps, or one too many.
     #[inline]
     pub(crate) fn is_early(&self, id: u32) -> bool {
-        self.is_asking()
-            && (self.slots[id as usize].large || self.in_flight() > BEFORE_HELLO.in_flight || self.small_bytes > BEFORE_HELLO.call_bytes)
+        self.is_asking() && (self.slots[id as usize].large || self.in_flight() > BEFORE_HELLO.in_flight || self.small_bytes > BEFORE_HELLO.call_bytes)
     }
 
     fn occupy(&mut self, size: usize, large: bool) -> u32 {

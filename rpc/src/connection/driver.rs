@@ -70,6 +70,14 @@ impl Scratch {
         }
         SCRATCH.set(Some(self));
     }
+
+    /// Wakes those who were found while the lock was held.
+    #[inline]
+    fn wake(&mut self) {
+        if !self.wakers.is_empty() {
+            self.wakers.drain(..).for_each(Waker::wake);
+        }
+    }
 }
 
 struct Driver {
@@ -81,7 +89,13 @@ struct Driver {
     /// The beginning of a frame.
     rest: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// What the timer is set to, until it fires.
     armed: Option<Instant>,
+    /// When something is due, as was found at the end of the last turn, and the last time that is known.
+    due: Option<Instant>,
+    now: Instant,
+    /// The writer may hold something.
+    unwritten: bool,
     /// The hello leaves alone at this time.
     hello_at: Option<Instant>,
     handshake_by: Option<Instant>,
@@ -129,6 +143,9 @@ pub(crate) fn start(
         rest: Vec::new(),
         timer: None,
         armed: None,
+        due: None,
+        now,
+        unwritten: false,
         hello_at: (side == Side::Connecting).then(|| now + HELLO_DELAY),
         handshake_by: now.checked_add(limits.handshake_timeout),
         keepalive: Keepalive::new(now),
@@ -149,9 +166,10 @@ pub(crate) fn start(
 
 impl Driver {
     async fn run(mut self) {
+        let link = self.link.clone();
         let end = poll_fn(|cx| {
             let mut scratch = Scratch::take();
-            let end = self.turn(cx, &mut scratch);
+            let end = self.turn(&link, cx, &mut scratch);
             self.keep_batch(&mut scratch.batch);
             scratch.give_back();
             end
@@ -159,7 +177,7 @@ impl Driver {
         .await;
         end.log(self.link.peer.address());
         self.lost.lost(&end);
-        let Self { link, side, read, inbound, dispatcher, leaving, lost, .. } = self;
+        let Self { side, read, inbound, dispatcher, leaving, lost, .. } = self;
         // Handlers hear of it first: the farewell may take a moment.
         drop(dispatcher);
         let last = last_words(&end, side, &inbound, leaving, &link);
@@ -168,34 +186,32 @@ impl Driver {
         drop(lost);
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
-        let end = match self.rounds(cx, scratch) {
+    fn turn(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
+        let end = match self.rounds(link, cx, scratch) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(end)) | Err(end) => end,
         };
         // Replies that stood before what ended the connection still count; nobody else would wake their callers.
-        self.link.lock().wakers(&mut scratch.wake, &mut scratch.wakers);
-        for waker in scratch.wakers.drain(..) {
-            waker.wake();
-        }
+        link.lock().wakers(&mut scratch.wake, &mut scratch.wakers);
+        scratch.wake();
         Poll::Ready(end)
     }
 
-    fn rounds(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
-        let mut yields = false;
+    fn rounds(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
+        let (mut yields, mut collects) = (false, true);
         for _ in 0..ROUNDS {
-            if let Some(end) = self.collect(scratch)? {
+            // What was answered at once leaves first: often nothing else is there.
+            if collects && let Some(end) = self.collect(link, scratch)? {
                 return Ok(Poll::Ready(end));
             }
-            self.write(cx, scratch)?;
-            self.timers(cx, scratch)?;
+            self.write(link, cx, scratch)?;
+            self.timers(link, scratch)?;
             if yields {
-                // The driver counts as awake: callers that run now only queue.
-                cx.waker().wake_by_ref();
-                return Ok(Poll::Pending);
+                return Ok(self.stay(link, cx));
             }
-            if !self.read(cx, scratch)? {
-                if !scratch.batch.is_empty() || !self.park(cx) {
+            if !self.read(link, cx, scratch)? {
+                if !scratch.batch.is_empty() || !self.park(link, cx) {
+                    collects = true;
                     continue;
                 }
                 return Ok(Poll::Pending);
@@ -203,24 +219,29 @@ impl Driver {
             // A thread that was woken for one task alone is expected to run it next; if that computes for long, nobody would look
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
             yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
-            for waker in scratch.wakers.drain(..) {
-                waker.wake();
-            }
+            scratch.wake();
             if yields && scratch.batch.is_empty() {
-                cx.waker().wake_by_ref();
-                return Ok(Poll::Pending);
+                return Ok(self.stay(link, cx));
             }
+            collects = !collects;
         }
-        self.write(cx, scratch)?;
+        self.write(link, cx, scratch)?;
+        Ok(self.stay(link, cx))
+    }
+
+    /// Lets other tasks run. The driver counts as awake: callers that run now only queue.
+    fn stay(&mut self, link: &Link, cx: &Context<'_>) -> Poll<End> {
+        // Its timer is not asked before it sleeps.
+        self.now = Instant::now();
+        self.due = self.next_timeout(&link.lock());
         cx.waker().wake_by_ref();
-        Ok(Poll::Pending)
+        Poll::Pending
     }
 
     /// Takes what others have queued, and looks whether it is time to leave.
-    fn collect(&mut self, scratch: &mut Scratch) -> Result<Option<End>, End> {
-        let link = self.link.clone();
-        let mut state = self.reap(&link);
-        state.set_awake();
+    fn collect(&mut self, link: &Link, scratch: &mut Scratch) -> Result<Option<End>, End> {
+        let mut state = self.reap(link);
+        self.unwritten |= state.set_awake();
         if state.closing == Closing::Now {
             return Ok(Some(End::Dropped));
         }
@@ -242,14 +263,11 @@ impl Driver {
             state.outbound.stamp(Instant::now);
             state.take_room(&mut scratch.wakers);
         }
-        let next = self.next_timeout(&state);
+        self.dispatcher.queued = state.outbound.backlog();
         let leaves = (self.leaving || self.told.is_some()) && self.is_done(&state) && scratch.batch.is_empty();
         drop(state);
-        self.arm(next);
-        for waker in scratch.wakers.drain(..) {
-            waker.wake();
-        }
-        if !leaves || !self.link.writer().is_empty() {
+        scratch.wake();
+        if !leaves || !link.writer().is_empty() {
             return Ok(None);
         }
         Ok(Some(match self.told.take() {
@@ -285,8 +303,10 @@ impl Driver {
     }
 
     /// Writes the batch, after what is left of earlier ones.
-    fn write(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        let link = self.link.clone();
+    fn write(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        if scratch.batch.is_empty() && !self.unwritten {
+            return Ok(());
+        }
         if self.blocked_since.is_some() {
             self.owed += scratch.batch.len();
         }
@@ -297,18 +317,19 @@ impl Driver {
             match writer.poll_write(cx, &mut progress) {
                 Poll::Ready(Ok(())) => {
                     writer.give_back(&mut scratch.batch);
-                    (self.blocked_since, self.owed) = (None, 0);
+                    (self.unwritten, self.blocked_since, self.owed) = (false, None, 0);
                 }
                 Poll::Ready(Err(error)) => {
                     // Replies, or the peer's reason, may have arrived before.
                     writer.close();
                     self.broken.get_or_insert(error);
-                    (self.blocked_since, self.owed) = (None, 0);
+                    (self.unwritten, self.blocked_since, self.owed) = (false, None, 0);
                 }
                 Poll::Pending => {
                     if progress || self.blocked_since.is_none() {
                         self.blocked_since = Some(Instant::now());
                     }
+                    self.unwritten = true;
                     return Ok(());
                 }
             }
@@ -331,11 +352,11 @@ impl Driver {
     }
 
     /// One read; every complete frame is acted on. False: nothing to read now.
-    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
-        if self.dispatcher.has_parked() && self.can_dispatch(scratch) {
+    fn read(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        if self.dispatcher.has_parked() && self.can_dispatch(link, scratch) {
             let now = Instant::now();
-            let queued = self.link.lock().outbound.backlog();
-            self.dispatcher.begin_batch(now, queued);
+            self.now = now;
+            self.dispatcher.begin_batch(now);
             self.dispatcher.unpark(now, &mut self.inbound, &mut scratch.batch.frames);
             self.dispatcher.end_batch();
             return Ok(true);
@@ -373,14 +394,14 @@ impl Driver {
         };
         let end = begun + came;
         let now = Instant::now();
+        self.now = now;
         self.keepalive.heard(now);
         if self.dispatcher.has_tasks() {
             // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
-            let link = self.link.clone();
-            drop(self.reap(&link));
+            drop(self.reap(link));
         }
         let bytes = std::mem::take(&mut scratch.read);
-        let result = self.act(&bytes[..end], now, scratch);
+        let result = self.act(link, &bytes[..end], now, scratch);
         if let Ok(used) = result {
             self.rest.clear();
             self.rest.extend_from_slice(&bytes[used..end]);
@@ -429,14 +450,13 @@ impl Driver {
         }
     }
 
-    fn can_dispatch(&self, scratch: &Scratch) -> bool {
-        let blocked = self.blocked_since.is_some();
-        !blocked && !self.dispatcher.is_full(self.link.lock().outbound.backlog(), scratch.batch.len())
+    fn can_dispatch(&mut self, link: &Link, scratch: &Scratch) -> bool {
+        self.dispatcher.queued = link.lock().outbound.backlog();
+        self.blocked_since.is_none() && !self.dispatcher.is_full(scratch.batch.len())
     }
 
     /// Acts on every complete frame; the number of bytes used.
-    fn act(&mut self, bytes: &[u8], now: Instant, scratch: &mut Scratch) -> Result<usize, End> {
-        let link = self.link.clone();
+    fn act(&mut self, link: &Link, bytes: &[u8], now: Instant, scratch: &mut Scratch) -> Result<usize, End> {
         let Scratch { batch, wake, wakers, .. } = scratch;
         let mut at = 0;
         // Held over a run of replies; never while user code may run.
@@ -454,8 +474,7 @@ impl Driver {
                     guard = None;
                     if !calls {
                         calls = true;
-                        let queued = link.lock().outbound.backlog();
-                        self.dispatcher.begin_batch(now, queued);
+                        self.dispatcher.begin_batch(now);
                     }
                     let call = Call::plain(id, number, payload);
                     self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
@@ -475,8 +494,7 @@ impl Driver {
                     guard = None;
                     if !calls {
                         calls = true;
-                        let queued = link.lock().outbound.backlog();
-                        self.dispatcher.begin_batch(now, queued);
+                        self.dispatcher.begin_batch(now);
                     }
                     self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
                 }
@@ -635,13 +653,12 @@ impl Driver {
         }
     }
 
-    /// Acts on what is due, if the timer has fired.
-    fn timers(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        let Some(timer) = &mut self.timer else { return Ok(()) };
-        if self.armed.is_none() || timer.as_mut().poll(cx).is_pending() {
+    /// Acts on what is due.
+    fn timers(&mut self, link: &Link, scratch: &mut Scratch) -> Result<(), End> {
+        if self.due.is_none_or(|due| self.now < due) {
             return Ok(());
         }
-        self.armed = None;
+        self.due = None;
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let limits = &self.link.limits;
@@ -654,7 +671,6 @@ impl Driver {
         if due(self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout))) {
             return Err(End::Timeout("the peer does not read (Limits::write_timeout)"));
         }
-        let link = self.link.clone();
         let mut state = link.lock();
         self.withheld = due(self.withheld_at(&state));
         if due(self.hello_at) {
@@ -680,19 +696,17 @@ impl Driver {
         if due(self.dispatcher.shrink_at()) {
             self.dispatcher.shrink(now);
         }
-        for waker in scratch.wakers.drain(..) {
-            waker.wake();
-        }
+        scratch.wake();
         Ok(())
     }
 
     /// Sleeps until something happens; false if something already has.
-    fn park(&mut self, cx: &mut Context<'_>) -> bool {
-        let link = self.link.clone();
+    fn park(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
         let mut state = link.lock();
         let blocked = self.blocked_since.is_some();
         if !state.finished.is_empty()
             || (!blocked && (state.outbound.has_output() || state.has_room_waiters()))
+            || state.unwritten
             || state.closing == Closing::Now
             || (state.closing == Closing::Drain && !self.leaving)
         {
@@ -704,8 +718,11 @@ impl Driver {
         if !state.outbound.only_hello {
             self.hello_at = None;
         }
-        self.arm(self.next_timeout(&state));
+        self.due = self.next_timeout(&state);
+        self.arm(self.due);
         if self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            self.armed = None;
+            self.now = Instant::now();
             return false;
         }
         state.park(cx.waker(), self.armed);
@@ -717,6 +734,7 @@ impl Driver {
     /// What the scratch holds at the end of a turn belongs to this connection.
     fn keep_batch(&mut self, batch: &mut Batch) {
         if !batch.is_empty() {
+            self.unwritten = true;
             self.link.writer().append(batch);
         }
     }

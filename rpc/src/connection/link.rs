@@ -114,6 +114,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// The driver runs or is about to: it will see what is added to `outbound`.
     awake: bool,
+    /// A caller could not write all that it has taken.
+    pub(crate) unwritten: bool,
     /// When the driver will wake by itself.
     pub(crate) armed: Option<Instant>,
     pub(crate) closing: Closing,
@@ -210,8 +212,10 @@ impl State {
         self.outbound.phase == Phase::Lost
     }
 
-    pub(crate) fn set_awake(&mut self) {
+    /// The driver runs. True: a caller has left bytes with the writer that the transport did not take.
+    pub(crate) fn set_awake(&mut self) -> bool {
         self.awake = true;
+        std::mem::take(&mut self.unwritten)
     }
 
     /// The waker of a driver that sleeps; it counts as awake from here on.
@@ -240,6 +244,7 @@ impl Link {
             ended: Vec::new(),
             driver: None,
             awake: true,
+            unwritten: false,
             armed: None,
             closing: Closing::No,
             finished: Vec::new(),
@@ -369,34 +374,37 @@ impl Link {
         }
         let rearm = deadline.is_some_and(|deadline| guard.armed.is_none_or(|armed| deadline < armed));
         if guard.outbound.in_flight() == 1 {
-            drop(guard);
-            if self.write_alone() && !rearm {
-                return;
-            }
-            guard = self.lock();
+            guard = match self.write_alone(guard) {
+                None if !rearm => return,
+                None => self.lock(),
+                Some(guard) => guard,
+            };
         }
         let driver = guard.rouse();
         drop(guard);
         driver.inspect(Waker::wake_by_ref);
     }
 
-    /// True if all of it was written.
-    fn write_alone(&self) -> bool {
-        // Order of locks: the writer's first. The driver may be writing at this moment; then it takes this too.
-        let Ok(mut writer) = self.writer.try_lock() else { return false };
+    /// Writes what is queued, while the driver sleeps: one that is awake may have a batch in hand that comes first, such as the answer
+    /// to a bind. `None` if all of it was written.
+    fn write_alone<'l>(&'l self, mut state: MutexGuard<'l, State>) -> Option<MutexGuard<'l, State>> {
+        // The writer's lock comes before this one, so it is not waited for. Whoever has it is the driver, or another caller.
+        let Ok(mut writer) = self.writer.try_lock() else { return Some(state) };
         if !writer.is_empty() {
-            return false;
+            return Some(state);
         }
-        let mut state = self.lock();
-        // A driver that has woken meanwhile may have a batch in hand that comes first, such as the answer to a bind.
-        if state.awake {
-            return false;
-        }
-        state.outbound.take_batch(writer.batch());
+        let more = state.outbound.take_batch(writer.batch());
         state.outbound.stamp(Instant::now);
         drop(state);
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
-        matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
+        let written = matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(())));
+        drop(writer);
+        if written && !more {
+            return None;
+        }
+        let mut state = self.lock();
+        state.unwritten |= !written;
+        Some(state)
     }
 
     /// The caller of this slot has gone, unless its answer has come.
@@ -541,13 +549,12 @@ mod tests {
     #[test]
     fn the_only_call_in_flight_overtakes_nothing_that_the_driver_has_in_hand() {
         let link = link();
-        // Between the look at the driver and the write it wakes.
         link.lock().set_awake();
-        submit(&link, vec![0]);
-        assert!(!link.write_alone());
+        let (id, cell) = submit(&link, vec![0]);
         assert!(link.lock().outbound.has_output(), "the driver writes it");
+        link.cancel(id, &cell);
         link.lock().park(Waker::noop(), None);
-        assert!(link.write_alone());
+        assert!(link.write_alone(link.lock()).is_none());
         assert!(!link.lock().outbound.has_output());
     }
 

@@ -650,7 +650,7 @@ impl Outbound {
 
     /// Moves what can leave now to the end of `batch`; true if large messages wait behind it.
     pub(crate) fn take_batch(&mut self, batch: &mut Batch) -> bool {
-        if self.only_hello && self.chunked.is_empty() {
+        if self.chunked.is_empty() && (self.only_hello || self.out.is_empty()) {
             return false;
         }
         self.greeted = true;
@@ -660,6 +660,10 @@ impl Outbound {
             std::mem::swap(&mut batch.frames, &mut self.out);
         } else {
             batch.frames.append(&mut self.out);
+        }
+        self.taken = self.calls;
+        if self.chunked.is_empty() {
+            return false;
         }
         let (calls, slots) = (&mut self.calls, &mut self.slots);
         self.chunked.take(batch, self.peer.assembly, |id| {

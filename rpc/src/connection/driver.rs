@@ -464,23 +464,27 @@ impl Driver {
         let mut calls = false;
         let blocked = self.blocked_since.is_some();
         loop {
-            match self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
-                Some(Quick::Reply { id, failed, payload }) => {
-                    let state = guard.get_or_insert_with(|| link.lock());
-                    state.outbound.on_reply(id, failed, Payload::Borrowed(payload), wake).map_err(End::Violation)?;
-                    continue;
-                }
-                Some(Quick::Call { id, number, payload }) => {
-                    guard = None;
-                    if !calls {
-                        calls = true;
-                        self.dispatcher.begin_batch(now);
+            if let Some(quick) = self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
+                match quick {
+                    Quick::Reply { id, failed, payload } => {
+                        let state = guard.get_or_insert_with(|| link.lock());
+                        state.outbound.on_reply(id, failed, Payload::Borrowed(payload), wake).map_err(End::Violation)?;
                     }
-                    let call = Call::plain(id, number, payload);
-                    self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
-                    continue;
+                    Quick::Call { id, number, payload } => {
+                        guard = None;
+                        if !calls {
+                            calls = true;
+                            self.dispatcher.begin_batch(now);
+                        }
+                        let call = Call::plain(id, number, payload);
+                        self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
+                    }
                 }
-                None => {}
+                // Nothing is being put together that could be complete without more bytes.
+                if at == bytes.len() {
+                    break;
+                }
+                continue;
             }
             let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? else { break };
             match event {
@@ -616,20 +620,13 @@ impl Driver {
 
     fn next_timeout(&self, state: &State) -> Option<Instant> {
         let limits = &self.link.limits;
-        [
-            self.hello_at,
-            self.handshake_by,
-            self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)),
-            self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)),
-            self.withheld_at(state),
-            state.outbound.next_deadline,
-            self.dispatcher.next_expiry(),
-            self.dispatcher.shrink_at(),
-            self.keepalive_at(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let mut next = earlier(state.outbound.next_deadline, self.dispatcher.next_expiry());
+        next = earlier(next, self.dispatcher.shrink_at());
+        next = earlier(next, earlier(self.hello_at, self.handshake_by));
+        next = earlier(next, self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)));
+        next = earlier(next, self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)));
+        next = earlier(next, self.withheld_at(state));
+        earlier(next, self.keepalive_at())
     }
 
     /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
@@ -737,5 +734,14 @@ impl Driver {
             self.unwritten = true;
             self.link.writer().append(batch);
         }
+    }
+}
+
+/// The earlier of two times, as far as there are any.
+#[inline]
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

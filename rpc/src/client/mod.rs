@@ -295,8 +295,8 @@ impl Dial for Local {
     async fn dial(&self) -> io::Result<Transport> {
         let (near, mut far) = memory::connection();
         far.peer = self.peer.clone();
-        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits);
-        tokio::spawn(driver);
+        let (_link, connection) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits);
+        tokio::spawn(connection);
         Ok(near)
     }
 }

@@ -159,8 +159,8 @@ impl Inner {
     }
 
     fn connect(&self, transport: Transport) -> Arc<Link> {
-        let (link, driver) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits);
-        tokio::spawn(driver);
+        let (link, connection) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits);
+        tokio::spawn(connection);
         link
     }
 

@@ -5,7 +5,6 @@
 //! them run before it writes, so that their next calls leave together.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, MutexGuard};
@@ -120,17 +119,19 @@ struct Driver {
     told: Option<(u64, String)>,
     /// Why nothing can be written any more; what has arrived is still read.
     broken: Option<io::Error>,
-    /// A runtime that shuts down drops the driver: then, too, every call of ours must end.
+}
+
+/// A connection's future. Written by hand, as every connection has one all its life: an `async` block keeps twice what is moved into it.
+pub(crate) struct Connection {
+    /// Until it has come to its end.
+    driver: Option<Driver>,
+    farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// A runtime that shuts down drops the connection: then, too, every call of ours must end.
     lost: Lost,
 }
 
 /// Starts the connection. `core` serves the peer's calls; without one they are refused.
-pub(crate) fn start(
-    transport: Transport,
-    side: Side,
-    core: Option<Arc<Core>>,
-    limits: crate::Limits,
-) -> (Arc<Link>, impl Future<Output = ()> + Send) {
+pub(crate) fn start(transport: Transport, side: Side, core: Option<Arc<Core>>, limits: crate::Limits) -> (Arc<Link>, Connection) {
     let Transport { read, write, peer } = transport;
     let link = Link::new(write, peer, limits);
     let now = Instant::now();
@@ -159,33 +160,44 @@ pub(crate) fn start(
         leaving: false,
         told: None,
         broken: None,
-        lost: Lost(link.clone()),
     };
-    (link, driver.run())
+    let connection = Connection { driver: Some(driver), farewell: None, lost: Lost(link.clone()) };
+    (link, connection)
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Some(driver) = &mut this.driver {
+            let mut scratch = Scratch::take();
+            let end = driver.turn(&this.lost.0, cx, &mut scratch);
+            driver.keep_batch(&mut scratch.batch);
+            scratch.give_back();
+            let Poll::Ready(end) = end else { return Poll::Pending };
+            this.end(&end);
+        }
+        match &mut this.farewell {
+            Some(farewell) => farewell.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Connection {
+    fn end(&mut self, end: &End) {
+        let Some(Driver { link, side, read, inbound, dispatcher, leaving, .. }) = self.driver.take() else { return };
+        end.log(link.peer.address());
+        self.lost.lost(end);
+        // Handlers hear of it first: the farewell may take a moment.
+        drop(dispatcher);
+        let last = last_words(end, side, &inbound, leaving, &link);
+        self.farewell = Some(Box::pin(async move { farewell(&link, read, &last).await }));
+    }
 }
 
 impl Driver {
-    async fn run(mut self) {
-        let link = self.link.clone();
-        let end = poll_fn(|cx| {
-            let mut scratch = Scratch::take();
-            let end = self.turn(&link, cx, &mut scratch);
-            self.keep_batch(&mut scratch.batch);
-            scratch.give_back();
-            end
-        })
-        .await;
-        end.log(self.link.peer.address());
-        self.lost.lost(&end);
-        let Self { side, read, inbound, dispatcher, leaving, lost, .. } = self;
-        // Handlers hear of it first: the farewell may take a moment.
-        drop(dispatcher);
-        let last = last_words(&end, side, &inbound, leaving, &link);
-        // Boxed, or every connection would keep room for it all its life.
-        Box::pin(farewell(&link, read, &last)).await;
-        drop(lost);
-    }
-
     fn turn(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
         let end = match self.rounds(link, cx, scratch) {
             Ok(Poll::Pending) => return Poll::Pending,

@@ -6,7 +6,7 @@ use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotCon
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
 use crate::Limits;
-use crate::connection::driver::{self, Side};
+use crate::connection::driver::{self, Connection, Side};
 use crate::connection::ending::code;
 use crate::connection::link::{Closing, Link};
 use crate::frame::codec::{self, Frame, kind};
@@ -125,13 +125,10 @@ impl Connections {
             connections.insert(number, Open { way: Way::Opening, task: task.abort_handle() });
             return;
         }
-        let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        let (link, connection) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
         let (open, core) = (self.open.clone(), self.core.clone());
         let weak = Arc::downgrade(&link);
-        let task = tokio::spawn(async move {
-            let _gone = Gone { open, core, number };
-            driver.await;
-        });
+        let task = tokio::spawn(Box::new(Listed { connection, _gone: Gone { open, core, number } }));
         connections.insert(number, Open { way: Way::Framed(weak), task: task.abort_handle() });
     }
 
@@ -240,12 +237,26 @@ impl Drop for Gone {
     }
 }
 
+/// A connection on the list, as the task that it is: one allocation beside tokio's own, and no larger than it has to be.
+struct Listed {
+    connection: Connection,
+    _gone: Gone,
+}
+
+impl Future for Listed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
+}
+
 /// Serves one connection that no list knows of.
 pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
     match open(&core, transport).await {
         Some(Opened::Framed(transport, limits)) => {
-            let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
-            driver.await;
+            let (_link, connection) = driver::start(transport, Side::Accepting, Some(core), limits);
+            Box::new(connection).await;
         }
         #[cfg(feature = "http")]
         Some(Opened::Http(transport, _)) => Box::pin(http::serve(core, transport)).await,
@@ -314,11 +325,12 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
     };
     match open(&core, transport).await {
         Some(Opened::Framed(transport, limits)) => {
-            let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits);
+            let (link, connection) = driver::start(transport, Side::Accepting, Some(core), limits);
+            let connection = Box::new(connection);
             let is_welcome = goes(Way::Framed(Arc::downgrade(&link)));
             drop(link);
             if is_welcome {
-                driver.await;
+                connection.await;
             }
         }
         #[cfg(feature = "http")]

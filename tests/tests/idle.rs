@@ -8,7 +8,7 @@ use rpc::Server;
 use rpc_tests::wire;
 
 /// A connection may hold so many bytes.
-const MOST: i64 = 4096;
+const MOST: i64 = 3 << 10;
 
 const CONNECTIONS: i64 = 200;
 

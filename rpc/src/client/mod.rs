@@ -264,14 +264,14 @@ impl ClientOptions {
     pub fn local(self, service: impl Service) -> Client {
         // One service cannot clash with itself.
         let core = Server::new().add(service).core().expect("the macro lets no two methods have one name");
-        let limits = core.limits;
+        let limits = core.limits.clone();
         Client { inner: Inner::new(Some(Arc::new(Local { core, peer: Peer::at("memory"), limits })), self) }
     }
 
     /// A client in this process of a server that takes it for this peer.
     #[cfg(feature = "http")]
     pub(crate) fn on_behalf_of(self, peer: Peer, core: Arc<Core>) -> Client {
-        let limits = self.limits;
+        let limits = Arc::new(self.limits);
         Client { inner: Inner::new(Some(Arc::new(Local { core, peer, limits })), self) }
     }
 }
@@ -287,7 +287,7 @@ struct Local {
     core: Arc<Core>,
     /// Who calls, as handlers and hooks see it.
     peer: Peer,
-    limits: Limits,
+    limits: Arc<Limits>,
 }
 
 #[async_trait]
@@ -295,7 +295,7 @@ impl Dial for Local {
     async fn dial(&self) -> io::Result<Transport> {
         let (near, mut far) = memory::connection();
         far.peer = self.peer.clone();
-        let (_link, connection) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits);
+        let (_link, connection) = driver::start(far, Side::Accepting, Some(self.core.clone()), &self.limits, self.limits.handshake_timeout);
         tokio::spawn(connection);
         Ok(near)
     }

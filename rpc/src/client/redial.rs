@@ -63,7 +63,7 @@ pub(crate) struct Inner {
     current: Mutex<Current>,
     /// The present connection, by thread. Filled and emptied under the lock of `current`.
     lanes: [Lane; LANES],
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// The deadline of calls that have none of their own.
     pub(crate) timeout: Option<Duration>,
     /// What the other end may call.
@@ -134,7 +134,7 @@ impl Attempt {
 impl Inner {
     pub(crate) fn new(dial: Option<Arc<dyn Dial>>, options: ClientOptions) -> Arc<Self> {
         let ClientOptions { limits, timeout, serves, .. } = options;
-        Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits, timeout, serves, lent: false })
+        Arc::new(Self { dial, current: Mutex::default(), lanes: Default::default(), limits: Arc::new(limits), timeout, serves, lent: false })
     }
 
     /// A client of one connection, which cannot be made again.
@@ -151,7 +151,7 @@ impl Inner {
             dial: None,
             current: Mutex::new(current),
             lanes: Default::default(),
-            limits: link.limits,
+            limits: link.limits.clone(),
             timeout: Some(DEFAULT_TIMEOUT),
             serves: None,
             lent: true,
@@ -159,7 +159,7 @@ impl Inner {
     }
 
     fn connect(&self, transport: Transport) -> Arc<Link> {
-        let (link, connection) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits);
+        let (link, connection) = driver::start(transport, Side::Connecting, self.serves.clone(), &self.limits, self.limits.handshake_timeout);
         tokio::spawn(connection);
         link
     }
@@ -198,7 +198,7 @@ impl Inner {
         drop(current);
         // It ends in any case: without a runtime, with one that shuts down, with a dialer that panics.
         let ends = Ends(attempt.clone());
-        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, ends, self.limits));
+        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, ends, self.limits.connect_timeout));
         Ok(Lease::Dialing(attempt))
     }
 
@@ -248,8 +248,8 @@ impl Drop for Ends {
     }
 }
 
-async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, limits: Limits) {
-    let dialled = tokio::time::timeout(limits.connect_timeout, dial.dial())
+async fn attempt_to_connect(client: std::sync::Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, patience: Duration) {
+    let dialled = tokio::time::timeout(patience, dial.dial())
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time (Limits::connect_timeout)")));
     let Some(client) = client.upgrade() else { return };

@@ -9,6 +9,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -19,13 +20,13 @@ use super::inbound::{Call, Event, Inbound, Payload, Quick};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
-use crate::ErrorKind;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
 use crate::server::Core;
 use crate::server::dispatch::{BACKLOG, Dispatcher, LARGE};
 use crate::transport::Transport;
+use crate::{ErrorKind, Limits};
 
 /// Bytes asked of the transport at once.
 const READ: usize = 128 << 10;
@@ -130,17 +131,17 @@ pub(crate) struct Connection {
     lost: Lost,
 }
 
-/// Starts the connection. `core` serves the peer's calls; without one they are refused.
-pub(crate) fn start(transport: Transport, side: Side, core: Option<Arc<Core>>, limits: crate::Limits) -> (Arc<Link>, Connection) {
+/// Starts the connection. `core` serves the peer's calls; without one they are refused. The peer has so long to say hello.
+pub(crate) fn start(transport: Transport, side: Side, core: Option<Arc<Core>>, limits: &Arc<Limits>, handshake: Duration) -> (Arc<Link>, Connection) {
     let Transport { read, write, peer } = transport;
-    let link = Link::new(write, peer, limits);
+    let link = Link::new(write, peer, limits.clone());
     let now = Instant::now();
     let driver = Driver {
         dispatcher: Dispatcher::new(core, link.clone()),
         link: link.clone(),
         side,
         read,
-        inbound: Inbound::new(&limits),
+        inbound: Inbound::new(limits),
         rest: Vec::new(),
         timer: None,
         armed: None,
@@ -148,7 +149,7 @@ pub(crate) fn start(transport: Transport, side: Side, core: Option<Arc<Core>>, l
         now,
         unwritten: false,
         hello_at: (side == Side::Connecting).then(|| now + HELLO_DELAY),
-        handshake_by: now.checked_add(limits.handshake_timeout),
+        handshake_by: now.checked_add(handshake),
         keepalive: Keepalive::new(now),
         pong: None,
         partial_since: None,

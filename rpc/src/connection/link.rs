@@ -93,7 +93,7 @@ pub(crate) struct Link {
     state: Mutex<State>,
     writer: Mutex<Writer>,
     pub(crate) peer: Arc<Peer>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
 }
 
 /// Under the first lock.
@@ -230,7 +230,7 @@ impl State {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Arc<Limits>) -> Arc<Self> {
         let mut outbound = Outbound::new();
         outbound.set_vectored(io.is_write_vectored());
         outbound.open(&limits.allowance());
@@ -527,8 +527,8 @@ mod tests {
 
     /// A link to a peer that takes large messages; its driver sleeps.
     fn link() -> Arc<Link> {
-        let limits = Limits::default();
-        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits);
+        let limits = Arc::new(Limits::default());
+        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits.clone());
         let mut state = link.lock();
         state.outbound.on_hello(limits.allowance(), &mut Wake::new());
         state.park(Waker::noop(), None);

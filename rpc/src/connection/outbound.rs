@@ -521,8 +521,10 @@ impl Outbound {
 
     /// The answer to a ping: of ours, if it has a number of eight bytes.
     pub(crate) fn on_pong(&mut self, echo: &[u8], now: impl FnOnce() -> Instant) {
-        if let Ok(number) = echo.try_into() {
-            self.chunked.pace().answered(u64::from_le_bytes(number), now());
+        if let Ok(number) = echo.try_into()
+            && let Some(pace) = self.chunked.pace()
+        {
+            pace.answered(u64::from_le_bytes(number), now());
         }
     }
 
@@ -533,21 +535,23 @@ impl Outbound {
 
     /// Asks whether the peer is there. Numbered as the pings of large messages are: one answer may stand for both.
     pub(crate) fn ping(&mut self) {
-        let number = self.chunked.pace().last();
+        let number = self.chunked.pace().map_or(0, |pace| pace.last());
         self.frames(|out| Frame::new(out, kind::PING).rest(&number.to_le_bytes()).end(0));
     }
 
     /// When what was taken last has left.
     pub(crate) fn stamp(&mut self, now: impl FnOnce() -> Instant) {
-        if self.chunked.pace().wants_stamp() {
-            self.chunked.pace().stamp(now());
+        if let Some(pace) = self.chunked.pace()
+            && pace.wants_stamp()
+        {
+            pace.stamp(now());
         }
     }
 
     /// Some chunk has been taken that has no time yet.
     #[cfg(all(test, feature = "json"))]
     pub(crate) fn wants_stamp(&mut self) -> bool {
-        self.chunked.pace().wants_stamp()
+        self.chunked.pace().is_some_and(|pace| pace.wants_stamp())
     }
 
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.

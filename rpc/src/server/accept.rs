@@ -59,7 +59,7 @@ enum Way {
 
 /// A connection that is open, and what is left of the time to say hello.
 enum Opened {
-    Framed(Transport, Limits),
+    Framed(Transport, Duration),
     #[cfg(feature = "http")]
     Http(Transport, Duration),
 }
@@ -125,7 +125,8 @@ impl Connections {
             connections.insert(number, Open { way: Way::Opening, task: task.abort_handle() });
             return;
         }
-        let (link, connection) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits);
+        let (link, connection) =
+            driver::start(transport, Side::Accepting, Some(self.core.clone()), &self.core.limits, self.core.limits.handshake_timeout);
         let (open, core) = (self.open.clone(), self.core.clone());
         let weak = Arc::downgrade(&link);
         let task = tokio::spawn(Box::new(Listed { connection, _gone: Gone { open, core, number } }));
@@ -145,7 +146,7 @@ impl Connections {
             #[cfg(feature = "tls")]
             let _permit = permit;
             match open(&core, transport).await {
-                Some(Opened::Framed(transport, limits)) => refuse(transport, limits).await,
+                Some(Opened::Framed(transport, left)) => refuse(transport, &core.limits, left).await,
                 #[cfg(feature = "http")]
                 Some(Opened::Http(transport, left)) => http::refuse(core, transport, left).await,
                 None => {}
@@ -254,8 +255,8 @@ impl Future for Listed {
 /// Serves one connection that no list knows of.
 pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
     match open(&core, transport).await {
-        Some(Opened::Framed(transport, limits)) => {
-            let (_link, connection) = driver::start(transport, Side::Accepting, Some(core), limits);
+        Some(Opened::Framed(transport, left)) => {
+            let (_link, connection) = driver::start(transport, Side::Accepting, Some(core.clone()), &core.limits, left);
             Box::new(connection).await;
         }
         #[cfg(feature = "http")]
@@ -267,28 +268,28 @@ pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
 /// The transport inside TLS if this server takes nothing else, and what is spoken on it. None if the peer did not make it through
 /// the handshake.
 async fn open(core: &Core, transport: Transport) -> Option<Opened> {
-    let limits = core.limits;
+    let patience = core.limits.handshake_timeout;
     #[cfg(feature = "tls")]
-    let (transport, limits) = match &core.tls {
+    let (transport, patience) = match &core.tls {
         Some(tls) => {
-            let until = Instant::now().checked_add(limits.handshake_timeout);
+            let until = Instant::now().checked_add(patience);
             // Boxed, or every connection would keep room for it all its life.
             let transport = Box::pin(tls.accept(transport, until)).await?;
-            (transport, Limits { handshake_timeout: left(until, limits.handshake_timeout), ..limits })
+            (transport, left(until, patience))
         }
-        None => (transport, limits),
+        None => (transport, patience),
     };
     #[cfg(feature = "http")]
     if core.http.is_some() {
-        let until = Instant::now().checked_add(limits.handshake_timeout);
+        let until = Instant::now().checked_add(patience);
         let (is_http, transport) = Box::pin(http::recognise(transport, until)).await;
-        let handshake_timeout = left(until, limits.handshake_timeout);
+        let patience = left(until, patience);
         return Some(match is_http {
-            true => Opened::Http(transport, handshake_timeout),
-            false => Opened::Framed(transport, Limits { handshake_timeout, ..limits }),
+            true => Opened::Http(transport, patience),
+            false => Opened::Framed(transport, patience),
         });
     }
-    Some(Opened::Framed(transport, limits))
+    Some(Opened::Framed(transport, patience))
 }
 
 #[cfg(any(feature = "tls", feature = "http"))]
@@ -324,8 +325,8 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
         None => false,
     };
     match open(&core, transport).await {
-        Some(Opened::Framed(transport, limits)) => {
-            let (link, connection) = driver::start(transport, Side::Accepting, Some(core), limits);
+        Some(Opened::Framed(transport, left)) => {
+            let (link, connection) = driver::start(transport, Side::Accepting, Some(core.clone()), &core.limits, left);
             let connection = Box::new(connection);
             let is_welcome = goes(Way::Framed(Arc::downgrade(&link)));
             drop(link);
@@ -345,7 +346,7 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
 }
 
 /// One connection too many: it is told so.
-async fn refuse(mut transport: Transport, limits: Limits) {
+async fn refuse(mut transport: Transport, limits: &Limits, left: Duration) {
     let mut out = Vec::new();
     codec::write_preface(&mut out);
     codec::write_hello(&mut out, &limits.allowance());
@@ -358,5 +359,5 @@ async fn refuse(mut transport: Transport, limits: Limits) {
         tokio::io::copy(&mut transport.read.take(64 << 10), &mut tokio::io::sink()).await
     };
     // As long as the peer may take to say hello.
-    let _ = tokio::time::timeout(limits.handshake_timeout, told).await;
+    let _ = tokio::time::timeout(left, told).await;
 }

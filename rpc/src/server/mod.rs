@@ -69,7 +69,7 @@ pub struct Server {
 pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) hook: Option<Arc<dyn Hook>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) json: bool,
     pub(crate) slow_consumers: SlowConsumer,
     #[cfg(feature = "tls")]
@@ -247,7 +247,7 @@ impl Server {
         Ok(Arc::new(Core {
             registry,
             hook,
-            limits,
+            limits: Arc::new(limits),
             json,
             slow_consumers,
             #[cfg(feature = "tls")]

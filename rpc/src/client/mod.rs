@@ -305,14 +305,14 @@ impl ClientOptions {
     pub fn local(self, service: impl Service) -> Client {
         // One service cannot clash with itself.
         let core = Server::new().add(service).core().expect("the macro lets no two methods have one name");
-        let limits = core.limits;
+        let limits = core.limits.clone();
         Client { inner: Inner::new(Some(Arc::new(Local { core, peer: Peer::at("memory"), limits })), self) }
     }
 
     /// A client in this process of a server that takes it for this peer.
     #[cfg(feature = "http")]
     pub(crate) fn on_behalf_of(self, peer: Peer, core: Arc<Core>) -> Client {
-        let limits = self.limits;
+        let limits = Arc::new(self.limits);
         Client { inner: Inner::new(Some(Arc::new(Local { core, peer, limits })), self) }
     }
 }
@@ -332,7 +332,7 @@ struct Local {
     core: Arc<Core>,
     /// Who calls, as handlers and hooks see it.
     peer: Peer,
-    limits: Limits,
+    limits: Arc<Limits>,
 }
 
 #[async_trait]
@@ -340,8 +340,9 @@ impl Dial for Local {
     async fn dial(&self) -> io::Result<Transport> {
         let (near, mut far) = memory::connection();
         far.peer = self.peer.clone();
-        let (_link, driver) = driver::start(far, Side::Accepting, Some(self.core.clone()), self.limits, self.core.schemas.clone());
-        tokio::spawn(driver);
+        let (core, handshake) = (self.core.clone(), self.limits.handshake_timeout);
+        let (_link, connection) = driver::start(far, Side::Accepting, Some(core), &self.limits, handshake, self.core.schemas.clone());
+        tokio::spawn(connection);
         Ok(near)
     }
 }

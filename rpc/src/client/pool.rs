@@ -114,10 +114,10 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Limits, Peer};
+    use crate::Peer;
 
     fn pool(count: usize) -> Vec<Arc<Pooled>> {
-        let link = || Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Limits::default(), Arc::default());
+        let link = || Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Arc::default(), Arc::default());
         (0..count).map(|_| Pooled::new(link())).collect()
     }
 

@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     connections: usize,
     /// Another one is being made, or cannot be for now.
     growing: AtomicBool,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// The deadline of calls that have none of their own.
     pub(crate) timeout: Option<Duration>,
     /// Of services that the peer serves.
@@ -145,7 +145,7 @@ impl Inner {
             lanes: Default::default(),
             connections,
             growing: AtomicBool::new(false),
-            limits,
+            limits: Arc::new(limits),
             timeout,
             schemas: Schemas::new(strictness),
             serves,
@@ -163,7 +163,7 @@ impl Inner {
 
     /// A client of the other end of a connection that serves: it may come and go while the connection stays.
     pub(crate) fn lent(link: Arc<Link>) -> Arc<Self> {
-        let (limits, schemas) = (link.limits, link.schemas.clone());
+        let (limits, schemas) = (link.limits.clone(), link.schemas.clone());
         let current = Current { pool: vec![Pooled::new(link)], ..Current::default() };
         Arc::new(Self {
             dial: None,
@@ -180,8 +180,9 @@ impl Inner {
     }
 
     fn connect(&self, transport: Transport) -> Arc<Link> {
-        let (link, driver) = driver::start(transport, Side::Connecting, self.serves.clone(), self.limits, self.schemas.clone());
-        tokio::spawn(driver);
+        let (serves, handshake) = (self.serves.clone(), self.limits.handshake_timeout);
+        let (link, connection) = driver::start(transport, Side::Connecting, serves, &self.limits, handshake, self.schemas.clone());
+        tokio::spawn(connection);
         link
     }
 
@@ -251,7 +252,7 @@ impl Inner {
         drop(current);
         // It ends in any case: without a runtime, with one that shuts down, with a dialer that panics.
         let ends = Ends(attempt.clone());
-        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, ends, self.limits));
+        tokio::spawn(attempt_to_connect(Arc::downgrade(self), dial, ends, self.limits.connect_timeout));
         Ok(Lease::Dialing(attempt))
     }
 
@@ -262,7 +263,7 @@ impl Inner {
         // Whoever has a connection may call outside a runtime.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if !self.growing.swap(true, Ordering::AcqRel) {
-            runtime.spawn(attempt_to_grow(Growing(Arc::downgrade(self)), dial, self.limits));
+            runtime.spawn(attempt_to_grow(Growing(Arc::downgrade(self)), dial, self.limits.connect_timeout));
         }
     }
 
@@ -322,14 +323,14 @@ impl Drop for Ends {
 }
 
 /// A connection within `Limits::connect_timeout`.
-async fn dial_in_time(dial: &dyn Dial, limits: &Limits) -> io::Result<Transport> {
-    tokio::time::timeout(limits.connect_timeout, dial.dial())
+async fn dial_in_time(dial: &dyn Dial, patience: Duration) -> io::Result<Transport> {
+    tokio::time::timeout(patience, dial.dial())
         .await
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time (Limits::connect_timeout)")))
 }
 
-async fn attempt_to_connect(client: Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, limits: Limits) {
-    let dialled = dial_in_time(&*dial, &limits).await;
+async fn attempt_to_connect(client: Weak<Inner>, dial: Arc<dyn Dial>, ends: Ends, patience: Duration) {
+    let dialled = dial_in_time(&*dial, patience).await;
     let Some(client) = client.upgrade() else { return };
     let mut current = client.current();
     current.attempt = None;
@@ -358,15 +359,15 @@ impl Drop for Growing {
     }
 }
 
-async fn attempt_to_grow(client: Growing, dial: Arc<dyn Dial>, limits: Limits) {
-    if let Err(error) = add_connection(&client.0, &*dial, &limits).await {
+async fn attempt_to_grow(client: Growing, dial: Arc<dyn Dial>, patience: Duration) {
+    if let Err(error) = add_connection(&client.0, &*dial, patience).await {
         log_limited!(warn, "no further connection could be made, calls share those there are: {error}");
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn add_connection(client: &Weak<Inner>, dial: &dyn Dial, limits: &Limits) -> Result<(), io::Error> {
-    let transport = dial_in_time(dial, limits).await?;
+async fn add_connection(client: &Weak<Inner>, dial: &dyn Dial, patience: Duration) -> Result<(), io::Error> {
+    let transport = dial_in_time(dial, patience).await?;
     let link = {
         let Some(client) = client.upgrade() else { return Ok(()) };
         let mut current = client.current();

@@ -29,7 +29,8 @@ pub(crate) struct Chunked {
     bytes: usize,
     /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
     replies: usize,
-    pace: Pace,
+    /// None until some chunk has left: most connections carry no large message.
+    pace: Option<Box<Pace>>,
     /// The transport takes chunks from where they are; else they are copied between the other frames.
     pub(super) vectored: bool,
 }
@@ -75,9 +76,14 @@ impl Chunked {
         *self = Self { vectored: self.vectored, ..Self::default() };
     }
 
-    /// How much of them is under way.
-    pub(crate) fn pace(&mut self) -> &mut Pace {
-        &mut self.pace
+    /// How much of them is under way, if any ever was.
+    pub(crate) fn pace(&mut self) -> Option<&mut Pace> {
+        self.pace.as_deref_mut()
+    }
+
+    /// Another chunk may leave.
+    fn has_room(&self) -> bool {
+        self.pace.as_ref().is_none_or(|pace| pace.has_room())
     }
 
     /// A call, with its head as it stands in the first frame.
@@ -106,7 +112,7 @@ impl Chunked {
 
     /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
     pub(crate) fn can_go(&self, allowance: usize) -> bool {
-        self.pace.has_room() && self.next(allowance).is_some()
+        !self.queue.is_empty() && self.has_room() && self.next(allowance).is_some()
     }
 
     /// The place of the message whose turn it is.
@@ -122,7 +128,7 @@ impl Chunked {
 
     /// Since when some chunk waits for nothing but the peer to say that it has read others.
     pub(crate) fn held_since(&self) -> Option<Instant> {
-        if self.queue.is_empty() || self.pace.has_room() { None } else { self.pace.owed_since() }
+        if self.queue.is_empty() || self.has_room() { None } else { self.pace.as_ref()?.owed_since() }
     }
 
     /// There is room for one more reply at the peer.
@@ -132,7 +138,7 @@ impl Chunked {
 
     /// Moves chunks to the end of `batch`, until that is large enough. Told of each call as it begins.
     pub(crate) fn take(&mut self, batch: &mut Batch, allowance: usize, mut begins: impl FnMut(u32)) {
-        while batch.len() < BATCH && self.pace.has_room() {
+        while batch.len() < BATCH && self.has_room() {
             let Some(mut message) = self.next(allowance).and_then(|next| self.queue.remove(next)) else { return };
             self.take_chunk(&mut message, batch, &mut begins);
             if message.at < message.payload.len() {
@@ -147,7 +153,8 @@ impl Chunked {
     }
 
     fn take_chunk(&mut self, message: &mut Message, batch: &mut Batch, begins: &mut impl FnMut(u32)) {
-        let room = if message.begun { CHUNK } else { CHUNK - message.head.len() }.min(self.pace.chunk());
+        let pace = self.pace.get_or_insert_default();
+        let room = if message.begun { CHUNK } else { CHUNK - message.head.len() }.min(pace.chunk());
         let end = message.payload.len().min(message.at + room);
         let length = end - message.at;
         if message.begun {
@@ -170,7 +177,7 @@ impl Chunked {
         message.at += length;
         // Short ones are soon over: only what goes on waits for others.
         if message.at < message.payload.len() || message.length > PROBED {
-            let number = self.pace.sent(length);
+            let number = pace.sent(length);
             Frame::new(&mut batch.frames, kind::PING).rest(&number.to_le_bytes()).end(0);
         }
     }

@@ -5,11 +5,11 @@
 //! them run before it writes, so that their next calls leave together.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
@@ -20,7 +20,6 @@ use super::inbound::{Call, Event, Inbound, Payload, Quick, Schema};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
-use crate::ErrorKind;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::violation::Violation;
@@ -28,6 +27,7 @@ use crate::schema::exchange::Schemas;
 use crate::server::Core;
 use crate::server::dispatch::{BACKLOG, Dispatcher, LARGE};
 use crate::transport::Transport;
+use crate::{ErrorKind, Limits};
 
 /// Bytes asked of the transport at once.
 const READ: usize = 128 << 10;
@@ -74,6 +74,14 @@ impl Scratch {
         }
         SCRATCH.set(Some(self));
     }
+
+    /// Wakes those who were found while the lock was held.
+    #[inline]
+    fn wake(&mut self) {
+        if !self.wakers.is_empty() {
+            self.wakers.drain(..).for_each(Waker::wake);
+        }
+    }
 }
 
 struct Driver {
@@ -85,7 +93,13 @@ struct Driver {
     /// The beginning of a frame.
     rest: Vec<u8>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// What the timer is set to, until it fires.
     armed: Option<Instant>,
+    /// When something is due, as was found at the end of the last turn, and the last time that is known.
+    due: Option<Instant>,
+    now: Instant,
+    /// The writer may hold something.
+    unwritten: bool,
     /// The hello leaves alone at this time.
     hello_at: Option<Instant>,
     handshake_by: Option<Instant>,
@@ -110,32 +124,43 @@ struct Driver {
     told: Option<(u64, String)>,
     /// Why nothing can be written any more; what has arrived is still read.
     broken: Option<io::Error>,
-    /// A runtime that shuts down drops the driver: then, too, every call of ours must end.
+}
+
+/// A connection's future. Written by hand, as every connection has one all its life: an `async` block keeps twice what is moved into it.
+pub(crate) struct Connection {
+    /// Until it has come to its end.
+    driver: Option<Driver>,
+    farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// A runtime that shuts down drops the connection: then, too, every call of ours must end.
     lost: Lost,
 }
 
-/// Starts the connection. `core` serves the peer's calls; without one they are refused.
+/// Starts the connection. `core` serves the peer's calls; without one they are refused. The peer has so long to say hello.
 pub(crate) fn start(
     transport: Transport,
     side: Side,
     core: Option<Arc<Core>>,
-    limits: crate::Limits,
+    limits: &Arc<Limits>,
+    handshake: Duration,
     schemas: Arc<Schemas>,
-) -> (Arc<Link>, impl Future<Output = ()> + Send) {
+) -> (Arc<Link>, Connection) {
     let Transport { read, write, peer } = transport;
-    let link = Link::new(write, peer, limits, schemas);
+    let link = Link::new(write, peer, limits.clone(), schemas);
     let now = Instant::now();
     let driver = Driver {
         dispatcher: Dispatcher::new(core, link.clone()),
         link: link.clone(),
         side,
         read,
-        inbound: Inbound::new(&limits),
+        inbound: Inbound::new(limits),
         rest: Vec::new(),
         timer: None,
         armed: None,
+        due: None,
+        now,
+        unwritten: false,
         hello_at: (side == Side::Connecting).then(|| now + HELLO_DELAY),
-        handshake_by: now.checked_add(limits.handshake_timeout),
+        handshake_by: now.checked_add(handshake),
         keepalive: Keepalive::new(now),
         pong: None,
         partial_since: None,
@@ -147,61 +172,71 @@ pub(crate) fn start(
         leaving: false,
         told: None,
         broken: None,
-        lost: Lost(link.clone()),
     };
-    (link, driver.run())
+    let connection = Connection { driver: Some(driver), farewell: None, lost: Lost(link.clone()) };
+    (link, connection)
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if let Some(driver) = &mut this.driver {
+            let mut scratch = Scratch::take();
+            let end = driver.turn(&this.lost.0, cx, &mut scratch);
+            driver.keep_batch(&mut scratch.batch);
+            scratch.give_back();
+            let Poll::Ready(end) = end else { return Poll::Pending };
+            this.end(&end);
+        }
+        match &mut this.farewell {
+            Some(farewell) => farewell.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl Connection {
+    fn end(&mut self, end: &End) {
+        let Some(Driver { link, side, read, inbound, dispatcher, leaving, .. }) = self.driver.take() else { return };
+        end.log(link.peer.address());
+        self.lost.lost(end);
+        // Handlers hear of it first: the farewell may take a moment.
+        drop(dispatcher);
+        let last = last_words(end, side, &inbound, leaving, &link);
+        self.farewell = Some(Box::pin(async move { farewell(&link, read, &last).await }));
+    }
 }
 
 impl Driver {
-    async fn run(mut self) {
-        let end = poll_fn(|cx| {
-            let mut scratch = Scratch::take();
-            let end = self.turn(cx, &mut scratch);
-            self.keep_batch(&mut scratch.batch);
-            scratch.give_back();
-            end
-        })
-        .await;
-        end.log(self.link.peer.address());
-        self.lost.lost(&end);
-        let Self { link, side, read, inbound, dispatcher, leaving, lost, .. } = self;
-        // Handlers hear of it first: the farewell may take a moment.
-        drop(dispatcher);
-        let last = last_words(&end, side, &inbound, leaving, &link);
-        // Boxed, or every connection would keep room for it all its life.
-        Box::pin(farewell(&link, read, &last)).await;
-        drop(lost);
-    }
-
-    fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
-        let end = match self.rounds(cx, scratch) {
+    fn turn(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<End> {
+        let end = match self.rounds(link, cx, scratch) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(end)) | Err(end) => end,
         };
         // Replies that stood before what ended the connection still count; nobody else would wake their callers.
-        self.link.lock().wakers(&mut scratch.wake, &mut scratch.wakers);
-        for waker in scratch.wakers.drain(..) {
-            waker.wake();
-        }
+        link.lock().wakers(&mut scratch.wake, &mut scratch.wakers);
+        scratch.wake();
         Poll::Ready(end)
     }
 
-    fn rounds(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
-        let mut yields = false;
+    fn rounds(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
+        let (mut yields, mut collects) = (false, true);
         let enough = self.inbound.frames + FRAMES;
         for _ in 0..ROUNDS {
-            if let Some(end) = self.collect(scratch)? {
+            // What was answered at once leaves first: often nothing else is there.
+            if collects && let Some(end) = self.collect(link, scratch)? {
                 return Ok(Poll::Ready(end));
             }
-            self.write(cx, scratch)?;
-            self.timers(cx, scratch)?;
+            self.write(link, cx, scratch)?;
+            self.timers(link, scratch)?;
             if yields {
-                // The driver counts as awake: callers that run now only queue.
-                cx.waker().wake_by_ref();
-                return Ok(Poll::Pending);
+                return Ok(self.stay(link, cx));
             }
-            if !self.read(cx, scratch)? {
-                if !scratch.batch.is_empty() || !self.park(cx) {
+            if !self.read(link, cx, scratch)? {
+                if !scratch.batch.is_empty() || !self.park(link, cx) {
+                    collects = true;
                     continue;
                 }
                 return Ok(Poll::Pending);
@@ -210,24 +245,29 @@ impl Driver {
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
             yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
             yields |= self.inbound.frames >= enough;
-            for waker in scratch.wakers.drain(..) {
-                waker.wake();
-            }
+            scratch.wake();
             if yields && scratch.batch.is_empty() {
-                cx.waker().wake_by_ref();
-                return Ok(Poll::Pending);
+                return Ok(self.stay(link, cx));
             }
+            collects = !collects;
         }
-        self.write(cx, scratch)?;
+        self.write(link, cx, scratch)?;
+        Ok(self.stay(link, cx))
+    }
+
+    /// Lets other tasks run. The driver counts as awake: callers that run now only queue.
+    fn stay(&mut self, link: &Link, cx: &Context<'_>) -> Poll<End> {
+        // Its timer is not asked before it sleeps.
+        self.now = Instant::now();
+        self.due = self.next_timeout(&link.lock());
         cx.waker().wake_by_ref();
-        Ok(Poll::Pending)
+        Poll::Pending
     }
 
     /// Takes what others have queued, and looks whether it is time to leave.
-    fn collect(&mut self, scratch: &mut Scratch) -> Result<Option<End>, End> {
-        let link = self.link.clone();
-        let mut state = self.reap(&link);
-        state.set_awake();
+    fn collect(&mut self, link: &Link, scratch: &mut Scratch) -> Result<Option<End>, End> {
+        let mut state = self.reap(link);
+        self.unwritten |= state.set_awake();
         if state.closing == Closing::Now {
             return Ok(Some(End::Dropped));
         }
@@ -249,14 +289,11 @@ impl Driver {
             state.outbound.stamp(Instant::now);
             state.take_room(&mut scratch.wakers);
         }
-        let next = self.next_timeout(&state);
+        self.dispatcher.queued = state.outbound.backlog();
         let leaves = (self.leaving || self.told.is_some()) && self.is_done(&state) && scratch.batch.is_empty();
         drop(state);
-        self.arm(next);
-        for waker in scratch.wakers.drain(..) {
-            waker.wake();
-        }
-        if !leaves || !self.link.writer().is_empty() {
+        scratch.wake();
+        if !leaves || !link.writer().is_empty() {
             return Ok(None);
         }
         Ok(Some(match self.told.take() {
@@ -292,8 +329,10 @@ impl Driver {
     }
 
     /// Writes the batch, after what is left of earlier ones.
-    fn write(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        let link = self.link.clone();
+    fn write(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
+        if scratch.batch.is_empty() && !self.unwritten {
+            return Ok(());
+        }
         if self.blocked_since.is_some() {
             self.owed += scratch.batch.len();
         }
@@ -304,18 +343,19 @@ impl Driver {
             match writer.poll_write(cx, &mut progress) {
                 Poll::Ready(Ok(())) => {
                     writer.give_back(&mut scratch.batch);
-                    (self.blocked_since, self.owed) = (None, 0);
+                    (self.unwritten, self.blocked_since, self.owed) = (false, None, 0);
                 }
                 Poll::Ready(Err(error)) => {
                     // Replies, or the peer's reason, may have arrived before.
                     writer.close();
                     self.broken.get_or_insert(error);
-                    (self.blocked_since, self.owed) = (None, 0);
+                    (self.unwritten, self.blocked_since, self.owed) = (false, None, 0);
                 }
                 Poll::Pending => {
                     if progress || self.blocked_since.is_none() {
                         self.blocked_since = Some(Instant::now());
                     }
+                    self.unwritten = true;
                     return Ok(());
                 }
             }
@@ -338,11 +378,11 @@ impl Driver {
     }
 
     /// One read; every complete frame is acted on. False: nothing to read now.
-    fn read(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
-        if self.dispatcher.has_parked() && self.can_dispatch(scratch) {
+    fn read(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        if self.dispatcher.has_parked() && self.can_dispatch(link, scratch) {
             let now = Instant::now();
-            let queued = self.link.lock().outbound.backlog();
-            self.dispatcher.begin_batch(now, queued);
+            self.now = now;
+            self.dispatcher.begin_batch(now);
             self.dispatcher.unpark(now, &mut self.inbound, &mut scratch.batch.frames);
             self.dispatcher.end_batch();
             return Ok(true);
@@ -380,14 +420,14 @@ impl Driver {
         };
         let end = begun + came;
         let now = Instant::now();
+        self.now = now;
         self.keepalive.heard(now);
         if self.dispatcher.has_tasks() {
             // Whoever wrote a reply, its id was on the list before: what has been read cannot use an id that is not free yet.
-            let link = self.link.clone();
-            drop(self.reap(&link));
+            drop(self.reap(link));
         }
         let bytes = std::mem::take(&mut scratch.read);
-        let result = self.act(&bytes[..end], now, scratch);
+        let result = self.act(link, &bytes[..end], now, scratch);
         if let Ok(used) = result {
             self.rest.clear();
             self.rest.extend_from_slice(&bytes[used..end]);
@@ -436,14 +476,13 @@ impl Driver {
         }
     }
 
-    fn can_dispatch(&self, scratch: &Scratch) -> bool {
-        let blocked = self.blocked_since.is_some();
-        !blocked && !self.dispatcher.is_full(self.link.lock().outbound.backlog(), scratch.batch.len())
+    fn can_dispatch(&mut self, link: &Link, scratch: &Scratch) -> bool {
+        self.dispatcher.queued = link.lock().outbound.backlog();
+        self.blocked_since.is_none() && !self.dispatcher.is_full(scratch.batch.len())
     }
 
     /// Acts on every complete frame; the number of bytes used.
-    fn act(&mut self, bytes: &[u8], now: Instant, scratch: &mut Scratch) -> Result<usize, End> {
-        let link = self.link.clone();
+    fn act(&mut self, link: &Link, bytes: &[u8], now: Instant, scratch: &mut Scratch) -> Result<usize, End> {
         let Scratch { batch, wake, wakers, .. } = scratch;
         let mut at = 0;
         // Held over a run of replies; never while user code may run.
@@ -451,24 +490,27 @@ impl Driver {
         let mut calls = false;
         let blocked = self.blocked_since.is_some();
         loop {
-            match self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
-                Some(Quick::Reply { id, failed, payload }) => {
-                    let state = guard.get_or_insert_with(|| link.lock());
-                    state.outbound.on_reply(id, failed, Payload::Borrowed(payload), wake).map_err(End::Violation)?;
-                    continue;
-                }
-                Some(Quick::Call { id, number, payload }) => {
-                    guard = None;
-                    if !calls {
-                        calls = true;
-                        let queued = link.lock().outbound.backlog();
-                        self.dispatcher.begin_batch(now, queued);
+            if let Some(quick) = self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
+                match quick {
+                    Quick::Reply { id, failed, payload } => {
+                        let state = guard.get_or_insert_with(|| link.lock());
+                        state.outbound.on_reply(id, failed, Payload::Borrowed(payload), wake).map_err(End::Violation)?;
                     }
-                    let call = Call::plain(id, number, payload);
-                    self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
-                    continue;
+                    Quick::Call { id, number, payload } => {
+                        guard = None;
+                        if !calls {
+                            calls = true;
+                            self.dispatcher.begin_batch(now);
+                        }
+                        let call = Call::plain(id, number, payload);
+                        self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
+                    }
                 }
-                None => {}
+                // Nothing is being put together that could be complete without more bytes.
+                if at == bytes.len() {
+                    break;
+                }
+                continue;
             }
             let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? else { break };
             match event {
@@ -543,8 +585,7 @@ impl Driver {
     /// Calls of this read are about to be handed over.
     fn begin_batch(&mut self, begun: &mut bool, now: Instant) {
         if !std::mem::replace(begun, true) {
-            let queued = self.link.lock().outbound.backlog();
-            self.dispatcher.begin_batch(now, queued);
+            self.dispatcher.begin_batch(now);
         }
     }
 
@@ -620,21 +661,14 @@ impl Driver {
 
     fn next_timeout(&self, state: &State) -> Option<Instant> {
         let limits = &self.link.limits;
-        [
-            self.hello_at,
-            self.handshake_by,
-            self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)),
-            self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)),
-            self.withheld_at(state),
-            state.outbound.next_deadline,
-            self.dispatcher.next_expiry(),
-            self.dispatcher.shrink_at(),
-            self.keepalive_at(),
-            self.schema_by(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let mut next = earlier(state.outbound.next_deadline, self.dispatcher.next_expiry());
+        next = earlier(next, self.dispatcher.shrink_at());
+        next = earlier(next, earlier(self.hello_at, self.handshake_by));
+        next = earlier(next, self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)));
+        next = earlier(next, self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)));
+        next = earlier(next, self.withheld_at(state));
+        next = earlier(next, self.schema_by());
+        earlier(next, self.keepalive_at())
     }
 
     /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
@@ -663,13 +697,12 @@ impl Driver {
         }
     }
 
-    /// Acts on what is due, if the timer has fired.
-    fn timers(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        let Some(timer) = &mut self.timer else { return Ok(()) };
-        if self.armed.is_none() || timer.as_mut().poll(cx).is_pending() {
+    /// Acts on what is due.
+    fn timers(&mut self, link: &Link, scratch: &mut Scratch) -> Result<(), End> {
+        if self.due.is_none_or(|due| self.now < due) {
             return Ok(());
         }
-        self.armed = None;
+        self.due = None;
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let limits = &self.link.limits;
@@ -685,7 +718,6 @@ impl Driver {
         if due(self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout))) {
             return Err(End::Timeout("the peer does not read (Limits::write_timeout)"));
         }
-        let link = self.link.clone();
         let mut state = link.lock();
         self.withheld = due(self.withheld_at(&state));
         if due(self.hello_at) {
@@ -711,19 +743,17 @@ impl Driver {
         if due(self.dispatcher.shrink_at()) {
             self.dispatcher.shrink(now);
         }
-        for waker in scratch.wakers.drain(..) {
-            waker.wake();
-        }
+        scratch.wake();
         Ok(())
     }
 
     /// Sleeps until something happens; false if something already has.
-    fn park(&mut self, cx: &mut Context<'_>) -> bool {
-        let link = self.link.clone();
+    fn park(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
         let mut state = link.lock();
         let blocked = self.blocked_since.is_some();
         if !state.finished.is_empty()
             || (!blocked && (state.outbound.has_output() || state.has_room_waiters()))
+            || state.unwritten
             || state.closing == Closing::Now
             || (state.closing == Closing::Drain && !self.leaving)
         {
@@ -735,8 +765,11 @@ impl Driver {
         if !state.outbound.only_hello {
             self.hello_at = None;
         }
-        self.arm(self.next_timeout(&state));
+        self.due = self.next_timeout(&state);
+        self.arm(self.due);
         if self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+            self.armed = None;
+            self.now = Instant::now();
             return false;
         }
         state.park(cx.waker(), self.armed);
@@ -748,7 +781,17 @@ impl Driver {
     /// What the scratch holds at the end of a turn belongs to this connection.
     fn keep_batch(&mut self, batch: &mut Batch) {
         if !batch.is_empty() {
+            self.unwritten = true;
             self.link.writer().append(batch);
         }
+    }
+}
+
+/// The earlier of two times, as far as there are any.
+#[inline]
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

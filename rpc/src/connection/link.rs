@@ -96,7 +96,7 @@ pub(crate) struct Link {
     state: Mutex<State>,
     writer: Mutex<Writer>,
     pub(crate) peer: Arc<Peer>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// For services that the peer serves.
     pub(crate) schemas: Arc<Schemas>,
     /// Some method's results are not read as they would be written here.
@@ -121,6 +121,8 @@ pub(crate) struct State {
     driver: Option<Waker>,
     /// The driver runs or is about to: it will see what is added to `outbound`.
     awake: bool,
+    /// A caller could not write all that it has taken.
+    pub(crate) unwritten: bool,
     /// When the driver will wake by itself.
     pub(crate) armed: Option<Instant>,
     pub(crate) closing: Closing,
@@ -228,8 +230,10 @@ impl State {
         self.outbound.phase == Phase::Lost
     }
 
-    pub(crate) fn set_awake(&mut self) {
+    /// The driver runs. True: a caller has left bytes with the writer that the transport did not take.
+    pub(crate) fn set_awake(&mut self) -> bool {
         self.awake = true;
+        std::mem::take(&mut self.unwritten)
     }
 
     /// The waker of a driver that sleeps; it counts as awake from here on.
@@ -244,7 +248,7 @@ impl State {
 }
 
 impl Link {
-    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Limits, schemas: Arc<Schemas>) -> Arc<Self> {
+    pub(crate) fn new(io: Box<dyn AsyncWrite + Send + Unpin>, peer: Peer, limits: Arc<Limits>, schemas: Arc<Schemas>) -> Arc<Self> {
         let mut outbound = Outbound::new();
         outbound.set_vectored(io.is_write_vectored());
         outbound.open(&limits.allowance());
@@ -258,6 +262,7 @@ impl Link {
             watching: Vec::new(),
             driver: None,
             awake: true,
+            unwritten: false,
             armed: None,
             closing: Closing::No,
             finished: Vec::new(),
@@ -444,34 +449,37 @@ impl Link {
         }
         let rearm = deadline.is_some_and(|deadline| guard.armed.is_none_or(|armed| deadline < armed));
         if guard.outbound.in_flight() == 1 {
-            drop(guard);
-            if self.write_alone() && !rearm {
-                return;
-            }
-            guard = self.lock();
+            guard = match self.write_alone(guard) {
+                None if !rearm => return,
+                None => self.lock(),
+                Some(guard) => guard,
+            };
         }
         let driver = guard.rouse();
         drop(guard);
         driver.inspect(Waker::wake_by_ref);
     }
 
-    /// True if all of it was written.
-    fn write_alone(&self) -> bool {
-        // Order of locks: the writer's first. The driver may be writing at this moment; then it takes this too.
-        let Ok(mut writer) = self.writer.try_lock() else { return false };
+    /// Writes what is queued, while the driver sleeps: one that is awake may have a batch in hand that comes first, such as the answer
+    /// to a bind. `None` if all of it was written.
+    fn write_alone<'l>(&'l self, mut state: MutexGuard<'l, State>) -> Option<MutexGuard<'l, State>> {
+        // The writer's lock comes before this one, so it is not waited for. Whoever has it is the driver, or another caller.
+        let Ok(mut writer) = self.writer.try_lock() else { return Some(state) };
         if !writer.is_empty() {
-            return false;
+            return Some(state);
         }
-        let mut state = self.lock();
-        // A driver that has woken meanwhile may have a batch in hand that comes first, such as the answer to a bind.
-        if state.awake {
-            return false;
-        }
-        state.outbound.take_batch(writer.batch());
+        let more = state.outbound.take_batch(writer.batch());
         state.outbound.stamp(Instant::now);
         drop(state);
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
-        matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(()))) && !self.lock().outbound.has_output()
+        let written = matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(())));
+        drop(writer);
+        if written && !more {
+            return None;
+        }
+        let mut state = self.lock();
+        state.unwritten |= !written;
+        Some(state)
     }
 
     /// The caller of this slot has gone, unless its answer has come.
@@ -625,8 +633,8 @@ mod tests {
 
     /// A link to a peer that takes large messages; its driver sleeps.
     fn link() -> Arc<Link> {
-        let limits = Limits::default();
-        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits, Arc::default());
+        let limits = Arc::new(Limits::default());
+        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits.clone(), Arc::default());
         let mut state = link.lock();
         state.outbound.on_hello(limits.allowance(), &mut Wake::new());
         state.park(Waker::noop(), None);
@@ -647,13 +655,12 @@ mod tests {
     #[test]
     fn the_only_call_in_flight_overtakes_nothing_that_the_driver_has_in_hand() {
         let link = link();
-        // Between the look at the driver and the write it wakes.
         link.lock().set_awake();
-        submit(&link, vec![0]);
-        assert!(!link.write_alone());
+        let (id, cell) = submit(&link, vec![0]);
         assert!(link.lock().outbound.has_output(), "the driver writes it");
+        link.cancel(id, &cell);
         link.lock().park(Waker::noop(), None);
-        assert!(link.write_alone());
+        assert!(link.write_alone(link.lock()).is_none());
         assert!(!link.lock().outbound.has_output());
     }
 

@@ -568,8 +568,10 @@ impl Outbound {
 
     /// The answer to a ping: of ours, if it has a number of eight bytes.
     pub(crate) fn on_pong(&mut self, echo: &[u8], now: impl FnOnce() -> Instant) {
-        if let Ok(number) = echo.try_into() {
-            self.chunked.pace().answered(u64::from_le_bytes(number), now());
+        if let Ok(number) = echo.try_into()
+            && let Some(pace) = self.chunked.pace()
+        {
+            pace.answered(u64::from_le_bytes(number), now());
         }
     }
 
@@ -580,21 +582,23 @@ impl Outbound {
 
     /// Asks whether the peer is there. Numbered as the pings of large messages are: one answer may stand for both.
     pub(crate) fn ping(&mut self) {
-        let number = self.chunked.pace().last();
+        let number = self.chunked.pace().map_or(0, |pace| pace.last());
         self.frames(|out| Frame::new(out, kind::PING).rest(&number.to_le_bytes()).end(0));
     }
 
     /// When what was taken last has left.
     pub(crate) fn stamp(&mut self, now: impl FnOnce() -> Instant) {
-        if self.chunked.pace().wants_stamp() {
-            self.chunked.pace().stamp(now());
+        if let Some(pace) = self.chunked.pace()
+            && pace.wants_stamp()
+        {
+            pace.stamp(now());
         }
     }
 
     /// Some chunk has been taken that has no time yet.
     #[cfg(all(test, feature = "json"))]
     pub(crate) fn wants_stamp(&mut self) -> bool {
-        self.chunked.pace().wants_stamp()
+        self.chunked.pace().is_some_and(|pace| pace.wants_stamp())
     }
 
     /// The peer leaves. It answers what it still reads; calls after the first `accepted` that it does not read never ran.
@@ -697,7 +701,7 @@ impl Outbound {
 
     /// Moves what can leave now to the end of `batch`; true if large messages wait behind it.
     pub(crate) fn take_batch(&mut self, batch: &mut Batch) -> bool {
-        if self.only_hello && self.chunked.is_empty() {
+        if self.chunked.is_empty() && (self.only_hello || self.out.is_empty()) {
             return false;
         }
         self.greeted = true;
@@ -707,6 +711,10 @@ impl Outbound {
             std::mem::swap(&mut batch.frames, &mut self.out);
         } else {
             batch.frames.append(&mut self.out);
+        }
+        self.taken = self.calls;
+        if self.chunked.is_empty() {
+            return false;
         }
         let (calls, slots) = (&mut self.calls, &mut self.slots);
         self.chunked.take(batch, self.peer.assembly, |id| {

@@ -640,7 +640,7 @@ mod tests {
             // Little room, so that streams meet its end.
             let max_stream_bytes = [0, 20_000, 100_000, 2 << 20][random.below(4)];
             let limits = Limits { max_stream_bytes, max_message: 65_536, max_assembly: 65_536, ..Limits::default() };
-            let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits, Arc::default());
+            let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Arc::new(limits), Arc::default());
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
             let outlet = Outlet { streams: streams.clone(), link: link.clone(), hold: None, id: ID, slow: SlowConsumer::Wait, writer: None };
@@ -834,7 +834,7 @@ mod tests {
     /// Conformance 17: a reader that takes a long item at the moment its call ends gives back what the item had beyond the window.
     #[test]
     fn a_long_item_that_is_taken_while_its_call_ends_gives_its_room_back() {
-        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Limits::default(), Arc::default());
+        let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Arc::default(), Arc::default());
         let left = link.lock().windows.left();
         let streams = Streams::new(Role::Caller, true, None);
         let mut item = Vec::new();

@@ -218,7 +218,7 @@ impl Visit {
                 // Both ends are here.
                 keepalive_interval: Duration::MAX,
                 max_binds: self.core.limits.max_binds.max(NUMBERS),
-                ..self.core.limits
+                ..*self.core.limits
             };
             Client::options().limits(limits).on_behalf_of(self.peer.clone(), self.core.clone())
         })

@@ -6,7 +6,7 @@ use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, NotCon
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
 use crate::Limits;
-use crate::connection::driver::{self, Side};
+use crate::connection::driver::{self, Connection, Side};
 use crate::connection::ending::code;
 use crate::connection::link::{Closing, Link};
 use crate::frame::codec::{self, Frame, kind};
@@ -59,7 +59,7 @@ enum Way {
 
 /// A connection that is open, and what is left of the time to say hello.
 enum Opened {
-    Framed(Transport, Limits),
+    Framed(Transport, Duration),
     #[cfg(feature = "http")]
     Http(Transport, Duration),
 }
@@ -125,13 +125,12 @@ impl Connections {
             connections.insert(number, Open { way: Way::Opening, task: task.abort_handle() });
             return;
         }
-        let (link, driver) = driver::start(transport, Side::Accepting, Some(self.core.clone()), self.core.limits, self.core.schemas.clone());
+        let core = &self.core;
+        let (limits, schemas) = (&core.limits, core.schemas.clone());
+        let (link, connection) = driver::start(transport, Side::Accepting, Some(core.clone()), limits, limits.handshake_timeout, schemas);
         let (open, core) = (self.open.clone(), self.core.clone());
         let weak = Arc::downgrade(&link);
-        let task = tokio::spawn(async move {
-            let _gone = Gone { open, core, number };
-            driver.await;
-        });
+        let task = tokio::spawn(Box::new(Listed { connection, _gone: Gone { open, core, number } }));
         connections.insert(number, Open { way: Way::Framed(weak), task: task.abort_handle() });
     }
 
@@ -148,7 +147,7 @@ impl Connections {
             #[cfg(feature = "tls")]
             let _permit = permit;
             match open(&core, transport).await {
-                Some(Opened::Framed(transport, limits)) => refuse(transport, limits).await,
+                Some(Opened::Framed(transport, left)) => refuse(transport, &core.limits, left).await,
                 #[cfg(feature = "http")]
                 Some(Opened::Http(transport, left)) => http::refuse(core, transport, left).await,
                 None => {}
@@ -240,13 +239,27 @@ impl Drop for Gone {
     }
 }
 
+/// A connection on the list, as the task that it is: one allocation beside tokio's own, and no larger than it has to be.
+struct Listed {
+    connection: Connection,
+    _gone: Gone,
+}
+
+impl Future for Listed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
+}
+
 /// Serves one connection that no list knows of.
 pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
     match open(&core, transport).await {
-        Some(Opened::Framed(transport, limits)) => {
+        Some(Opened::Framed(transport, left)) => {
             let schemas = core.schemas.clone();
-            let (_link, driver) = driver::start(transport, Side::Accepting, Some(core), limits, schemas);
-            driver.await;
+            let (_link, connection) = driver::start(transport, Side::Accepting, Some(core.clone()), &core.limits, left, schemas);
+            Box::new(connection).await;
         }
         #[cfg(feature = "http")]
         Some(Opened::Http(transport, _)) => Box::pin(http::serve(core, transport)).await,
@@ -257,28 +270,28 @@ pub(crate) async fn serve(core: Arc<Core>, transport: Transport) {
 /// The transport inside TLS if this server takes nothing else, and what is spoken on it. None if the peer did not make it through
 /// the handshake.
 async fn open(core: &Core, transport: Transport) -> Option<Opened> {
-    let limits = core.limits;
+    let patience = core.limits.handshake_timeout;
     #[cfg(feature = "tls")]
-    let (transport, limits) = match &core.tls {
+    let (transport, patience) = match &core.tls {
         Some(tls) => {
-            let until = Instant::now().checked_add(limits.handshake_timeout);
+            let until = Instant::now().checked_add(patience);
             // Boxed, or every connection would keep room for it all its life.
             let transport = Box::pin(tls.accept(transport, until)).await?;
-            (transport, Limits { handshake_timeout: left(until, limits.handshake_timeout), ..limits })
+            (transport, left(until, patience))
         }
-        None => (transport, limits),
+        None => (transport, patience),
     };
     #[cfg(feature = "http")]
     if core.http.is_some() {
-        let until = Instant::now().checked_add(limits.handshake_timeout);
+        let until = Instant::now().checked_add(patience);
         let (is_http, transport) = Box::pin(http::recognise(transport, until)).await;
-        let handshake_timeout = left(until, limits.handshake_timeout);
+        let patience = left(until, patience);
         return Some(match is_http {
-            true => Opened::Http(transport, handshake_timeout),
-            false => Opened::Framed(transport, Limits { handshake_timeout, ..limits }),
+            true => Opened::Http(transport, patience),
+            false => Opened::Framed(transport, patience),
         });
     }
-    Some(Opened::Framed(transport, limits))
+    Some(Opened::Framed(transport, patience))
 }
 
 #[cfg(any(feature = "tls", feature = "http"))]
@@ -314,13 +327,14 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
         None => false,
     };
     match open(&core, transport).await {
-        Some(Opened::Framed(transport, limits)) => {
+        Some(Opened::Framed(transport, left)) => {
             let schemas = core.schemas.clone();
-            let (link, driver) = driver::start(transport, Side::Accepting, Some(core), limits, schemas);
+            let (link, connection) = driver::start(transport, Side::Accepting, Some(core.clone()), &core.limits, left, schemas);
+            let connection = Box::new(connection);
             let is_welcome = goes(Way::Framed(Arc::downgrade(&link)));
             drop(link);
             if is_welcome {
-                driver.await;
+                connection.await;
             }
         }
         #[cfg(feature = "http")]
@@ -335,7 +349,7 @@ async fn serve_slowly(open_ones: Arc<Mutex<BTreeMap<u64, Open>>>, core: Arc<Core
 }
 
 /// One connection too many: it is told so.
-async fn refuse(mut transport: Transport, limits: Limits) {
+async fn refuse(mut transport: Transport, limits: &Limits, left: Duration) {
     let mut out = Vec::new();
     codec::write_preface(&mut out);
     codec::write_hello(&mut out, &limits.allowance());
@@ -348,5 +362,5 @@ async fn refuse(mut transport: Transport, limits: Limits) {
         tokio::io::copy(&mut transport.read.take(64 << 10), &mut tokio::io::sink()).await
     };
     // As long as the peer may take to say hello.
-    let _ = tokio::time::timeout(limits.handshake_timeout, told).await;
+    let _ = tokio::time::timeout(left, told).await;
 }

@@ -155,6 +155,8 @@ impl Bound {
             }
             _ => range.answer(out),
         }
+        // Most peers bind one service.
+        self.ranges.reserve_exact(usize::from(self.ranges.is_empty()));
         self.ranges.push(range);
         self.ask(now, out);
         Ok(())
@@ -297,10 +299,16 @@ impl Bound {
         let spare = &mut self.services[place.service as usize].spare;
         let method = place.method as usize;
         if spare.len() <= method {
+            spare.reserve_exact(method + 1 - spare.len());
             spare.resize_with(method + 1, Vec::new);
         }
-        if spare[method].len() < most && self.spared < most.max(SPARE_IN_ALL) {
-            spare[method].push(handler);
+        let spare = &mut spare[method];
+        if spare.len() < most && self.spared < most.max(SPARE_IN_ALL) {
+            // Who calls one at a time needs one.
+            if spare.capacity() == 0 {
+                spare.reserve_exact(1);
+            }
+            spare.push(handler);
             self.spared += 1;
         } else {
             drop_quietly(handler);
@@ -319,6 +327,7 @@ impl Bound {
     fn place_of(&mut self, service: Arc<dyn Service>) -> u32 {
         let found = self.services.iter().position(|known| Arc::ptr_eq(&known.service, &service));
         found.unwrap_or_else(|| {
+            self.services.reserve_exact(usize::from(self.services.is_empty()));
             self.services.push(Bindable { service, spare: Vec::new() });
             self.services.len() - 1
         }) as u32

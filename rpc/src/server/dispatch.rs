@@ -127,8 +127,8 @@ pub(crate) struct Dispatcher {
     ticket: Arc<Ticket>,
     /// Tickets of calls that ended in tasks of their own.
     tickets: Vec<Arc<Ticket>>,
-    /// What waits to leave: what the driver saw before this batch, and large replies since.
-    queued: Backlog,
+    /// What waits to leave: what the driver saw last, and large replies since.
+    pub(crate) queued: Backlog,
     parked: VecDeque<Parked>,
     parked_bytes: usize,
     held: Vec<Held>,
@@ -252,7 +252,7 @@ impl Dispatcher {
         for held in std::mem::take(&mut self.held) {
             if self.bound.is_pending(held.call.number) {
                 self.held.push(held);
-            } else if blocked || self.is_full(self.queued, out.len()) || !self.parked.is_empty() {
+            } else if blocked || self.is_full(out.len()) || !self.parked.is_empty() {
                 self.parked_bytes += held.call.size();
                 self.parked.push_back(held.call);
             } else {
@@ -312,13 +312,12 @@ impl Dispatcher {
     // ---- calls
 
     /// Too much waits to leave for another call to be dispatched. One message of the largest size holds nobody up.
-    pub(crate) fn is_full(&self, queued: Backlog, batch: usize) -> bool {
-        queued.frames + batch > BACKLOG || queued.large > self.link.limits.max_message
+    pub(crate) fn is_full(&self, batch: usize) -> bool {
+        self.queued.frames + batch > BACKLOG || self.queued.large > self.link.limits.max_message
     }
 
-    /// The driver is about to hand over the calls of one read, while this waits to leave.
-    pub(crate) fn begin_batch(&mut self, now: Instant, queued: Backlog) {
-        self.queued = queued;
+    /// The driver is about to hand over the calls of one read.
+    pub(crate) fn begin_batch(&mut self, now: Instant) {
         self.batch_began = Some(now);
         self.in_batch = 0;
     }
@@ -346,7 +345,7 @@ impl Dispatcher {
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
-        if blocked || self.is_full(self.queued, out.len()) || !self.parked.is_empty() {
+        if blocked || self.is_full(out.len()) || !self.parked.is_empty() {
             return self.park(call, now, out);
         }
         self.start(call, now, now, inbound, out);
@@ -401,7 +400,7 @@ impl Dispatcher {
 
     /// Serves parked calls while replies can leave.
     pub(crate) fn unpark(&mut self, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) {
-        while !self.is_full(self.queued, out.len()) {
+        while !self.is_full(out.len()) {
             let Some(parked) = self.parked.pop_front() else { return };
             self.parked_bytes -= parked.size();
             if parked.cancelled {

@@ -71,7 +71,7 @@ pub struct Server {
 pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) hook: Option<Arc<dyn Hook>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) json: bool,
     pub(crate) slow_consumers: SlowConsumer,
     pub(crate) schemas: Arc<Schemas>,
@@ -258,7 +258,7 @@ impl Server {
         Ok(Arc::new(Core {
             registry,
             hook,
-            limits,
+            limits: Arc::new(limits),
             json,
             slow_consumers,
             schemas: Schemas::new(strictness),

@@ -12,7 +12,7 @@
 //! - [`Reader`]: the door through which generated code lends its types
 
 #[allow(dead_code)]
-mod adapt;
+pub(crate) mod adapt;
 mod diff;
 #[allow(dead_code)]
 mod fit;
@@ -25,7 +25,7 @@ mod node;
 #[allow(dead_code)]
 pub(crate) mod own;
 #[allow(dead_code)]
-mod peer;
+pub(crate) mod peer;
 pub(crate) mod show;
 #[allow(dead_code)]
 pub(crate) mod source;

@@ -4,7 +4,8 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use rpc::__private::{decode, encode};
+use rpc::__private::{Writer, decode, encode};
+use rpc_benches::orders::{self, v1, v2};
 use rpc_benches::types::{Order, Small};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,9 +37,29 @@ fn codec<T: Serialize + DeserializeOwned + PartialEq>(criterion: &mut Criterion,
     group.finish();
 }
 
+fn adapted<T: Serialize + DeserializeOwned + PartialEq>(criterion: &mut Criterion, name: &str, written: &v1::Order) {
+    let (mut schema, mut old, mut own) = (Vec::new(), Vec::new(), Vec::new());
+    encode(&orders::schema(), &mut schema).expect("it can be encoded");
+    let writer = Writer::new(&schema, 0).expect("it is a schema");
+    encode(written, &mut old).expect("it can be encoded");
+    let value: T = writer.adapt(&old).expect("it adapts");
+    encode(&value, &mut own).expect("it can be encoded");
+    assert!(decode::<T>(&own).expect("it can be decoded") == value);
+
+    // What was decoded is dropped in all of them, as users do.
+    let mut group = criterion.benchmark_group(format!("codec/adapted_{name}"));
+    group.throughput(Throughput::Bytes(old.len() as u64));
+    group.bench_function("adapted", |bencher| bencher.iter(|| drop(black_box(writer.adapt::<T>(black_box(&old))))));
+    group.bench_function("plain", |bencher| bencher.iter(|| drop(black_box(decode::<T>(black_box(&own))))));
+    group.bench_function("postcard", |bencher| bencher.iter(|| drop(black_box(postcard::from_bytes::<T>(black_box(&own))))));
+    group.finish();
+}
+
 fn codecs(criterion: &mut Criterion) {
     codec(criterion, "order", &Order::sample(1));
     codec(criterion, "small", &Small::new(1));
+    adapted::<v1::Order>(criterion, "same", &orders::order());
+    adapted::<v2::Order>(criterion, "changed", &orders::order());
 }
 
 criterion_group!(benches, codecs);

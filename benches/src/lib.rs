@@ -1,7 +1,8 @@
 //! What the benches share: one service, and connected clients on a runtime of two threads.
 //!
-//! `wide` is services of any number of methods. The messages are those of `peers`, which measures the same load on other frameworks.
+//! `wide` is services of any number of methods, `orders` a message in two versions. The messages are those of `peers`, which measures the same load on other frameworks.
 
+pub mod orders;
 pub mod wide;
 
 #[expect(missing_docs, reason = "the load's messages say what they are, and the harness of `peers` has no such lint")]

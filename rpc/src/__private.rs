@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::payload::{self, Budget, Encoding};
+use crate::schema;
 use crate::schema::lock::{self, Lock};
 use crate::{Stream, streaming};
 
@@ -239,6 +240,36 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
 #[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, crate::Error> {
     payload::decode_reply(bytes, Encoding::Postcard, Budget::default())
+}
+
+/// For the bench of adapting: what the writer of a message knows of its type.
+#[derive(Debug)]
+pub struct Writer {
+    peer: schema::peer::Peer,
+    root: schema::Id,
+}
+
+impl Writer {
+    /// From the bytes of a schema, as a peer sends it, and the place of a type in its table.
+    ///
+    /// # Errors
+    /// What is wrong with the schema.
+    pub fn new(schema: &[u8], root: schema::Id) -> Result<Self, String> {
+        let peer = schema::peer::Peer::parse(schema)?;
+        if root as usize >= peer.schema().nodes.len() {
+            return Err(format!("a schema without a type with the number {root}"));
+        }
+        Ok(Self { peer, root })
+    }
+
+    /// As [`decode`], of what this writer wrote.
+    ///
+    /// # Errors
+    /// As for a reply.
+    #[inline]
+    pub fn adapt<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, Fault> {
+        schema::adapt::value(&self.peer, self.root, bytes, Budget::default())
+    }
 }
 
 /// In a generated test: what is in this service's types arrives as it was sent.

@@ -7,10 +7,12 @@
 use std::any::type_name;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
+use std::slice;
 
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{self, DeserializeSeed, Deserializer, Expected, Unexpected, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, IgnoredAny, Unexpected, Visitor};
 
+use super::node::Field;
 use crate::frame::payload::Fault;
 
 /// What a type asks for.
@@ -18,12 +20,39 @@ use crate::frame::payload::Fault;
 pub(crate) struct Ask {
     /// Which method of `Deserializer` was called.
     pub(crate) kind: Kind,
+    pub(crate) asker: &'static Asker,
+}
+
+/// Who asks. There is one of them for each visitor, so that a question costs no more than its address.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    visitor: fn() -> &'static str,
+    value: fn() -> &'static str,
+    size: usize,
+}
+
+impl Asker {
+    const fn of<'de, V: Visitor<'de>>() -> Self {
+        Self { visitor: type_name::<V>, value: type_name::<V::Value>, size: size_of::<V::Value>() }
+    }
+}
+
+impl Ask {
     /// The type's visitor: as good as a name of the type, and different for types that share one.
-    pub(crate) visitor: &'static str,
+    pub(crate) fn visitor(&self) -> &'static str {
+        (self.asker.visitor)()
+    }
+
     /// What the visitor makes: usually the type.
-    pub(crate) value: &'static str,
+    pub(crate) fn value(&self) -> &'static str {
+        (self.asker.value)()
+    }
+
     /// Its size in memory.
-    pub(crate) size: usize,
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.asker.size
+    }
 }
 
 /// The methods of `Deserializer`, and those of `VariantAccess` that take a visitor.
@@ -72,27 +101,54 @@ pub(crate) enum Feed<'de> {
     Bool(bool),
     Unsigned(u64),
     Signed(i64),
-    U128(u128),
-    I128(i128),
+    // Boxed, as they are rare: a feed is three words, and is moved once for every question.
+    U128(Box<u128>),
+    I128(Box<i128>),
     Float(f64),
     Str(&'de str),
     #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "only JSON has texts that are not where they are read from"))]
     String(String),
     Bytes(&'de [u8]),
     #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "as above"))]
-    Buffer(Vec<u8>),
+    Buffer(Box<[u8]>),
     None,
     // These contain others.
     Some,
     Newtype,
     Seq,
+    /// A sequence of so many parts, which are asked for one after the other without [`Source::next`] in between.
+    Row(usize),
     Map,
+    /// A map of these fields. Nobody asks for their names, and their values are asked for as those of a row.
+    Fields(&'de [Field]),
     Enum,
 }
 
 impl Feed<'_> {
     fn contains(&self) -> bool {
-        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Map | Self::Enum)
+        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Row(_) | Self::Map | Self::Fields(_) | Self::Enum)
+    }
+}
+
+/// A number or a bool. All are one machine word beside which they are, so that they are returned in registers.
+#[derive(Clone, Copy)]
+pub(crate) enum Leaf {
+    Unsigned(u64),
+    Signed(i64),
+    Bool(u64),
+    /// Its bits.
+    Float(u64),
+}
+
+impl From<Leaf> for Feed<'_> {
+    #[inline]
+    fn from(leaf: Leaf) -> Self {
+        match leaf {
+            Leaf::Bool(value) => Self::Bool(value != 0),
+            Leaf::Float(bits) => Self::Float(f64::from_bits(bits)),
+            Leaf::Unsigned(value) => Self::Unsigned(value),
+            Leaf::Signed(value) => Self::Signed(value),
+        }
     }
 }
 
@@ -123,18 +179,25 @@ pub(crate) trait Source<'de> {
     /// The type of the whole value that is about to be read.
     fn root(&mut self, _name: &'static str) {}
 
+    /// The next number or bool, read at once if it is one whatever the type asks for. Else nothing has been read, and the type
+    /// [asks](Self::ask).
+    #[inline]
+    fn leaf(&mut self) -> Option<Leaf> {
+        None
+    }
+
+    /// The same for a text.
+    #[inline]
+    fn text(&mut self) -> Option<&'de str> {
+        None
+    }
+
     /// What to feed to this visitor.
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault>;
 
     /// Whether there is another part; the next question is about it. `size` is that of the type that will be asked for. After a
     /// key there always is a value.
     fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault>;
-
-    /// How many parts the sequence that was fed last has, if they are asked for one after the other without
-    /// [`next`](Self::next) in between: a struct is read faster that way.
-    fn in_a_row(&self) -> Option<usize> {
-        None
-    }
 
     /// As [`next`](Self::next) for a key; a source that knows the name of a field may give it at once.
     fn key(&mut self, size: usize) -> Result<Key<'de>, Fault> {
@@ -146,7 +209,7 @@ pub(crate) trait Source<'de> {
 
     /// The name of a variant has been read, and was understood. Names that a type takes for the same have the same number; none if
     /// the type does not show.
-    fn variant(&mut self, _same: Option<u64>) -> Result<(), Fault> {
+    fn variant(&mut self, _same: Option<&dyn Fn() -> u64>) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -205,8 +268,8 @@ fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
         Feed::Buffer(bytes) => Unexpected::Bytes(bytes),
         Feed::None | Feed::Some => Unexpected::Option,
         Feed::Newtype => Unexpected::NewtypeStruct,
-        Feed::Seq => Unexpected::Seq,
-        Feed::Map => Unexpected::Map,
+        Feed::Seq | Feed::Row(_) => Unexpected::Seq,
+        Feed::Map | Feed::Fields(_) => Unexpected::Map,
         Feed::Enum => Unexpected::Enum,
     };
     de::Error::invalid_type(unexpected, expected)
@@ -216,49 +279,94 @@ fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
 pub(crate) struct De<'a, 'de>(pub(crate) &'a mut dyn Source<'de>);
 
 impl<'de> De<'_, 'de> {
-    /// All calls of a visitor, in one place: each is compiled once a visitor. What a `const` rules out is not compiled at all, in debug
-    /// builds as well, where nothing else leaves it out.
-    #[inline(never)]
+    #[inline]
     fn feed<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        self.answer::<TAKES, V>(&Ask { kind, asker: const { &Asker::of::<V>() } }, visitor)
+    }
+
+    /// All calls of a visitor, in one place: each is compiled once a visitor. What it makes is made where it is returned: it would be
+    /// read back before it has been written. What a `const` rules out is not compiled at all, in debug builds as well, where nothing else
+    /// leaves it out.
+    #[inline(never)]
+    fn answer<const TAKES: u32, V: Visitor<'de>>(self, ask: &Ask, visitor: V) -> Result<V::Value, Fault> {
         let source = self.0;
-        let ask = Ask { kind, visitor: type_name::<V>(), value: type_name::<V::Value>(), size: size_of::<V::Value>() };
-        let feed = source.ask(&ask)?;
-        let container = feed.contains();
-        let fed = match feed {
-            Feed::Unit if const { takes::all::<TAKES>(takes::UNIT) } => visitor.visit_unit(),
-            Feed::Bool(value) if const { takes::all::<TAKES>(takes::BOOL) } => visitor.visit_bool(value),
-            Feed::Unsigned(value) if const { takes::any::<TAKES>(takes::NUMBER | takes::INDEX) } => visitor.visit_u64(value),
-            Feed::Signed(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i64(value),
-            Feed::U128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_u128(value),
-            Feed::I128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i128(value),
-            Feed::Float(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_f64(value),
-            Feed::Str(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_borrowed_str(text),
-            Feed::String(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_string(text),
-            Feed::Bytes(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_borrowed_bytes(bytes),
-            Feed::Buffer(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_byte_buf(bytes),
-            Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
-            Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(source)),
-            Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(source)),
-            Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: source.in_a_row(), source }),
-            Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { source, named: false }),
-            Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(source)),
-            feed => Err(unsuitable(&feed, &visitor)),
+        let (mut fed, mut container) = (false, false);
+        let mut made = match source.ask(ask) {
+            Err(fault) => Err(fault),
+            Ok(feed) => {
+                (fed, container) = (true, feed.contains());
+                match feed {
+                    Feed::Unit if const { takes::all::<TAKES>(takes::UNIT) } => visitor.visit_unit(),
+                    Feed::Bool(value) if const { takes::all::<TAKES>(takes::BOOL) } => visitor.visit_bool(value),
+                    Feed::Unsigned(value) if const { takes::any::<TAKES>(takes::NUMBER | takes::INDEX) } => visitor.visit_u64(value),
+                    Feed::Signed(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i64(value),
+                    Feed::U128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_u128(*value),
+                    Feed::I128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i128(*value),
+                    Feed::Float(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_f64(value),
+                    Feed::Str(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_borrowed_str(text),
+                    Feed::String(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_string(text),
+                    Feed::Bytes(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_borrowed_bytes(bytes),
+                    Feed::Buffer(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_byte_buf(bytes.into_vec()),
+                    Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
+                    Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(source)),
+                    Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(source)),
+                    Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: None, source }),
+                    Feed::Row(left) if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: Some(left), source }),
+                    Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { source, fields: None, named: false }),
+                    Feed::Fields(fields) if const { takes::all::<TAKES>(takes::MAP) } => {
+                        visitor.visit_map(InMap { source, fields: Some(fields.iter()), named: false })
+                    }
+                    Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(source)),
+                    feed => Err(unsuitable(&feed, &visitor)),
+                }
+            }
         };
-        let mut fault = match fed {
-            Ok(value) if !container => return Ok(value),
-            Ok(value) => return source.end().map(|()| value),
-            Err(fault) => fault,
+        match &mut made {
+            Ok(_) if container => {
+                if let Err(fault) = source.end() {
+                    made = Err(fault);
+                }
+            }
+            Err(fault) if fed => source.failed(fault, container),
+            _ => {}
+        }
+        made
+    }
+
+    /// Most values are numbers and texts, and are read without a question.
+    #[inline(never)]
+    fn leaf<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        let source = self.0;
+        let fed = match source.leaf() {
+            Some(Leaf::Unsigned(value)) if TAKES == takes::NUMBER => visitor.visit_u64(value),
+            Some(Leaf::Signed(value)) if TAKES == takes::NUMBER => visitor.visit_i64(value),
+            Some(Leaf::Float(bits)) if TAKES == takes::NUMBER => visitor.visit_f64(f64::from_bits(bits)),
+            Some(Leaf::Bool(value)) if TAKES == takes::BOOL => visitor.visit_bool(value != 0),
+            Some(leaf) => Err(unsuitable(&leaf.into(), &visitor)),
+            None => return De(source).feed::<TAKES, V>(kind, visitor),
         };
-        source.failed(&mut fault, container);
-        Err(fault)
+        fed.map_err(|mut fault| {
+            source.failed(&mut fault, false);
+            fault
+        })
+    }
+
+    #[inline(never)]
+    fn text<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        let source = self.0;
+        let Some(text) = source.text() else { return De(source).feed::<TAKES, V>(kind, visitor) };
+        visitor.visit_borrowed_str(text).map_err(|mut fault| {
+            source.failed(&mut fault, false);
+            fault
+        })
     }
 }
 
 macro_rules! asks {
-    ($($method:ident($($name:ident: $type:ty),*) $kind:expr, $takes:expr;)*) => {$(
+    ($($method:ident($($name:ident: $type:ty),*) $kind:expr, $how:ident $takes:expr;)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Fault> {
-            self.feed::<{ $takes }, V>($kind, visitor)
+            self.$how::<{ $takes }, V>($kind, visitor)
         }
     )*};
 }
@@ -273,37 +381,37 @@ impl<'de> Deserializer<'de> for De<'_, 'de> {
     }
 
     asks! {
-        deserialize_any() Kind::Any, takes::ANY;
-        deserialize_bool() Kind::Bool, takes::BOOL;
-        deserialize_i8() Kind::I8, takes::NUMBER;
-        deserialize_i16() Kind::I16, takes::NUMBER;
-        deserialize_i32() Kind::I32, takes::NUMBER;
-        deserialize_i64() Kind::I64, takes::NUMBER;
-        deserialize_i128() Kind::I128, takes::NUMBER;
-        deserialize_u8() Kind::U8, takes::NUMBER;
-        deserialize_u16() Kind::U16, takes::NUMBER;
-        deserialize_u32() Kind::U32, takes::NUMBER;
-        deserialize_u64() Kind::U64, takes::NUMBER;
-        deserialize_u128() Kind::U128, takes::NUMBER;
-        deserialize_f32() Kind::F32, takes::NUMBER;
-        deserialize_f64() Kind::F64, takes::NUMBER;
-        deserialize_char() Kind::Char, takes::TEXT;
-        deserialize_str() Kind::Str, takes::TEXT;
-        deserialize_string() Kind::Str, takes::TEXT;
-        deserialize_bytes() Kind::Bytes, takes::BYTES | takes::TEXT | takes::SEQ;
-        deserialize_byte_buf() Kind::Bytes, takes::BYTES | takes::TEXT | takes::SEQ;
-        deserialize_option() Kind::Option, takes::OPTION;
-        deserialize_unit() Kind::Unit, takes::UNIT;
-        deserialize_unit_struct(name: &'static str) Kind::UnitStruct(name), takes::UNIT;
-        deserialize_newtype_struct(name: &'static str) Kind::Newtype(name), takes::NEWTYPE;
-        deserialize_seq() Kind::Seq, takes::SEQ;
-        deserialize_tuple(length: usize) Kind::Tuple(length), takes::SEQ;
-        deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length), takes::SEQ;
-        deserialize_map() Kind::Map, takes::MAP;
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields), takes::MAP | takes::SEQ;
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants), takes::ENUM;
-        deserialize_identifier() Kind::Identifier, takes::TEXT | takes::INDEX | takes::BYTES;
-        deserialize_ignored_any() Kind::Ignored, takes::ANY;
+        deserialize_any() Kind::Any, feed takes::ANY;
+        deserialize_bool() Kind::Bool, leaf takes::BOOL;
+        deserialize_i8() Kind::I8, leaf takes::NUMBER;
+        deserialize_i16() Kind::I16, leaf takes::NUMBER;
+        deserialize_i32() Kind::I32, leaf takes::NUMBER;
+        deserialize_i64() Kind::I64, leaf takes::NUMBER;
+        deserialize_i128() Kind::I128, feed takes::NUMBER;
+        deserialize_u8() Kind::U8, leaf takes::NUMBER;
+        deserialize_u16() Kind::U16, leaf takes::NUMBER;
+        deserialize_u32() Kind::U32, leaf takes::NUMBER;
+        deserialize_u64() Kind::U64, leaf takes::NUMBER;
+        deserialize_u128() Kind::U128, feed takes::NUMBER;
+        deserialize_f32() Kind::F32, leaf takes::NUMBER;
+        deserialize_f64() Kind::F64, leaf takes::NUMBER;
+        deserialize_char() Kind::Char, text takes::TEXT;
+        deserialize_str() Kind::Str, text takes::TEXT;
+        deserialize_string() Kind::Str, text takes::TEXT;
+        deserialize_bytes() Kind::Bytes, feed takes::BYTES | takes::TEXT | takes::SEQ;
+        deserialize_byte_buf() Kind::Bytes, feed takes::BYTES | takes::TEXT | takes::SEQ;
+        deserialize_option() Kind::Option, feed takes::OPTION;
+        deserialize_unit() Kind::Unit, feed takes::UNIT;
+        deserialize_unit_struct(name: &'static str) Kind::UnitStruct(name), feed takes::UNIT;
+        deserialize_newtype_struct(name: &'static str) Kind::Newtype(name), feed takes::NEWTYPE;
+        deserialize_seq() Kind::Seq, feed takes::SEQ;
+        deserialize_tuple(length: usize) Kind::Tuple(length), feed takes::SEQ;
+        deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length), feed takes::SEQ;
+        deserialize_map() Kind::Map, feed takes::MAP;
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields), feed takes::MAP | takes::SEQ;
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants), feed takes::ENUM;
+        deserialize_identifier() Kind::Identifier, feed takes::TEXT | takes::INDEX | takes::BYTES;
+        deserialize_ignored_any() Kind::Ignored, feed takes::ANY;
     }
 }
 
@@ -337,7 +445,9 @@ impl<'de> de::SeqAccess<'de> for InSeq<'_, 'de> {
 /// The inside of the map that was fed last.
 struct InMap<'a, 'de> {
     source: &'a mut dyn Source<'de>,
-    /// The last key was a name that the source gave.
+    /// Those that are left, if it is a map of fields.
+    fields: Option<slice::Iter<'de, Field>>,
+    /// The last key was a name that was not asked for, and its value has not been read.
     named: bool,
 }
 
@@ -346,19 +456,30 @@ impl<'de> de::MapAccess<'de> for InMap<'_, 'de> {
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        match self.source.key(size_of::<K::Value>())? {
-            Key::End => Ok(None),
-            Key::Asked => seed.deserialize(De(&mut *self.source)).map(Some),
-            Key::Named(name) => {
-                self.named = true;
-                seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
+        let name = match &mut self.fields {
+            Some(fields) => {
+                if self.named {
+                    pass(self.source)?;
+                }
+                let Some(field) = fields.next() else {
+                    self.named = false;
+                    return Ok(None);
+                };
+                &field.name
             }
-        }
+            None => match self.source.key(size_of::<K::Value>())? {
+                Key::End => return Ok(None),
+                Key::Asked => return seed.deserialize(De(&mut *self.source)).map(Some),
+                Key::Named(name) => name,
+            },
+        };
+        self.named = true;
+        seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
     }
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        if !self.named {
+        if !std::mem::take(&mut self.named) {
             self.source.next(Part::Value, size_of::<V::Value>())?;
         }
         seed.deserialize(De(&mut *self.source))
@@ -368,6 +489,12 @@ impl<'de> de::MapAccess<'de> for InMap<'_, 'de> {
     fn size_hint(&self) -> Option<usize> {
         self.source.hint()
     }
+}
+
+/// Passes over a value whose type went on to the next key.
+#[cold]
+fn pass(source: &mut dyn Source<'_>) -> Result<(), Fault> {
+    IgnoredAny::deserialize(De(source)).map(drop)
 }
 
 /// The inside of the enum that was fed last.
@@ -381,12 +508,12 @@ impl<'de> de::EnumAccess<'de> for Inside<'_, 'de> {
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
         let name = seed.deserialize(De(&mut *self.0))?;
         // serde_derive reads a name into an enum of its own without fields, so a name and its alias become equal.
-        let same = (size_of::<V::Value>() <= 1).then(|| {
+        let same = || {
             let mut hasher = DefaultHasher::new();
             discriminant(&name).hash(&mut hasher);
             hasher.finish()
-        });
-        self.0.variant(same)?;
+        };
+        self.0.variant((size_of::<V::Value>() <= 1).then_some(&same))?;
         Ok((name, self))
     }
 }

@@ -45,7 +45,7 @@ struct First(Option<&'static str>);
 
 impl<'de> Source<'de> for First {
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
-        self.0.get_or_insert(ask.value);
+        self.0.get_or_insert(ask.value());
         Err(Fault::malformed("enough"))
     }
     fn next(&mut self, _: Part, _: usize) -> Result<bool, Fault> {

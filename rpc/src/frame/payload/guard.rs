@@ -225,6 +225,17 @@ impl Account {
         Ok(())
     }
 
+    /// The same, if there is memory for it already. Else nothing has been done.
+    #[inline]
+    pub(crate) fn element_in_place(&mut self, guard: &mut Guard, size: usize) -> bool {
+        if self.used == self.paid {
+            return false;
+        }
+        self.used += 1;
+        guard.paid(size);
+        true
+    }
+
     fn grow(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
         if size == 0 {
             let count = left.unwrap_or(1);

@@ -1,6 +1,8 @@
-//! A message that is read by a schema, and passing over values in it that nobody wants. They are checked all the same.
+//! A message that is read by a schema, its numbers and texts, and passing over values in it that nobody wants. They are checked all the same.
 
 use super::super::node::{Field, Id, Node, Shape, Variant};
+use super::super::peer;
+use super::super::source::Leaf;
 use crate::frame::payload::guard::EMPTY_ELEMENTS;
 use crate::frame::payload::{Budget, Fault, decode::Decoder};
 
@@ -34,6 +36,46 @@ impl<'de> Input<'de> {
             }
             None => Err(Fault::malformed("too many values in so few bytes")),
         }
+    }
+
+    /// A number or a bool; none if it is a text.
+    pub(super) fn number(&mut self, leaf: peer::Leaf) -> Result<Option<Leaf>, Fault> {
+        use peer::Leaf::{Bool, F32, F64, I8, I16, I32, I64, Str, U8, U16, U32, U64};
+        let decoder = &mut self.decoder;
+        Ok(Some(match leaf {
+            Bool => Leaf::Bool(decoder.bool()?.into()),
+            I8 => Leaf::Signed((decoder.byte()? as i8).into()),
+            I16 => Leaf::Signed(signed(decoder.varint_u16()?.into())),
+            I32 => Leaf::Signed(signed(decoder.varint_u32()?.into())),
+            I64 => Leaf::Signed(signed(decoder.varint_u64()?)),
+            U8 => Leaf::Unsigned(decoder.byte()?.into()),
+            U16 => Leaf::Unsigned(decoder.varint_u16()?.into()),
+            U32 => Leaf::Unsigned(decoder.varint_u32()?.into()),
+            U64 => Leaf::Unsigned(decoder.varint_u64()?),
+            F32 => Leaf::Float(f64::from(f32::from_le_bytes(decoder.array()?)).to_bits()),
+            F64 => Leaf::Float(u64::from_le_bytes(decoder.array()?)),
+            Str => return Ok(None),
+        }))
+    }
+
+    /// A text, or nothing has been read: whoever then reads it another way finds what is wrong.
+    #[inline]
+    pub(super) fn text(&mut self) -> Option<&'de str> {
+        let [length @ 0..=0x7f, rest @ ..] = self.decoder.input else { return self.long_text() };
+        let (bytes, rest) = rest.split_at_checked(usize::from(*length))?;
+        let text = std::str::from_utf8(bytes).ok()?;
+        self.decoder.input = rest;
+        Some(text)
+    }
+
+    #[inline(never)]
+    fn long_text(&mut self) -> Option<&'de str> {
+        let before = self.decoder.input;
+        let text = self.decoder.str().ok();
+        if text.is_none() {
+            self.decoder.input = before;
+        }
+        text
     }
 
     /// The number of a variant, and what it is.
@@ -119,6 +161,12 @@ impl<'de> Input<'de> {
             Shape::Unknown => Err(unknown()),
         }
     }
+}
+
+/// Zigzag: the sign is the lowest bit.
+#[inline]
+pub(super) fn signed(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 #[cold]

@@ -26,15 +26,47 @@ pub(super) enum Place<'de> {
     Arguments,
     /// It has been read.
     Read,
+    /// A container was left in the middle: nothing after it is read.
+    Broken,
 }
 
 /// A container that is being read.
 pub(super) struct Level<'de> {
     pub(super) parts: Parts<'de>,
+    /// What is left of the row that it is in.
+    pub(super) around: Row<'de>,
     /// What the guard has to get back at the end. None for the parts of a variant: they are no deeper than it.
     pub(super) outside: Option<usize>,
     /// It is one whose size the type does not tell: there are accounts for its elements.
     pub(super) accounts: bool,
+}
+
+/// The parts that are left of a container whose parts are asked for one after the other.
+#[derive(Clone, Copy)]
+pub(super) enum Row<'de> {
+    Fields(&'de [Field]),
+    List(&'de [Id]),
+}
+
+impl Row<'_> {
+    pub(super) const EMPTY: Self = Self::List(&[]);
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Fields(fields) => fields.len(),
+            Self::List(ids) => ids.len(),
+        }
+    }
+
+    /// The next part, and what is left after it.
+    #[inline]
+    pub(super) fn next(self) -> Option<(Id, Self)> {
+        match self {
+            Self::Fields(fields) => fields.split_first().map(|(field, rest)| (field.node, Self::Fields(rest))),
+            Self::List(ids) => ids.split_first().map(|(id, rest)| (*id, Self::List(rest))),
+        }
+    }
 }
 
 /// Of elements, or of keys and values.
@@ -47,25 +79,37 @@ pub(super) struct Accounts {
 pub(super) enum Parts<'de> {
     /// What is inside an option or a newtype.
     One,
+    /// A row of fields.
+    Fields {
+        fields: &'de [Field],
+        /// The reader is told their names, and may leave some out.
+        named: bool,
+    },
+    /// A row of parts without names.
+    Tuple {
+        ids: &'de [Id],
+        /// The reader's type has no more than this.
+        length: usize,
+    },
+    /// A tuple whose reader takes as many parts as there are.
     List {
         ids: &'de [Id],
         taken: usize,
-        /// The reader's type has no more than this.
-        limit: usize,
     },
-    Fields {
+    /// Fields, each after its name, which is one of those that the reader knows, if any is.
+    Asked {
         fields: &'de [Field],
         taken: usize,
         /// The field that was taken last has been named: it is the one that is read.
         named: bool,
-        fed: Fed,
+        known: &'static [&'static str],
     },
     Elements {
         element: Element,
         taken: usize,
+        /// As many as may be taken: the reader's type may have no more.
+        last: usize,
         count: usize,
-        /// As of a list.
-        limit: usize,
     },
     Entries {
         key: Id,
@@ -94,8 +138,10 @@ pub(super) enum Parts<'de> {
 pub(super) enum Fed {
     /// One after the other: writer and reader have the same.
     InOrder,
-    /// Each after its name, which is one of those that the reader knows, if any is.
-    ByName(&'static [&'static str]),
+    /// Likewise, and the reader is told their names, which are the writer's.
+    Named,
+    /// As [`Parts::Asked`].
+    ByName,
 }
 
 /// What a sequence is made of.
@@ -108,40 +154,41 @@ pub(super) enum Element {
 impl Parts<'_> {
     /// They come as keys and values.
     pub(super) fn are_entries(&self) -> bool {
-        matches!(self, Self::Fields { .. } | Self::Entries { .. } | Self::Entry { .. })
+        matches!(self, Self::Fields { .. } | Self::Asked { .. } | Self::Entries { .. } | Self::Entry { .. })
     }
 
     /// How many parts are left, and may be taken.
     #[inline]
     pub(super) fn left(&self) -> usize {
         match self {
-            Self::List { ids, taken, limit } => ids.len().min(*limit).saturating_sub(*taken),
-            Self::Fields { fields, taken, .. } => fields.len() - taken,
-            Self::Elements { taken, count, limit, .. } => (*count).min(*limit) - taken,
+            Self::List { ids, taken } => ids.len() - taken,
+            Self::Asked { fields, taken, .. } => fields.len() - taken,
+            Self::Elements { taken, last, .. } => last - taken,
             Self::Entries { taken, count, .. } => count - taken,
             Self::Entry { taken, .. } => usize::from(!taken),
-            Self::One | Self::Variant { .. } | Self::Arguments { .. } => 0,
+            Self::One | Self::Fields { .. } | Self::Tuple { .. } | Self::Variant { .. } | Self::Arguments { .. } => 0,
         }
     }
 }
 
-/// Where the innermost of these levels is: `order.lines[3].qty`.
-pub(super) fn path(levels: &[Level<'_>], names: &[&str]) -> String {
+/// Where the innermost of these levels is: `order.lines[3].qty`. `row` is what is left of it, if it is a row.
+pub(super) fn path(levels: &[Level<'_>], row: Row<'_>, names: &[&str]) -> String {
     let mut path = String::new();
-    for level in levels {
+    let rows = levels.iter().skip(1).map(|level| level.around).chain([row]);
+    for (level, row) in levels.iter().zip(rows) {
         // Writing to a string does not fail.
-        let _ = write_step(&mut path, level, names);
+        let _ = write_step(&mut path, level, row.len(), names);
     }
     path
 }
 
-fn write_step(path: &mut String, level: &Level<'_>, names: &[&str]) -> fmt::Result {
+fn write_step(path: &mut String, level: &Level<'_>, left: usize, names: &[&str]) -> fmt::Result {
     let name = match &level.parts {
         Parts::One => return Ok(()),
-        Parts::List { taken, .. } | Parts::Elements { taken, .. } | Parts::Entries { taken, .. } => {
-            return if *taken == 0 { Ok(()) } else { write!(path, "[{}]", taken - 1) };
-        }
-        Parts::Fields { fields, taken, named, .. } => fields.get(taken.wrapping_sub(1)).filter(|_| *named).map(|field| field.name.as_str()),
+        Parts::Tuple { ids, length } => return write_place(path, ids.len().min(*length) - left),
+        Parts::List { taken, .. } | Parts::Elements { taken, .. } | Parts::Entries { taken, .. } => return write_place(path, *taken),
+        Parts::Fields { fields, .. } => fields.get((fields.len() - left).wrapping_sub(1)).map(|field| field.name.as_str()),
+        Parts::Asked { fields, taken, named, .. } => fields.get(taken.wrapping_sub(1)).filter(|_| *named).map(|field| field.name.as_str()),
         Parts::Variant { name, begun, .. } => begun.then_some(*name),
         Parts::Entry { name, .. } => Some(*name),
         Parts::Arguments { taken, .. } => names.get(taken.wrapping_sub(1)).copied(),
@@ -152,6 +199,10 @@ fn write_step(path: &mut String, level: &Level<'_>, names: &[&str]) -> fmt::Resu
         None => {}
     }
     Ok(())
+}
+
+fn write_place(path: &mut String, taken: usize) -> fmt::Result {
+    if taken == 0 { Ok(()) } else { write!(path, "[{}]", taken - 1) }
 }
 
 /// What is needed to read arguments by name.

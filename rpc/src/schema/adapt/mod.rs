@@ -17,11 +17,11 @@ mod tests;
 
 use serde::Deserialize;
 
-use self::input::{Input, unknown};
-use self::level::{Accounts, Arguments, Element, Fed, Level, Parts, Place, path};
+use self::input::{Input, signed, unknown};
+use self::level::{Accounts, Arguments, Element, Fed, Level, Parts, Place, Row, path};
 use super::node::{Field, Id, Node, Shape, Signature};
-use super::peer::Peer;
-use super::source::{Ask, De, Feed, Key, Kind, Part, Source};
+use super::peer::{self, Peer};
+use super::source::{Ask, De, Feed, Key, Kind, Leaf, Part, Source};
 use crate::frame::payload::guard::Account;
 use crate::frame::payload::{Budget, Fault, Problem, decode};
 
@@ -58,8 +58,10 @@ struct Adapter<'de> {
     peer: &'de Peer,
     input: Input<'de>,
     arguments: Option<Arguments<'de>>,
-    /// What the next question is about.
+    /// What the next question is about. When it has been read, the question is about the next part of the row.
     here: Place<'de>,
+    /// What is left of the innermost container, if its parts are asked for in a row.
+    row: Row<'de>,
     /// What is around it, from the outside in.
     levels: Vec<Level<'de>>,
     /// Of those levels that have some.
@@ -68,7 +70,22 @@ struct Adapter<'de> {
     located: bool,
     /// A container was left in the middle.
     broken: bool,
+    /// How structs are fed, for a writer's list of fields and a reader's: a sequence would compare them with every element.
+    known: [Known; KNOWN],
 }
+
+/// How the fields of a struct are fed.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Where the writer's list and the reader's are. No lists, no structs: the first of them is not known.
+    fields: *const Field,
+    names: &'static [&'static str],
+    fed: Fed,
+}
+
+/// As many as most messages have types of structs.
+const KNOWN: usize = 8;
+const UNKNOWN: Known = Known { fields: std::ptr::null(), names: &[], fed: Fed::InOrder };
 
 /// Most messages nest no deeper.
 const LEVELS: usize = 8;
@@ -79,7 +96,18 @@ const OUT_OF_TURN: &str = "the type reads on after a part of it was refused";
 impl<'de> Adapter<'de> {
     fn new(peer: &'de Peer, here: Place<'de>, bytes: &'de [u8], budget: Budget, size: usize) -> Result<Self, Fault> {
         let input = Input::new(bytes, budget, size)?;
-        Ok(Self { peer, input, arguments: None, here, levels: Vec::with_capacity(LEVELS), accounts: Vec::new(), located: false, broken: false })
+        Ok(Self {
+            peer,
+            input,
+            arguments: None,
+            here,
+            row: Row::EMPTY,
+            levels: Vec::with_capacity(LEVELS),
+            accounts: Vec::new(),
+            located: false,
+            broken: false,
+            known: [UNKNOWN; KNOWN],
+        })
     }
 
     fn finish(mut self) -> Result<(), Fault> {
@@ -90,9 +118,12 @@ impl<'de> Adapter<'de> {
     /// Passes over what was not asked for.
     #[inline]
     fn pass(&mut self) -> Result<(), Fault> {
-        match std::mem::replace(&mut self.here, Place::Read) {
-            Place::Read => Ok(()),
-            place => self.skip(place),
+        match self.here {
+            Place::Read | Place::Broken => Ok(()),
+            place => {
+                self.here = Place::Read;
+                self.skip(place)
+            }
         }
     }
 
@@ -107,47 +138,71 @@ impl<'de> Adapter<'de> {
                 let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
                 signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(nodes, *id))
             }
-            Place::Name(_) | Place::Nothing | Place::Absent(_) | Place::Read => Ok(()),
+            Place::Name(_) | Place::Nothing | Place::Absent(_) | Place::Read | Place::Broken => Ok(()),
         }
     }
 
     /// Begins a container: one level deeper, with room as plain decoding gives it.
     #[inline]
     fn begin(&mut self, ask: &Ask, parts: Parts<'de>) -> Result<(), Fault> {
+        let around = std::mem::replace(&mut self.row, Row::EMPTY);
         let (room, accounts) = match ask.kind {
-            Kind::Newtype(_) | Kind::Tuple(_) | Kind::TupleStruct(..) | Kind::Struct(..) => (ask.size, None),
-            Kind::Option | Kind::Enum(..) => (ask.size.saturating_sub(1), None),
+            Kind::Newtype(_) | Kind::Tuple(_) | Kind::TupleStruct(..) | Kind::Struct(..) => (ask.size(), None),
+            Kind::Option | Kind::Enum(..) => (ask.size().saturating_sub(1), None),
             Kind::TupleVariant(_) | Kind::StructVariant(_) => {
                 // They are no deeper than their variant, and stand in its room.
-                self.levels.push(Level { parts, outside: None, accounts: false });
+                self.levels.push(Level { parts, around, outside: None, accounts: false });
                 return Ok(());
             }
             Kind::Map | Kind::Any if parts.are_entries() => (0, Some(Account::map_named as fn(&str) -> Account)),
             _ => (0, Some(Account::sequence_named as fn(&str) -> Account)),
         };
-        let outside = self.input.decoder.guard.enter(ask.size, room)?;
+        let outside = self.input.decoder.guard.enter(ask.size(), room)?;
         if let Some(account) = accounts {
-            self.accounts.push(Accounts { elements: account(ask.value), values: account(ask.value) });
+            self.accounts.push(Accounts { elements: account(ask.value()), values: account(ask.value()) });
         }
-        self.levels.push(Level { parts, outside: Some(outside), accounts: accounts.is_some() });
+        self.levels.push(Level { parts, around, outside: Some(outside), accounts: accounts.is_some() });
         Ok(())
     }
 
-    /// The value that is asked for, if it is asked for as most are: as a number or a text.
+    /// The value of the writer's that is asked for next, if it is one, and what is left of the row after it.
     #[inline]
-    fn leaf(&mut self, kind: Kind) -> Option<&'de Node> {
-        if !is_leaf(kind) || self.broken {
-            return None;
-        }
-        if let Place::Read = self.here {
-            self.here = self.in_a_row();
-        }
+    fn due(&self) -> Option<(Id, Row<'de>)> {
         match self.here {
-            Place::Node(id) => Some(self.peer.bare(id)),
+            Place::Node(id) => Some((id, self.row)),
+            Place::Read => self.row.next(),
             _ => None,
         }
     }
 
+    /// It has been read.
+    #[inline]
+    fn taken(&mut self, row: Row<'de>) {
+        self.here = Place::Read;
+        self.row = row;
+        self.located = false;
+    }
+
+    /// A struct from a struct, as most are. None: nothing has been done, and [`answer`](Self::answer) does it or says why not.
+    #[inline]
+    fn structure(&mut self, ask: &Ask) -> Option<Feed<'de>> {
+        let Kind::Struct(_, names) = ask.kind else { return None };
+        let (id, around) = self.due()?;
+        let Node::Struct(_, fields) = self.peer.bare(id) else { return None };
+        let fields = &fields.list[..];
+        let named = match self.known(fields, names)? {
+            Fed::InOrder => false,
+            Fed::Named => true,
+            Fed::ByName => return None,
+        };
+        self.input.step().ok()?;
+        let outside = self.input.decoder.guard.enter(ask.size(), ask.size()).ok()?;
+        self.levels.push(Level { parts: Parts::Fields { fields, named }, around, outside: Some(outside), accounts: false });
+        self.taken(Row::Fields(fields));
+        Some(if named { Feed::Fields(fields) } else { Feed::Row(fields.len()) })
+    }
+
+    #[inline(never)]
     fn answer(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
         self.located = false;
         if self.broken {
@@ -155,7 +210,13 @@ impl<'de> Adapter<'de> {
         }
         self.input.step()?;
         let place = match std::mem::replace(&mut self.here, Place::Read) {
-            Place::Read => self.in_a_row(),
+            Place::Read => match self.row.next() {
+                Some((id, row)) => {
+                    self.row = row;
+                    Place::Node(id)
+                }
+                None => Place::Read,
+            },
             place => place,
         };
         match ask.kind {
@@ -180,25 +241,8 @@ impl<'de> Adapter<'de> {
                 Place::Nothing => self.nothing(ask),
                 Place::Absent(name) => Err(Fault::new(Problem::Missing(name))),
                 Place::Arguments => self.all_arguments(ask),
-                Place::Read => Err(Fault::malformed(OUT_OF_TURN)),
+                Place::Read | Place::Broken => Err(Fault::malformed(OUT_OF_TURN)),
             },
-        }
-    }
-
-    /// The next part of a container whose parts are asked for one after the other.
-    #[inline]
-    fn in_a_row(&mut self) -> Place<'de> {
-        match self.levels.last_mut().map(|level| &mut level.parts) {
-            Some(Parts::Fields { fields, taken, named, fed: Fed::InOrder }) if *taken < fields.len() => {
-                *named = true;
-                *taken += 1;
-                Place::Node(fields[*taken - 1].node)
-            }
-            Some(Parts::List { ids, taken, limit }) if *taken < ids.len().min(*limit) => {
-                *taken += 1;
-                Place::Node(ids[*taken - 1])
-            }
-            _ => Place::Read,
         }
     }
 
@@ -221,7 +265,7 @@ impl<'de> Adapter<'de> {
             }
             None => {
                 // As plain decoding charges what is not there.
-                self.input.decoder.guard.take(ask.size)?;
+                self.input.decoder.guard.take(ask.size())?;
                 Ok(Feed::None)
             }
         }
@@ -261,7 +305,7 @@ impl<'de> Adapter<'de> {
             Node::U64 => Feed::Unsigned(decoder.varint_u64()?),
             Node::U128 => {
                 let number = decoder.varint_u128()?;
-                u64::try_from(number).map_or(Feed::U128(number), Feed::Unsigned)
+                u64::try_from(number).map_or_else(|_| Feed::U128(Box::new(number)), Feed::Unsigned)
             }
             Node::F32 => Feed::Float(f32::from_le_bytes(decoder.array()?).into()),
             Node::F64 => Feed::Float(f64::from_le_bytes(decoder.array()?)),
@@ -310,7 +354,7 @@ impl<'de> Adapter<'de> {
             Element::Byte => 1,
         };
         let count = self.input.decoder.length()?;
-        self.begin(ask, Parts::Elements { element, taken: 0, count, limit: limit(ask.kind) })?;
+        self.begin(ask, Parts::Elements { element, taken: 0, last: limit(ask.kind).map_or(count, |limit| count.min(limit)), count })?;
         self.holds(count, least).map(|()| Feed::Seq)
     }
 
@@ -335,17 +379,50 @@ impl<'de> Adapter<'de> {
         if matches!(ask.kind, Kind::Bytes) && ids.iter().all(|id| matches!(self.peer.bare(*id), Node::U8)) {
             return Ok(Feed::Bytes(self.input.decoder.bytes(ids.len())?));
         }
-        self.begin(ask, Parts::List { ids, taken: 0, limit: limit(ask.kind) })?;
-        Ok(Feed::Seq)
+        self.tuple(ask, ids, limit(ask.kind))
+    }
+
+    /// Parts without names. A type that does not say how many it has takes all of them.
+    fn tuple(&mut self, ask: &Ask, ids: &'de [Id], limit: Option<usize>) -> Result<Feed<'de>, Fault> {
+        let Some(limit) = limit else {
+            self.begin(ask, Parts::List { ids, taken: 0 })?;
+            return Ok(Feed::Seq);
+        };
+        let row = &ids[..ids.len().min(limit)];
+        self.begin(ask, Parts::Tuple { ids, length: limit })?;
+        self.row = Row::List(row);
+        Ok(Feed::Row(row.len()))
     }
 
     fn fields(&mut self, ask: &Ask, fields: &'de [Field]) -> Result<Feed<'de>, Fault> {
-        let (fed, feed) = match ask.kind {
-            Kind::Struct(_, names) | Kind::StructVariant(names) => feed_of(fields, names),
-            _ => (Fed::ByName(&[]), Feed::Map),
+        let (known, fed) = match ask.kind {
+            Kind::Struct(_, names) | Kind::StructVariant(names) => (names, self.fed(fields, names)),
+            _ => (&[][..], Fed::ByName),
         };
-        self.begin(ask, Parts::Fields { fields, taken: 0, named: false, fed })?;
+        let (parts, row, feed) = match fed {
+            Fed::InOrder => (Parts::Fields { fields, named: false }, Row::Fields(fields), Feed::Row(fields.len())),
+            Fed::Named => (Parts::Fields { fields, named: true }, Row::Fields(fields), Feed::Fields(fields)),
+            Fed::ByName => (Parts::Asked { fields, taken: 0, named: false, known }, Row::EMPTY, Feed::Map),
+        };
+        self.begin(ask, parts)?;
+        self.row = row;
         Ok(feed)
+    }
+
+    /// How these fields are fed to a type that knows these names, if they have met before.
+    #[inline]
+    fn known(&self, fields: &'de [Field], names: &'static [&'static str]) -> Option<Fed> {
+        let known = &self.known[place(fields)];
+        (std::ptr::eq(known.fields, fields.as_ptr()) && std::ptr::eq(known.names, names)).then_some(known.fed)
+    }
+
+    fn fed(&mut self, fields: &'de [Field], names: &'static [&'static str]) -> Fed {
+        if let Some(fed) = self.known(fields, names) {
+            return fed;
+        }
+        let fed = fed(fields, names);
+        self.known[place(fields)] = Known { fields: fields.as_ptr(), names, fed };
+        fed
     }
 
     fn nothing(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
@@ -386,19 +463,17 @@ impl<'de> Adapter<'de> {
     }
 
     fn tuple_variant(&mut self, ask: &Ask, length: usize) -> Result<Feed<'de>, Fault> {
-        let parts = match self.shape()? {
-            Shape::Tuple(ids) => Parts::List { ids, taken: 0, limit: length },
+        match self.shape()? {
+            Shape::Tuple(ids) => self.tuple(ask, ids, Some(length)),
             Shape::Newtype(id) => match self.peer.bare(*id) {
                 // `A((u8, u8))` is `A(u8, u8)` to JSON.
-                Node::Tuple(..) | Node::TupleStruct(..) | Node::Seq(_) | Node::Bytes => return self.node(ask, *id),
-                _ => Parts::List { ids: std::slice::from_ref(id), taken: 0, limit: length },
+                Node::Tuple(..) | Node::TupleStruct(..) | Node::Seq(_) | Node::Bytes => self.node(ask, *id),
+                _ => self.tuple(ask, std::slice::from_ref(id), Some(length)),
             },
-            Shape::Unit => return Err(Fault::malformed("the writer's variant holds nothing")),
-            Shape::Struct(_) => return Err(Fault::malformed("the writer's variant has fields with names")),
-            Shape::Unknown => return Err(unknown()),
-        };
-        self.begin(ask, parts)?;
-        Ok(Feed::Seq)
+            Shape::Unit => Err(Fault::malformed("the writer's variant holds nothing")),
+            Shape::Struct(_) => Err(Fault::malformed("the writer's variant has fields with names")),
+            Shape::Unknown => Err(unknown()),
+        }
     }
 
     fn struct_variant(&mut self, ask: &Ask, names: &'static [&'static str]) -> Result<Feed<'de>, Fault> {
@@ -407,10 +482,7 @@ impl<'de> Adapter<'de> {
             Shape::Unit => self.fields(ask, &[]),
             // `A(Fields)` is `A { .. }` to JSON.
             Shape::Newtype(id) => self.node(ask, *id),
-            Shape::Tuple(ids) => {
-                self.begin(ask, Parts::List { ids, taken: 0, limit: names.len() })?;
-                Ok(Feed::Seq)
-            }
+            Shape::Tuple(ids) => self.tuple(ask, ids, Some(names.len())),
             Shape::Unknown => Err(unknown()),
         }
     }
@@ -447,7 +519,20 @@ impl<'de> Adapter<'de> {
         Ok(Feed::Seq)
     }
 
+    /// A number of any size. None: nothing has been read.
+    #[inline(never)]
+    fn large(&mut self, leaf: peer::Leaf, row: Row<'de>) -> Option<Leaf> {
+        let before = self.input.decoder.input;
+        let Ok(Some(number)) = self.input.number(leaf) else {
+            self.input.decoder.input = before;
+            return None;
+        };
+        self.taken(row);
+        Some(number)
+    }
+
     /// Where the next part of the innermost container is, if there is one.
+    #[inline(never)]
     fn advance(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
         if self.broken {
             return Err(Fault::malformed(OUT_OF_TURN));
@@ -465,7 +550,7 @@ impl<'de> Adapter<'de> {
                 *taken += 1;
                 Place::Node(ids[*taken - 1])
             }
-            Parts::Fields { fields, taken, named, fed } => {
+            Parts::Asked { fields, taken, named, known } => {
                 *named = part != Part::Key;
                 if part != Part::Value {
                     if left == 0 {
@@ -474,8 +559,8 @@ impl<'de> Adapter<'de> {
                     *taken += 1;
                 }
                 let field = &fields[*taken - 1];
-                match fed {
-                    Fed::ByName(known) if part == Part::Key => Place::Name(known_as(&field.name, &field.aliases, known)),
+                match part {
+                    Part::Key => Place::Name(known_as(&field.name, &field.aliases, known)),
                     _ => Place::Node(field.node),
                 }
             }
@@ -527,7 +612,7 @@ impl<'de> Adapter<'de> {
                     },
                 }
             }
-            Parts::One | Parts::Variant { .. } => return Err(Fault::malformed(OUT_OF_TURN)),
+            Parts::One | Parts::Fields { .. } | Parts::Tuple { .. } | Parts::Variant { .. } => return Err(Fault::malformed(OUT_OF_TURN)),
         };
         if level.accounts
             && let Some(accounts) = self.accounts.last_mut()
@@ -543,23 +628,28 @@ impl<'de> Adapter<'de> {
     }
 
     /// The innermost container is over: what is left of it is passed over, where that is allowed.
+    #[inline(never)]
     fn close(&mut self) -> Result<(), Fault> {
         self.pass()?;
         let Some(level) = self.levels.last() else { return Err(Fault::malformed(OUT_OF_TURN)) };
         let nodes = self.peer.nodes();
         match &level.parts {
             Parts::One => {}
-            // Asked for in a row, the parts would have been taken for one another.
-            Parts::List { .. } if !level.accounts && level.parts.left() != 0 => return Err(Fault::malformed("the type leaves out a part of it")),
-            // A shorter tuple reads a longer one.
-            Parts::List { ids, taken, .. } => self.input.skip_all(nodes, &ids[*taken..])?,
-            Parts::Fields { fields, taken, fed: Fed::ByName(_), .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
-            Parts::Fields { fields, taken, fed: Fed::InOrder, .. } => {
-                // The reader's list of names has aliases in it, so two of the writer's fields are one to the reader.
-                if let Some(field) = fields.get(*taken) {
+            Parts::Fields { fields, named } => {
+                let left = &fields[fields.len() - self.row.len()..];
+                if *named {
+                    self.input.skip_fields(nodes, left)?;
+                } else if let Some(field) = left.first() {
+                    // The reader's list of names has aliases in it, so two of the writer's fields are one to the reader.
                     return Err(Fault::malformed(format!("field `{}` is there under another name too", field.name)));
                 }
             }
+            // The parts would have been taken for one another.
+            Parts::Tuple { .. } if self.row.len() != 0 => return Err(Fault::malformed("the type leaves out a part of it")),
+            // A shorter tuple reads a longer one.
+            Parts::Tuple { ids, length } => self.input.skip_all(nodes, ids.get(*length..).unwrap_or_default())?,
+            Parts::List { ids, taken } => self.input.skip_all(nodes, &ids[*taken..])?,
+            Parts::Asked { fields, taken, .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
             Parts::Elements { taken, count, .. } | Parts::Entries { taken, count, .. } => {
                 if taken != count {
                     return Err(Fault::malformed(format!("{} elements too many", count - taken)));
@@ -581,8 +671,13 @@ impl<'de> Adapter<'de> {
         Ok(())
     }
 
+    #[inline]
     fn leave(&mut self) {
         if let Some(level) = self.levels.pop() {
+            self.row = match level.around {
+                Row::Fields(fields) => Row::Fields(fields),
+                Row::List(ids) => Row::List(ids),
+            };
             if let Some(outside) = level.outside {
                 self.input.decoder.guard.leave(outside);
             }
@@ -592,13 +687,21 @@ impl<'de> Adapter<'de> {
         }
     }
 
+    /// A container was left in the middle: nothing after it can be read.
+    #[cold]
+    fn broken(&mut self) {
+        self.broken = true;
+        self.here = Place::Broken;
+    }
+
     /// Gives a fault its place: the next part of the innermost of these levels.
     #[cold]
     fn locate(&mut self, fault: &mut Fault, levels: usize) {
         if !self.located {
             self.located = true;
             let names = self.arguments.as_ref().map_or(&[][..], |arguments| arguments.names);
-            fault.locate(&path(&self.levels[..levels], names));
+            let row = self.levels.get(levels).map_or(self.row, |level| level.around);
+            fault.locate(&path(&self.levels[..levels], row, names));
         }
     }
 
@@ -611,49 +714,64 @@ impl<'de> Adapter<'de> {
 }
 
 impl<'de> Source<'de> for Adapter<'de> {
+    fn leaf(&mut self) -> Option<Leaf> {
+        use peer::Leaf::{Bool, I16, I32, I64, U8, U16, U32, U64};
+        let (id, row) = self.due()?;
+        let leaf = self.peer.leaf(id)?;
+        // Most numbers are small, and then they are the same whatever their type is.
+        let (number, rest) = match self.input.decoder.input {
+            [low @ 0..=0x7f, rest @ ..] => (u64::from(*low), rest),
+            [low, high @ 0..=0x7f, rest @ ..] if !matches!(leaf, Bool | U8) => (u64::from(*low & 0x7f) | u64::from(*high) << 7, rest),
+            _ => return self.large(leaf, row),
+        };
+        let leaf = match leaf {
+            U8 | U16 | U32 | U64 => Leaf::Unsigned(number),
+            I16 | I32 | I64 => Leaf::Signed(signed(number)),
+            Bool if number < 2 => Leaf::Bool(number),
+            _ => return self.large(leaf, row),
+        };
+        self.input.decoder.input = rest;
+        self.taken(row);
+        Some(leaf)
+    }
+
+    fn text(&mut self) -> Option<&'de str> {
+        let (id, row) = self.due()?;
+        let peer::Leaf::Str = self.peer.leaf(id)? else { return None };
+        let text = self.input.text()?;
+        self.taken(row);
+        Some(text)
+    }
+
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
-        // A feed is made where it is returned: moving it once more would take longer than all of this.
-        macro_rules! fed {
-            ($feed:ident($($read:tt)*)) => {{
-                self.here = Place::Read;
-                match self.input.decoder.$($read)* {
-                    Ok(value) => Ok(Feed::$feed(value.into())),
-                    Err(fault) => Err(self.located(fault)),
-                }
-            }};
+        if let Some(feed) = self.structure(ask) {
+            return Ok(feed);
         }
-        match self.leaf(ask.kind) {
-            Some(Node::Str) => fed!(Str(str())),
-            Some(Node::U8) => fed!(Unsigned(byte())),
-            Some(Node::U16) => fed!(Unsigned(varint_u16())),
-            Some(Node::U32) => fed!(Unsigned(varint_u32())),
-            Some(Node::U64) => fed!(Unsigned(varint_u64())),
-            Some(Node::I32) => fed!(Signed(varint_u32().map(|number| signed(number.into())))),
-            Some(Node::I64) => fed!(Signed(varint_u64().map(signed))),
-            Some(Node::Bool) => fed!(Bool(bool())),
-            _ => match self.answer(ask) {
-                Ok(feed) => Ok(feed),
-                Err(fault) => Err(self.located(fault)),
-            },
+        match self.answer(ask) {
+            Ok(feed) => Ok(feed),
+            Err(fault) => Err(self.located(fault)),
         }
     }
 
     fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
+        if let (Place::Read, false, Part::Element) = (self.here, self.broken, part)
+            && let Some(Level { parts: Parts::Elements { element: Element::Node(id), taken, last, .. }, accounts: true, .. }) = self.levels.last_mut()
+            && let Some(Accounts { elements, .. }) = self.accounts.last_mut()
+            && *taken < *last
+            && elements.element_in_place(&mut self.input.decoder.guard, size)
+        {
+            *taken += 1;
+            self.here = Place::Node(*id);
+            return Ok(true);
+        }
         self.advance(part, size).map_err(|fault| self.located(fault))
     }
 
-    fn in_a_row(&self) -> Option<usize> {
-        match self.levels.last() {
-            Some(Level { parts: parts @ (Parts::List { .. } | Parts::Fields { fed: Fed::InOrder, .. }), accounts: false, .. }) => Some(parts.left()),
-            _ => None,
-        }
-    }
-
     fn key(&mut self, size: usize) -> Result<Key<'de>, Fault> {
-        if self.broken || !matches!(self.here, Place::Read) {
-            self.pass()?;
-        }
-        if let Some(Level { parts: Parts::Fields { fields, taken, named, fed: Fed::ByName(known) }, accounts: false, .. }) = self.levels.last_mut() {
+        if !self.broken
+            && matches!(self.here, Place::Read)
+            && let Some(Level { parts: Parts::Asked { fields, taken, named, known }, accounts: false, .. }) = self.levels.last_mut()
+        {
             *named = true;
             let Some(field) = fields.get(*taken) else { return Ok(Key::End) };
             *taken += 1;
@@ -665,10 +783,13 @@ impl<'de> Source<'de> for Adapter<'de> {
 
     fn hint(&self) -> Option<usize> {
         let left = self.levels.last()?.parts.left();
-        self.input.decoder.hint(left)
+        self.input.decoder.hint(left + self.row.len())
     }
 
     fn payload(&mut self, one: bool) -> Result<(), Fault> {
+        if self.broken {
+            return Err(Fault::malformed(OUT_OF_TURN));
+        }
         let shape = self.shape()?;
         if one {
             self.here = Self::place_of(shape)?;
@@ -679,11 +800,15 @@ impl<'de> Source<'de> for Adapter<'de> {
     }
 
     fn end(&mut self) -> Result<(), Fault> {
+        if let (Place::Read, 0, Some(Level { parts: Parts::Fields { .. } | Parts::One, .. })) = (self.here, self.row.len(), self.levels.last()) {
+            self.leave();
+            return Ok(());
+        }
         self.close().map_err(|mut fault| {
             // No `failed` follows.
-            self.broken = true;
             self.located = false;
             self.locate(&mut fault, self.levels.len().saturating_sub(1));
+            self.broken();
             fault
         })
     }
@@ -693,9 +818,8 @@ impl<'de> Source<'de> for Adapter<'de> {
             // It is the container that is refused, not the part that was read last.
             let around = self.levels.len().saturating_sub(1);
             self.locate(fault, around);
+            self.broken();
             self.leave();
-            self.here = Place::Read;
-            self.broken = true;
         } else {
             self.locate(fault, self.levels.len());
         }
@@ -711,33 +835,31 @@ fn known_as<'de>(name: &'de str, aliases: &'de [String], known: &[&str]) -> &'de
     aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name)
 }
 
-/// It is fed no container, but by a writer who has one there.
+/// Where is remembered how they are fed.
 #[inline]
-fn is_leaf(kind: Kind) -> bool {
-    use Kind::{Bool, Bytes, Char, F32, F64, I8, I16, I32, I64, Str, U8, U16, U32, U64};
-    matches!(kind, Bool | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64 | F32 | F64 | Char | Str | Bytes)
+fn place(fields: &[Field]) -> usize {
+    fields.as_ptr().addr() / 64 % KNOWN
 }
 
 /// Fields that are the reader's too, in its order, go without their names.
-#[inline]
-fn feed_of<'de>(fields: &[Field], known: &'static [&'static str]) -> (Fed, Feed<'de>) {
-    let same = !fields.is_empty() && fields.len() == known.len() && fields.iter().zip(known).all(|(field, name)| field.name == *name);
-    if same { (Fed::InOrder, Feed::Seq) } else { (Fed::ByName(known), Feed::Map) }
-}
-
-/// How many parts a type has that knows it.
-fn limit(kind: Kind) -> usize {
-    match kind {
-        Kind::Tuple(length) | Kind::TupleStruct(_, length) | Kind::TupleVariant(length) => length,
-        Kind::Struct(_, names) | Kind::StructVariant(names) => names.len(),
-        _ => usize::MAX,
+#[cold]
+fn fed(fields: &[Field], known: &'static [&'static str]) -> Fed {
+    if !fields.is_empty() && fields.len() == known.len() && fields.iter().zip(known).all(|(field, name)| field.name == *name) {
+        Fed::InOrder
+    } else if fields.iter().all(|field| field.aliases.is_empty()) {
+        Fed::Named
+    } else {
+        Fed::ByName
     }
 }
 
-/// Zigzag: the sign is the lowest bit.
-#[inline]
-fn signed(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
+/// How many parts a type has that knows it.
+fn limit(kind: Kind) -> Option<usize> {
+    match kind {
+        Kind::Tuple(length) | Kind::TupleStruct(_, length) | Kind::TupleVariant(length) => Some(length),
+        Kind::Struct(_, names) | Kind::StructVariant(names) => Some(names.len()),
+        _ => None,
+    }
 }
 
 /// Visitors of smaller numbers take no 128 bits.
@@ -747,7 +869,7 @@ fn narrow<'de>(number: i128) -> Feed<'de> {
     } else if let Ok(number) = u64::try_from(number) {
         Feed::Unsigned(number)
     } else {
-        Feed::I128(number)
+        Feed::I128(Box::new(number))
     }
 }
 

@@ -38,15 +38,15 @@ impl Form {
     /// Of the type that asks.
     pub(super) fn of_ask(ask: &Ask) -> Option<Self> {
         match ask.kind {
-            Kind::Bytes if ask.value == "uuid::Uuid" => Some(Self::Uuid),
+            Kind::Bytes if ask.value() == "uuid::Uuid" => Some(Self::Uuid),
             Kind::Bytes => Some(Self::Bytes),
-            Kind::Seq if ask.value == "alloc::vec::Vec<u8>" => Some(Self::Bytes),
+            Kind::Seq if ask.value() == "alloc::vec::Vec<u8>" => Some(Self::Bytes),
             // As an address is read: nothing else tells it from four bytes.
-            Kind::Tuple(4) if ask.value == "[u8; 4]" => Some(Self::Ipv4),
-            Kind::Tuple(16) if ask.value == "[u8; 16]" => Some(Self::Ipv6),
-            Kind::Tuple(2) if ask.value.starts_with("(core::net::ip_addr::Ipv4Addr, u16") => Some(Self::SocketV4),
-            Kind::Tuple(2) if ask.value.starts_with("(core::net::ip_addr::Ipv6Addr, u16") => Some(Self::SocketV6),
-            Kind::Tuple(_) => Self::of_path(ask.value).filter(|form| form.is_time()),
+            Kind::Tuple(4) if ask.value() == "[u8; 4]" => Some(Self::Ipv4),
+            Kind::Tuple(16) if ask.value() == "[u8; 16]" => Some(Self::Ipv6),
+            Kind::Tuple(2) if ask.value().starts_with("(core::net::ip_addr::Ipv4Addr, u16") => Some(Self::SocketV4),
+            Kind::Tuple(2) if ask.value().starts_with("(core::net::ip_addr::Ipv6Addr, u16") => Some(Self::SocketV6),
+            Kind::Tuple(_) => Self::of_path(ask.value()).filter(|form| form.is_time()),
             Kind::Enum(name, ["V4", "V6"]) => Self::of_enum(name),
             Kind::Struct(name, [first, second]) => Self::of_struct(name, first, second),
             _ => None,

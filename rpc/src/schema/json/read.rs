@@ -231,12 +231,12 @@ impl<'de> Json<'de> {
             Kind::Option => match self.item.seen() {
                 Seen::Null => {
                     // A box around it takes the memory of what is not there as well.
-                    self.guard.take(ask.size)?;
+                    self.guard.take(ask.size())?;
                     Ok(Feed::None)
                 }
-                _ => self.enter(ask.size, ask.size.saturating_sub(1), Inside::Wrapper).map(|()| Feed::Some),
+                _ => self.enter(ask.size(), ask.size().saturating_sub(1), Inside::Wrapper).map(|()| Feed::Some),
             },
-            Kind::Newtype(_) => self.enter(ask.size, ask.size, Inside::Wrapper).map(|()| Feed::Newtype),
+            Kind::Newtype(_) => self.enter(ask.size(), ask.size(), Inside::Wrapper).map(|()| Feed::Newtype),
             Kind::Unit => self.unit(&"null"),
             Kind::UnitStruct(name) => self.unit(&format!("unit struct {name}").as_str()),
             Kind::Seq => self.list(ask, Extent::Open, &"an array"),
@@ -255,10 +255,10 @@ impl<'de> Json<'de> {
     fn form(&mut self, form: Form, text: String, ask: &Ask) -> Result<Option<Feed<'de>>, Fault> {
         if let Some(bytes) = form.bytes(&text) {
             if matches!(ask.kind, Kind::Bytes) {
-                return Ok(Some(Feed::Buffer(bytes)));
+                return Ok(Some(Feed::Buffer(bytes.into())));
             }
-            let inside = Inside::List { items: Items::Bytes(bytes.into_iter()), at: 0, account: Some(Account::sequence_named(ask.value)) };
-            return self.enter(ask.size, 0, inside).map(|()| Some(Feed::Seq));
+            let inside = Inside::List { items: Items::Bytes(bytes.into_iter()), at: 0, account: Some(Account::sequence_named(ask.value())) };
+            return self.enter(ask.size(), 0, inside).map(|()| Some(Feed::Seq));
         }
         if let Some(parts) = form.parts(&text) {
             self.item = Item::Made(parts);
@@ -308,8 +308,8 @@ impl<'de> Json<'de> {
             _ if !is_decimal => None,
             Kind::U64 => text.parse().ok().map(Feed::Unsigned),
             Kind::I64 => text.parse().ok().map(Feed::Signed),
-            Kind::U128 => text.parse().ok().map(Feed::U128),
-            Kind::I128 => text.parse().ok().map(Feed::I128),
+            Kind::U128 => text.parse().ok().map(|number| Feed::U128(Box::new(number))),
+            Kind::I128 => text.parse().ok().map(|number| Feed::I128(Box::new(number))),
             _ => serde_json::from_str::<Number>(text).ok().map(|number| number_of(&number, ask.kind)),
         };
         feed.ok_or_else(|| Fault::invalid_value(Unexpected::Str(text), &format!("{name} in decimal").as_str()))
@@ -337,7 +337,7 @@ impl<'de> Json<'de> {
                 }
             }
         }
-        Ok(Feed::Buffer(bytes))
+        Ok(Feed::Buffer(bytes.into()))
     }
 
     fn unit(&mut self, expected: &dyn Expected) -> Result<Feed<'de>, Fault> {
@@ -352,7 +352,7 @@ impl<'de> Json<'de> {
             return Err(self.mismatch(expected));
         }
         let Some(items) = self.take().into_items() else { return Err(self.mismatch(expected)) };
-        let account = (extent == Extent::Open).then(|| Account::sequence_named(ask.value));
+        let account = (extent == Extent::Open).then(|| Account::sequence_named(ask.value()));
         self.container(ask, extent, Inside::List { items, at: 0, account }).map(|()| Feed::Seq)
     }
 
@@ -361,7 +361,7 @@ impl<'de> Json<'de> {
             return Err(self.mismatch(expected));
         }
         let Some(entries) = self.take().into_entries() else { return Err(self.mismatch(expected)) };
-        let accounts = (extent == Extent::Open).then(|| (Account::map_named(ask.value), Account::map_named(ask.value)));
+        let accounts = (extent == Extent::Open).then(|| (Account::map_named(ask.value()), Account::map_named(ask.value())));
         let inside = Inside::Map { entries, value: None, key: Cow::Borrowed(""), in_value: false, accounts };
         self.container(ask, extent, inside).map(|()| Feed::Map)
     }
@@ -383,15 +383,15 @@ impl<'de> Json<'de> {
         }
         let Some((variant, holds)) = self.take().into_variant() else { return Err(self.mismatch(&"a variant")) };
         let inside = Inside::Enum { variant: variant.clone(), holds, in_variant: false };
-        self.enter(ask.size, ask.size.saturating_sub(1), inside)?;
+        self.enter(ask.size(), ask.size().saturating_sub(1), inside)?;
         self.item = Item::Key(variant);
         Ok(Feed::Enum)
     }
 
     fn container(&mut self, ask: &Ask, extent: Extent, inside: Inside<'de>) -> Result<(), Fault> {
         match extent {
-            Extent::Open => self.enter(ask.size, 0, inside),
-            Extent::Fixed => self.enter(ask.size, ask.size, inside),
+            Extent::Open => self.enter(ask.size(), 0, inside),
+            Extent::Fixed => self.enter(ask.size(), ask.size(), inside),
             Extent::Variant => {
                 self.stack.push(Frame { inside, outside: None });
                 Ok(())
@@ -487,9 +487,9 @@ fn unexpected_of<'a>(item: &'a Item<'_>) -> Unexpected<'a> {
 
 fn number_of<'de>(number: &Number, kind: Kind) -> Feed<'de> {
     match (kind, number.as_u64(), number.as_i64()) {
-        (Kind::U128, Some(value), _) => Feed::U128(value.into()),
-        (Kind::I128, Some(value), _) => Feed::I128(value.into()),
-        (Kind::I128, _, Some(value)) => Feed::I128(value.into()),
+        (Kind::U128, Some(value), _) => Feed::U128(Box::new(value.into())),
+        (Kind::I128, Some(value), _) => Feed::I128(Box::new(value.into())),
+        (Kind::I128, _, Some(value)) => Feed::I128(Box::new(value.into())),
         (_, Some(value), _) => Feed::Unsigned(value),
         (_, _, Some(value)) => Feed::Signed(value),
         _ => Feed::Float(number.as_f64().unwrap_or(f64::NAN)),
@@ -551,7 +551,7 @@ impl<'de> Source<'de> for Json<'de> {
         }
     }
 
-    fn variant(&mut self, _same: Option<u64>) -> Result<(), Fault> {
+    fn variant(&mut self, _same: Option<&dyn Fn() -> u64>) -> Result<(), Fault> {
         self.located = false;
         if let Some(Frame { inside: Inside::Enum { holds, in_variant, .. }, .. }) = self.stack.last_mut() {
             self.item = std::mem::replace(holds, Item::Absent);

@@ -67,7 +67,7 @@ const NEEDS: &str = "needs a format that says what it holds, which postcard is n
 
 /// Why a type that asks this cannot travel; `context` is where it stands.
 pub(super) fn self_describing(ask: &Ask, context: &str) -> String {
-    let visitor = ask.visitor;
+    let visitor = ask.visitor();
     if visitor.contains("TaggedContentVisitor") {
         let name = owner(visitor).unwrap_or_else(|| context.to_owned());
         return format!("{name}: #[serde(tag)] {NEEDS}: leave the attribute out");
@@ -88,7 +88,7 @@ pub(super) fn self_describing(ask: &Ask, context: &str) -> String {
         Kind::Ignored => "deserialize_ignored_any",
         _ => "deserialize_any",
     };
-    format!("{context}: {} calls {method}, which {NEEDS}", short(ask.value))
+    format!("{context}: {} calls {method}, which {NEEDS}", short(ask.value()))
 }
 
 /// What is wrong with a part that is one type for some values and another for others.

@@ -223,11 +223,11 @@ impl Tracer {
 
     /// Which type asks.
     fn type_of(&mut self, ask: &Ask) -> Result<Id, Fault> {
-        let key = |kind, length, names| Key { kind, visitor: ask.visitor, size: ask.size, length, names };
+        let key = |kind, length, names| Key { kind, visitor: ask.visitor(), size: ask.size(), length, names };
         if let Some((kind, node)) = candidates::leaf(ask.kind) {
             let is_named = matches!(node, Node::UnitStruct(_));
-            let own = (!is_named && names::is_own(ask.value)).then_some(ask.value);
-            let visitor = if is_named { ask.visitor } else { own.unwrap_or("") };
+            let own = (!is_named && names::is_own(ask.value())).then_some(ask.value());
+            let visitor = if is_named { ask.visitor() } else { own.unwrap_or("") };
             return Ok(self.enter_type(Key { kind, visitor, size: 0, length: 0, names: &[] }, own, || State::Leaf(node)));
         }
         Ok(match ask.kind {
@@ -236,22 +236,22 @@ impl Tracer {
             }
             Kind::Option => self.enter_type(key("option", 0, &[]), None, || State::Option(Slot::default())),
             Kind::Seq => self.enter_type(key("seq", 0, &[]), None, || State::Seq(Slot::default())),
-            Kind::Map if names::is_derived(ask.visitor) => return Ok(self.opaque(ask)),
+            Kind::Map if names::is_derived(ask.visitor()) => return Ok(self.opaque(ask)),
             Kind::Map => self.enter_type(key("map", 0, &[]), None, || State::Map(Slot::default(), Slot::default())),
             Kind::Newtype(name) => self.enter_type(key("newtype", 0, &[]), None, || State::Newtype(name, Slot::default())),
             Kind::Tuple(length) => {
-                let own = names::is_own(ask.value).then_some(ask.value);
+                let own = names::is_own(ask.value()).then_some(ask.value());
                 self.enter_type(key("tuple", length, &[]), own, || State::Tuple(None, vec![Slot::default(); length]))
             }
             Kind::TupleStruct(name, length) => {
                 self.enter_type(key("tuple struct", length, &[]), None, || State::Tuple(Some(name), vec![Slot::default(); length]))
             }
             Kind::Struct(name, fields) => {
-                let own = names::special(name, ask.value);
+                let own = names::special(name, ask.value());
                 self.enter_type(key("struct", 0, fields), own, || State::Struct(name, FieldsState::new(fields)))
             }
             Kind::Enum(name, variants) => {
-                let own = names::special(name, ask.value);
+                let own = names::special(name, ask.value());
                 self.enter_type(key("enum", 0, variants), own, || State::Enum(name, EnumState::new(variants)))
             }
             Kind::TupleVariant(_) | Kind::StructVariant(_) => return Err(Fault::malformed("parts of a variant outside of one")),
@@ -270,7 +270,7 @@ impl Tracer {
         if self.slot().is_none_or(|slot| slot.node.is_none()) {
             self.problems.add(reason.clone());
         }
-        let key = Key { kind: "opaque", visitor: ask.visitor, size: ask.size, length: 0, names: &[] };
+        let key = Key { kind: "opaque", visitor: ask.visitor(), size: ask.size(), length: 0, names: &[] };
         self.enter_type(key, None, || State::Leaf(Node::Opaque(reason)))
     }
 
@@ -375,8 +375,8 @@ impl Tracer {
 
     fn leaf(&mut self, ask: &Ask, offset: u32, plain: bool) -> Feed<'static> {
         let name = candidates::leaf(ask.kind).map_or("any", |(name, _)| name);
-        let choice = offset + self.refused.get(&(name, ask.visitor)).copied().unwrap_or(0);
-        self.last = Last::Leaf { kind: ask.kind, name, visitor: ask.visitor };
+        let choice = offset + self.refused.get(&(name, ask.visitor())).copied().unwrap_or(0);
+        self.last = Last::Leaf { kind: ask.kind, name, visitor: ask.visitor() };
         let zero = self.probing && !plain && choice == 0 && candidates::count(ask.kind) > 1;
         candidates::feed(ask.kind, if zero { 1 } else { choice })
     }
@@ -486,7 +486,7 @@ impl Tracer {
     /// A name for whoever asks for one.
     fn name(&mut self, ask: &Ask, name: &'static str, number: usize) -> Feed<'static> {
         self.last = Last::Name;
-        self.shows = ask.value.contains("::");
+        self.shows = ask.value().contains("::");
         match ask.kind {
             Kind::U8 | Kind::U16 | Kind::U32 | Kind::U64 => Feed::Unsigned(number as u64),
             Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64 => Feed::Signed(number as i64),
@@ -708,8 +708,8 @@ impl Source<'static> for Tracer {
         None
     }
 
-    fn variant(&mut self, same: Option<u64>) -> Result<(), Fault> {
-        let same = same.filter(|_| self.shows);
+    fn variant(&mut self, same: Option<&dyn Fn() -> u64>) -> Result<(), Fault> {
+        let same = same.filter(|_| self.shows).map(|same| same());
         let Some(Frame { node, inside: Inside::Variant { pick, named }, .. }) = self.frames.last_mut() else { return Err(nobody()) };
         *named = true;
         let Some(variants) = self.types[*node as usize].variants() else { return Err(nobody()) };

@@ -1,7 +1,6 @@
 //! Messages read by their writer's schema: `evolution` (what may change in a type), `places` (where borrowed data and errors
-//! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them), `cost`.
+//! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them).
 
-mod cost;
 mod evolution;
 mod hostile;
 mod mutated;

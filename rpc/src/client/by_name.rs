@@ -93,14 +93,16 @@ impl Client {
             .streaming(false, Some(Upload::json(items)))
     }
 
-    /// The same for arguments that are JSON already, whose reply stays JSON.
+    /// As [`call_json`](Self::call_json), or [`watch_json`](Self::watch_json) if it downloads, with arguments that are JSON already; reply and
+    /// items stay JSON.
     #[cfg(feature = "http")]
-    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8]) -> Call<'_, super::call::Json> {
+    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8], downloads: bool) -> Call<'_, super::call::Json> {
         let write = |_: usize, out: &mut Vec<u8>| {
             out.extend_from_slice(arguments);
             Ok(())
         };
-        Call::new(&self.inner, Callee::Named(method.into()), false, write)
+        let call = Call::new(&self.inner, Callee::Named(method.into()), false, write);
+        if downloads { call.streaming(true, None) } else { call }
     }
 }
 

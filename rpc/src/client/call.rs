@@ -602,18 +602,19 @@ impl<T, E: DeserializeOwned> Returned for Result<Streaming<T>, CallError<E>> {
 #[cfg(feature = "http")]
 pub(crate) enum Json {
     Value(Vec<u8>),
+    Items(Streaming<streaming::Text>),
     Failed(Vec<u8>),
     Error(Error),
 }
 
 #[cfg(feature = "http")]
 impl Returned for Json {
-    fn returned(mut reply: Reply<'_>) -> Self {
+    fn returned(reply: Reply<'_>) -> Self {
         match reply.came {
             Came::Value => Self::Value(std::mem::take(reply.body)),
             Came::Failed => Self::Failed(std::mem::take(reply.body)),
             Came::Error(error) => Self::Error(error),
-            Came::Stream(_) => Self::Error(reply.unnamed()),
+            Came::Stream(outlet) => Self::Items(Streaming::over(*outlet, reply.callee.name())),
         }
     }
 }

@@ -182,6 +182,22 @@ impl<T> Streaming<T> {
     }
 }
 
+/// An item that is JSON and stays so.
+#[cfg(feature = "http")]
+pub(crate) struct Text;
+
+#[cfg(feature = "http")]
+impl Streaming<Text> {
+    /// Appends the next item.
+    pub(crate) fn poll_text(&mut self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
+        let append = |_: &Remote, bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok(Text)
+        };
+        self.poll_read(cx, append).map_ok(|Text| ())
+    }
+}
+
 enum Next {
     /// An item's place in the local bytes.
     Item(usize, usize),

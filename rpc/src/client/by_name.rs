@@ -3,10 +3,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use futures_core::Stream;
+
 use super::call::Call;
 use crate::connection::link::Callee;
 use crate::frame::payload::{self, Encoding};
-use crate::{Client, Error};
+use crate::streaming::Upload;
+use crate::{Client, Error, Streaming};
 
 impl Client {
     /// Calls a method by its name: `Shop.pay` for a trait's, or the name a run-time method was registered under.
@@ -52,14 +55,54 @@ impl Client {
         Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
     }
 
-    /// The same for arguments that are JSON already, whose reply stays JSON.
+    /// Calls a method that returns a stream by its name, with JSON as it is. So are the items.
+    ///
+    /// # Errors
+    /// Those of [`call_json`](Self::call_json), the method's own error among them if it refuses the stream. `Unimplemented` when the
+    /// method returns no stream, as it is when [`call_json`](Self::call_json) meets one that does: it has not run then.
+    ///
+    /// ```
+    /// # #[rpc::service] trait Count { fn to(&self, end: u32) -> impl rpc::Stream<Item = u32>; }
+    /// # struct My; impl Count for My { fn to(&self, end: u32) -> impl rpc::Stream<Item = u32> { futures_util::stream::iter(0..end) } }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = rpc::Client::local(CountServer::new(My));
+    /// let mut numbers = client.watch_json("Count.to", vec![3]).await?;
+    /// while let Some(number) = numbers.next().await {
+    ///     println!("{}", number?);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn watch_json(&self, method: &str, arguments: impl Into<Value>) -> Call<'_, Result<Streaming<Value>, Error>> {
+        let arguments = arguments.into();
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out)).streaming(true, None)
+    }
+
+    /// Calls a method that takes a stream, and returns none, by its name. Arguments, items and reply are JSON as they are; the argument that
+    /// is the stream is not one of the arguments.
+    ///
+    /// # Errors
+    /// Those of [`call_json`](Self::call_json); `Unimplemented` when the method takes no stream, or returns one too.
+    pub fn upload_json(
+        &self,
+        method: &str,
+        arguments: impl Into<Value>,
+        items: impl Stream<Item = Value> + Send + 'static,
+    ) -> Call<'_, Result<Value, Error>> {
+        let arguments = arguments.into();
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
+            .streaming(false, Some(Upload::json(items)))
+    }
+
+    /// As [`call_json`](Self::call_json), or [`watch_json`](Self::watch_json) if it downloads, with arguments that are JSON already; reply and
+    /// items stay JSON.
     #[cfg(feature = "http")]
-    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8]) -> Call<'_, super::call::Json> {
+    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8], downloads: bool) -> Call<'_, super::call::Json> {
         let write = |_: usize, out: &mut Vec<u8>| {
             out.extend_from_slice(arguments);
             Ok(())
         };
-        Call::new(&self.inner, Callee::Named(method.into()), false, write)
+        let call = Call::new(&self.inner, Callee::Named(method.into()), false, write);
+        if downloads { call.streaming(true, None) } else { call }
     }
 }
 

@@ -24,7 +24,6 @@ use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
 use crate::frame::payload::{self, Budget, Encoding, Fault};
 use crate::schema::exchange::Writer;
 use crate::schema::{Reader, Root};
-use crate::service::Method;
 use crate::streaming::{self, Outlet, Streaming, Upload};
 use crate::{CallError, Error, ErrorKind, Executed, SlowConsumer};
 
@@ -126,8 +125,8 @@ impl<'c, O> Call<'c, O> {
     }
 
     /// A call to a method that takes a stream, or returns one.
-    pub(crate) fn streaming(mut self, method: &Method, upload: Option<Upload>) -> Self {
-        let streams = Streams::new(Role::Caller, method.downloads, upload.is_some().then_some(0));
+    pub(crate) fn streaming(mut self, downloads: bool, upload: Option<Upload>) -> Self {
+        let streams = Streams::new(Role::Caller, downloads, upload.is_some().then_some(0));
         self.raw.streams = Some(Box::new(Parts { upload, streams }));
         self
     }
@@ -236,7 +235,8 @@ impl Raw<'_> {
             match last {
                 None | Some(Last::Finished) => {
                     let (streams, link, writer) = (parts.streams.clone(), hold.link().clone(), hold.writer_of(&self.callee));
-                    outlet = Some(Box::new(Outlet { streams, link, hold: Some(hold.clone()), id, slow: SlowConsumer::Wait, writer }));
+                    let encoding = self.callee.encoding();
+                    outlet = Some(Box::new(Outlet { streams, link, hold: Some(hold.clone()), id, slow: SlowConsumer::Wait, encoding, writer }));
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
@@ -390,7 +390,7 @@ impl Raw<'_> {
             Submitted::Slot(id, cell) => {
                 self.body.clear();
                 if let Some(parts) = &mut self.streams {
-                    parts.begin(&link, id, large);
+                    parts.begin(&link, id, large, self.callee.encoding());
                 }
                 self.state = State::Sent(link, id, cell);
                 Ok(Some(false))
@@ -453,7 +453,7 @@ impl Raw<'_> {
     #[inline]
     fn reply(&mut self, came: Came) -> Reply<'_> {
         let limits = &self.client.inner().limits;
-        let encoding = if matches!(self.callee, Callee::Known(..)) { Encoding::Postcard } else { Encoding::Json };
+        let encoding = self.callee.encoding();
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
         Reply { came, body: &mut self.body, encoding, budget, callee: &self.callee, writer: self.writer.take() }
     }
@@ -479,13 +479,14 @@ impl Drop for Raw<'_> {
 
 impl Parts {
     /// The call is on its way; what it uploads follows.
-    fn begin(&mut self, hold: &Hold, id: u32, large: bool) {
+    fn begin(&mut self, hold: &Hold, id: u32, large: bool, encoding: Encoding) {
         if !large {
             // Arguments that go in chunks come first; the callee says when the items may follow (protocol 7.3).
             self.streams.open();
         }
         if let Some(upload) = self.upload.take() {
-            let outlet = Outlet { streams: self.streams.clone(), link: hold.link().clone(), hold: None, id, slow: SlowConsumer::Wait, writer: None };
+            let (streams, link) = (self.streams.clone(), hold.link().clone());
+            let outlet = Outlet { streams, link, hold: None, id, slow: SlowConsumer::Wait, encoding, writer: None };
             tokio::spawn(streaming::upload(outlet, upload));
         }
     }
@@ -598,18 +599,19 @@ impl<T, E: DeserializeOwned> Returned for Result<Streaming<T>, CallError<E>> {
 #[cfg(feature = "http")]
 pub(crate) enum Json {
     Value(Vec<u8>),
+    Items(Streaming<streaming::Text>),
     Failed(Vec<u8>),
     Error(Error),
 }
 
 #[cfg(feature = "http")]
 impl Returned for Json {
-    fn returned(mut reply: Reply<'_>) -> Self {
+    fn returned(reply: Reply<'_>) -> Self {
         match reply.came {
             Came::Value => Self::Value(std::mem::take(reply.body)),
             Came::Failed => Self::Failed(std::mem::take(reply.body)),
             Came::Error(error) => Self::Error(error),
-            Came::Stream(_) => Self::Error(reply.unnamed()),
+            Came::Stream(outlet) => Self::Items(Streaming::over(*outlet, reply.callee.name())),
         }
     }
 }

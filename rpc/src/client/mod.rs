@@ -120,7 +120,7 @@ impl Client {
         arguments: &(impl Serialize + ?Sized),
         upload: Option<Upload>,
     ) -> Call<'_, O> {
-        self.__call(contract, method, arguments).streaming(&contract.methods[method], upload)
+        self.__call(contract, method, arguments).streaming(contract.methods[method].downloads, upload)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use bytes::buf::Limit;
 
-use crate::frame::codec::{Fields, Header, kind};
+use crate::frame::codec::{Fields, Header, Ways, kind};
 use crate::frame::limits::MAX_FRAME;
 use crate::frame::violation::Violation;
 
@@ -17,7 +17,7 @@ const DIRECT: usize = 16 << 10;
 
 /// What its first frame said of a message.
 pub(crate) enum Begun {
-    Call { number: u32, deadline: Option<Duration>, metadata: Vec<u8>, json: bool },
+    Call { number: u32, deadline: Option<Duration>, metadata: Vec<u8>, json: Option<Ways> },
     Reply { failed: bool },
 }
 

@@ -6,7 +6,7 @@
 use bytes::buf::Limit;
 
 use super::assembly::{Assemblies, Begun, Whole};
-use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, flag, kind};
+use crate::frame::codec::{self, Fields, HEADER, Header, PREFACE, Parts, Ways, flag, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, Limits, MAX_NAME, MAX_SCHEMA};
 use crate::frame::violation::Violation;
 
@@ -114,7 +114,7 @@ pub(crate) struct Call<'b> {
 pub(crate) struct Head<'b> {
     pub(crate) deadline: Option<std::time::Duration>,
     pub(crate) metadata: Payload<'b>,
-    pub(crate) json: bool,
+    pub(crate) json: Option<Ways>,
 }
 
 impl<'b> From<Parts<'b>> for Head<'b> {
@@ -829,9 +829,10 @@ mod tests {
             frames.push(bytes);
         };
         frame(&|out| codec::call(out, Some(0), 0, &Options::default(), b"payload"));
-        frame(&|out| codec::call(out, None, 1, &Options { json: true, ..Options::default() }, b"[1]"));
+        frame(&|out| codec::call(out, None, 1, &Options { json: Some(Ways::default()), ..Options::default() }, b"[1]"));
+        frame(&|out| codec::call(out, Some(3), 1, &Options { json: Some(Ways { along: true, back: true }), ..Options::default() }, b"[]"));
         let deadline = Some(std::time::Duration::from_secs(9));
-        frame(&|out| codec::call(out, Some(1), 1, &Options { deadline, metadata: &pairs, json: false }, b"payload"));
+        frame(&|out| codec::call(out, Some(1), 1, &Options { deadline, metadata: &pairs, json: None }, b"payload"));
         frame(&|out| Frame::new(out, kind::CALL).number(2).number(0).number(9).rest(b"abc").end(flag::MORE));
         frame(&|out| Frame::new(out, kind::CALL_CHUNK).number(2).rest(b"defghi").end(0));
         frame(&|out| Frame::new(out, kind::REPLY).number(0).rest(b"abc").end(0));

@@ -18,8 +18,9 @@ use super::outbound::{Begin, Outbound, Phase, Wake, Woken};
 use super::streams::{Role, Streams};
 use crate::Error;
 use crate::context::Peer;
-use crate::frame::codec::{self, Options};
+use crate::frame::codec::{self, Options, Ways};
 use crate::frame::limits::{Limits, MAX_SCHEMA};
+use crate::frame::payload::Encoding;
 use crate::frame::violation::Violation;
 use crate::schema::exchange::{self, Schemas};
 use crate::server::runner::Finished;
@@ -56,8 +57,9 @@ impl Callee {
         }
     }
 
-    fn is_json(&self) -> bool {
-        !matches!(self, Self::Known(..))
+    /// How what it is sent is written, and what it answers.
+    pub(crate) fn encoding(&self) -> Encoding {
+        if matches!(self, Self::Known(..)) { Encoding::Postcard } else { Encoding::Json }
     }
 }
 
@@ -76,6 +78,11 @@ pub(crate) struct Outgoing<'a> {
 impl Outgoing<'_> {
     fn metadata_bytes(&self) -> usize {
         codec::metadata_size(self.metadata)
+    }
+
+    fn json(&self) -> Option<Ways> {
+        let ways = || self.streams.map_or(Ways::default(), |streams| Ways { along: streams.sends(), back: streams.reads() });
+        (self.callee.encoding() == Encoding::Json).then(ways)
     }
 }
 
@@ -351,7 +358,7 @@ impl Link {
         if state.outbound.is_early(id) {
             return self.wait_for_bound(guard, id, &outgoing, cell);
         }
-        let options = Options { deadline: outgoing.remaining, metadata: outgoing.metadata, json: outgoing.callee.is_json() };
+        let options = Options { json: outgoing.json(), deadline: outgoing.remaining, metadata: outgoing.metadata };
         state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload);
         let index = id as usize;
         if state.callers.len() <= index {
@@ -416,7 +423,7 @@ impl Link {
         }
         match number(&mut state.outbound, outgoing.callee) {
             Ok(number) => {
-                let options = Options { deadline: outgoing.remaining, metadata: outgoing.metadata, json: outgoing.callee.is_json() };
+                let options = Options { json: outgoing.json(), deadline: outgoing.remaining, metadata: outgoing.metadata };
                 state.outbound.notify(number, &options, outgoing.payload);
                 let driver = state.rouse();
                 drop(guard);

@@ -159,6 +159,10 @@ impl Streams {
         self.incoming.is_some()
     }
 
+    pub(crate) fn sends(&self) -> bool {
+        self.flow.is_some()
+    }
+
     fn incoming(&self) -> Option<MutexGuard<'_, Incoming>> {
         self.incoming.as_ref().map(|incoming| incoming.lock().expect("no user code runs under this lock"))
     }
@@ -601,6 +605,7 @@ mod tests {
     use crate::context::Peer;
     use crate::frame::codec::{self, Fields};
     use crate::frame::limits::Limits;
+    use crate::frame::payload::Encoding;
     use crate::streaming::{Outlet, Streaming};
 
     struct Random(u64);
@@ -643,7 +648,9 @@ mod tests {
             let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), Arc::new(limits), Arc::default());
             let role = if random.below(2) == 0 { Role::Caller } else { Role::Callee };
             let streams = Streams::new(role, true, Some(random.below(20_000)));
-            let outlet = Outlet { streams: streams.clone(), link: link.clone(), hold: None, id: ID, slow: SlowConsumer::Wait, writer: None };
+            let (streams_of, link_of) = (streams.clone(), link.clone());
+            let (slow, encoding) = (SlowConsumer::Wait, Encoding::Postcard);
+            let outlet = Outlet { streams: streams_of, link: link_of, hold: None, id: ID, slow, encoding, writer: None };
             let mut state = link.lock();
             state.outbound.frames(|_| {});
             state.outbound.take_batch(&mut Batch::default());

@@ -63,7 +63,11 @@ mod option {
     pub(super) const DEADLINE: u64 = 1;
     pub(super) const METADATA: u64 = 2;
     pub(super) const JSON: u64 = 4;
-    pub(super) const ALL: u64 = DEADLINE | METADATA | JSON;
+    pub(super) const ITEMS_BACK: u64 = 8;
+    pub(super) const ITEMS_ALONG: u64 = 16;
+    pub(super) const ALL: u64 = DEADLINE | METADATA | JSON | ITEMS;
+    /// Only with JSON.
+    pub(super) const ITEMS: u64 = ITEMS_BACK | ITEMS_ALONG;
 }
 
 /// Keys of a hello (protocol 2.2).
@@ -257,20 +261,31 @@ pub(crate) fn seal_reply(out: &mut [u8], start: usize, kind: u8) {
     out[start..start + HEADER].copy_from_slice(&header(kind, 0, length));
 }
 
+/// Which items a call with JSON has, as its caller knows the method (protocol 5.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ways {
+    /// The caller sends some.
+    pub(crate) along: bool,
+    /// The caller takes those of the reply.
+    pub(crate) back: bool,
+}
+
 /// The optional parts of a call, as the caller gives them.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options<'a> {
     /// The remaining time, if it is not the method's default; zero stands for none at all.
     pub(crate) deadline: Option<Duration>,
     pub(crate) metadata: &'a [(String, String)],
-    pub(crate) json: bool,
+    pub(crate) json: Option<Ways>,
 }
 
 impl Options<'_> {
     fn bits(&self) -> u64 {
         (if self.deadline.is_some() { option::DEADLINE } else { 0 })
             | (if self.metadata.is_empty() { 0 } else { option::METADATA })
-            | (if self.json { option::JSON } else { 0 })
+            | self.json.map_or(0, |ways| {
+                option::JSON | (if ways.along { option::ITEMS_ALONG } else { 0 }) | (if ways.back { option::ITEMS_BACK } else { 0 })
+            })
     }
 
     fn write(&self, bits: u64, out: &mut Vec<u8>) {
@@ -459,10 +474,12 @@ impl<'a> Fields<'a> {
     /// The optional parts of a call.
     pub(crate) fn options(&mut self) -> Result<Parts<'a>, Violation> {
         let bits = self.number()?;
-        if bits & !option::ALL != 0 {
+        let is_json = bits & option::JSON != 0;
+        if bits & !option::ALL != 0 || (bits & option::ITEMS != 0 && !is_json) {
             return Err(self.bad());
         }
-        let mut parts = Parts { json: bits & option::JSON != 0, ..Parts::default() };
+        let ways = Ways { along: bits & option::ITEMS_ALONG != 0, back: bits & option::ITEMS_BACK != 0 };
+        let mut parts = Parts { json: is_json.then_some(ways), ..Parts::default() };
         if bits & option::DEADLINE != 0 {
             parts.deadline = Some(Duration::from_micros(self.number()?));
         }
@@ -485,7 +502,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) deadline: Option<Duration>,
     /// Pairs of texts, already checked.
     pub(crate) metadata: &'a [u8],
-    pub(crate) json: bool,
+    pub(crate) json: Option<Ways>,
 }
 
 /// The pairs behind [`Parts::metadata`].

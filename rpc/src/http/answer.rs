@@ -5,21 +5,35 @@ use std::time::Duration;
 use hyper::StatusCode;
 use serde::Serialize;
 
-use crate::{Error, ErrorKind, Executed};
+use crate::streaming::Text;
+use crate::{Error, ErrorKind, Executed, Streaming};
 
 /// A status and a body.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) body: Vec<u8>,
+    pub(super) content: Content,
     pub(super) retry_after: Option<Duration>,
     /// The connection is good for no other request.
     pub(super) closes: bool,
 }
 
+/// What a body is made of.
+#[derive(Debug)]
+pub(super) enum Content {
+    Json(Vec<u8>),
+    /// One a line.
+    Items(Streaming<Text>),
+}
+
 impl Answer {
-    fn new(status: StatusCode, body: Vec<u8>) -> Self {
-        Self { status, body, retry_after: None, closes: false }
+    fn new(status: StatusCode, json: Vec<u8>) -> Self {
+        Self { status, content: Content::Json(json), retry_after: None, closes: false }
+    }
+
+    /// What the method returns as a stream, which has begun.
+    pub(super) fn items(items: Streaming<Text>) -> Self {
+        Self { content: Content::Items(items), ..Self::new(StatusCode::OK, Vec::new()) }
     }
 
     /// What the method returned, as JSON.
@@ -37,7 +51,7 @@ impl Answer {
     pub(super) fn error(error: &Error) -> Self {
         let mut answer = Self::refused(status(error), error.kind(), error.message());
         answer.retry_after = error.retry_after();
-        answer.body = body(error);
+        answer.content = Content::Json(body(error));
         answer
     }
 
@@ -67,7 +81,8 @@ struct Fields<'e> {
     retry_after_ms: Option<u64>,
 }
 
-fn body(error: &Error) -> Vec<u8> {
+/// An error as JSON.
+pub(super) fn body(error: &Error) -> Vec<u8> {
     let retry_after_ms = error.retry_after().map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
     let fields = Fields { kind: kind(error.kind()), executed: error.executed().to_string(), message: error.message(), retry_after_ms };
     serde_json::to_vec(&Told { error: fields }).expect("texts and a number can be written")

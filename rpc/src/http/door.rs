@@ -4,11 +4,10 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -18,7 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Door;
-use super::answer::Answer;
+use super::answer::{Answer, Content};
+use super::reply::Reply;
 use super::request::{self, Asked};
 use super::wire::{Progress, Wire};
 use crate::client::call::Json;
@@ -136,21 +136,26 @@ impl Visit {
             return Err(Answer::error(&refusal(status::UNKNOWN_METHOD, &method, &method)));
         };
         let known = &service.contract().methods[usize::from(number)];
-        if known.streams() {
-            let text = format!("{method}: a method with streams is called through its trait");
+        if known.uploads {
+            let text = format!("{method}: a method that takes a stream is called through its trait");
             return Err(Answer::refused(StatusCode::NOT_IMPLEMENTED, ErrorKind::Unimplemented, &text));
         }
         let mut arguments = self.read(body).await?;
         if arguments.is_empty() {
             arguments.extend_from_slice(b"[]");
         }
-        let mut call = self.client().call_raw_json(&method, &arguments).timeout(timeout.or(known.timeout).unwrap_or(DEFAULT_TIMEOUT));
+        let mut call = self.client().call_raw_json(&method, &arguments, known.downloads);
+        // A stream lasts as long as it lasts.
+        if let Some(timeout) = timeout.or(known.timeout).or((!known.downloads).then_some(DEFAULT_TIMEOUT)) {
+            call = call.timeout(timeout);
+        }
         for (key, value) in metadata {
             call = call.metadata(key, value);
         }
         drop(arguments);
         Ok(match call.await {
             Json::Value(json) => Answer::value(json),
+            Json::Items(items) => Answer::items(items),
             Json::Failed(json) => Answer::failed(&json),
             Json::Error(error) => Answer::error(&error),
         })
@@ -225,11 +230,16 @@ impl Visit {
     }
 
     fn response(&self, answer: Answer) -> Response<Reply> {
-        let Answer { status, body, retry_after, closes } = answer;
-        let mut response = Response::new(Reply { bytes: Some(body.into()), progress: self.progress.clone() });
+        let Answer { status, content, retry_after, closes } = answer;
+        let progress = self.progress.clone();
+        let (body, kind) = match content {
+            Content::Json(json) => (Reply::whole(json, progress), "application/json"),
+            Content::Items(items) => (Reply::lines(items, progress), "application/x-ndjson"),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(after) = retry_after {
             headers.insert(header::RETRY_AFTER, after.as_millis().div_ceil(1000).min(u64::MAX.into()).to_string().parse().expect("digits"));
@@ -248,7 +258,7 @@ impl Visit {
 
     /// What a page of a listed origin may send.
     fn preflight(&self, head: &Parts) -> Response<Reply> {
-        let mut response = Response::new(Reply { bytes: None, progress: self.progress.clone() });
+        let mut response = Response::new(Reply::empty(self.progress.clone()));
         *response.status_mut() = StatusCode::NO_CONTENT;
         let asked = head.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().filter_map(|names| names.to_str().ok());
         let ours = |name: &&str| {
@@ -269,33 +279,4 @@ impl Visit {
 /// A browser asks what it may send.
 fn is_preflight(head: &Parts) -> bool {
     head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-/// The body of a response. hyper drops it once it has all of it.
-struct Reply {
-    bytes: Option<Bytes>,
-    progress: Arc<Progress>,
-}
-
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        self.progress.answered();
-    }
 }

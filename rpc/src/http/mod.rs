@@ -1,12 +1,13 @@
 //! HTTP/1 with JSON, on the port of everything else: for programs that have no client of this protocol.
 //!
 //! Here: [`Http`], which opens the door and says to whom, and how a connection is recognised. `door.rs` is one connection:
-//! from hyper to a call and back. `request.rs` judges what comes, `answer.rs` words what goes, `wire.rs` is the stream below
-//! hyper. Not here: how a call is run. Each request becomes a call by name, over a connection inside this process, so that
-//! hook, limits, deadline, cancellation and panics are those of any call.
+//! from hyper to a call and back. `request.rs` judges what comes, `answer.rs` words what goes, `reply.rs` is a body on its way,
+//! `wire.rs` is the stream below hyper. Not here: how a call is run. Each request becomes a call by name, over a connection inside
+//! this process, so that hook, limits, deadline, cancellation and panics are those of any call.
 
 mod answer;
 mod door;
+mod reply;
 mod request;
 mod wire;
 
@@ -27,8 +28,8 @@ use crate::transport::Transport;
 ///
 /// `POST /Shop/price` calls the method `price` of the service `Shop`, `POST /ping` one that was registered as `ping`. The body is
 /// JSON: the arguments as an array, or as an object by their names. 200 carries what the method returned; everything else is
-/// `{"error": {"kind": .., "executed": .., ..}}`, with status 422 and the value for the method's own error. A deadline stands in
-/// the header `Rpc-Timeout: 2s`, metadata in `Rpc-Metadata-KEY: VALUE` and `Authorization`. `docs/http.md` in the repository has
+/// `{"error": {"kind": .., "executed": .., ..}}`, with status 422 and the value for the method's own error. A stream that a method
+/// returns is JSON too, one item a line. A deadline stands in the header `Rpc-Timeout: 2s`, metadata in `Rpc-Metadata-KEY: VALUE` and `Authorization`. `docs/http.md` in the repository has
 /// the table of statuses.
 ///
 /// ```no_run

@@ -22,12 +22,11 @@ use crate::connection::link::Link;
 use crate::connection::outbound::{Backlog, deadline_exceeded, write_error};
 use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
-use crate::frame::codec::{self, HEADER, kind};
+use crate::frame::codec::{self, HEADER, Ways, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
-use crate::frame::payload::{Budget, Outcome};
+use crate::frame::payload::{Budget, Encoding, Outcome};
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
-use crate::schema::exchange::Writer;
 use crate::service::{Handler, Method};
 use crate::streaming::Outlet;
 use crate::{Error, ErrorKind, Executed};
@@ -89,7 +88,7 @@ struct Parked {
     number: u32,
     deadline: Option<Duration>,
     metadata: Vec<u8>,
-    json: bool,
+    json: Option<Ways>,
     payload: Vec<u8>,
     since: Instant,
     /// Its caller has gone.
@@ -374,6 +373,7 @@ impl Dispatcher {
         if let Some(id) = id
             && let Ok(Served { method, .. }) = self.bound.resolve(number)
             && method.streams()
+            && parts.json.is_none_or(|ways| ways == ways_of(method))
         {
             // Its items may come before its turn. Those of more calls than may stream at all are not kept.
             let streams = self.streams_of(id, method, assembled, out);
@@ -464,15 +464,20 @@ impl Dispatcher {
         }
         let metadata_size = parts.metadata.bytes().len();
         let metadata = metadata(parts.metadata.bytes(), self.link.limits.max_metadata, method)?;
-        if by_name && !parts.json {
+        if by_name && parts.json.is_none() {
             // Protocol 4.4: other types read as ours would be wrong values in silence.
             return Err(Error::new(ErrorKind::Malformed, format!("{}: a method that is bound by name takes JSON", method.name)));
         }
-        if method.streams() && (parts.json || id.is_none()) {
-            return Err(Error::new(ErrorKind::Unimplemented, format!("{}: a method with streams is called through its trait", method.name)));
+        if method.streams() && id.is_none() {
+            return Err(Error::new(ErrorKind::Unimplemented, format!("{}: a method with streams takes no notifications", method.name)));
         }
-        if parts.json && !core.json {
-            return Err(Error::new(ErrorKind::Unimplemented, format!("{}: this server takes no JSON", method.name)));
+        if let Some(ways) = parts.json {
+            if !core.json {
+                return Err(Error::new(ErrorKind::Unimplemented, format!("{}: this server takes no JSON", method.name)));
+            }
+            if ways != ways_of(method) {
+                return Err(other_ways(method));
+            }
         }
         let gate = match &core.hook {
             Some(hook) => {
@@ -493,7 +498,7 @@ impl Dispatcher {
         if method.context {
             inner.context = Some(Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
         }
-        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { request, json: parts.json, writer: writer.cloned() }, size })
+        Ok(Admitted { method, place, deadline, full, gate, sealed: Sealed { request, json: parts.json.is_some(), writer: writer.cloned() }, size })
     }
 
     #[inline]
@@ -507,7 +512,12 @@ impl Dispatcher {
         if let Some(id) = id
             && method.streams()
         {
-            sealed.request.inner_mut().streams = Some(Box::new(self.outlet(id, method, sealed.writer.clone(), assembled, out)?));
+            let outlet = self.outlet(id, method, assembled, out)?;
+            let (encoding, writer) = match sealed.json {
+                true => (Encoding::Json, None),
+                false => (Encoding::Postcard, sealed.writer.clone()),
+            };
+            sealed.request.inner_mut().streams = Some(Box::new(Outlet { encoding, writer, ..outlet }));
         }
         if gate.is_some() || method.spawn || method.streams() || (room && (self.crowded || large || self.slow.holds(place))) {
             let request = if gate.is_some() || large { Opening::Sealed(sealed) } else { Opening::Ready(sealed.open(method)?) };
@@ -717,7 +727,7 @@ impl Dispatcher {
     }
 
     #[cold]
-    fn outlet(&mut self, id: u32, method: &Method, writer: Option<Arc<Writer>>, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
+    fn outlet(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
         let streams = self.streams_of(id, method, assembled, out);
         let most = self.link.limits.max_streams;
         if self.streaming > most || streams.is_deaf() {
@@ -725,7 +735,7 @@ impl Dispatcher {
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
         let slow = method.slow_consumer.or(self.core.as_ref().map(|core| core.slow_consumers)).unwrap_or_default();
-        Ok(Outlet { streams, link: self.link.clone(), hold: None, id, slow, writer })
+        Ok(Outlet { streams, link: self.link.clone(), hold: None, id, slow, encoding: Encoding::Postcard, writer: None })
     }
 
     /// The call has been answered.
@@ -854,6 +864,22 @@ impl Drop for Dispatcher {
 
 fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "cancelled before it began")
+}
+
+fn ways_of(method: &Method) -> Ways {
+    Ways { along: method.uploads, back: method.downloads }
+}
+
+/// Who calls by name has to know which items travel: nobody else would take them, or send them (protocol 5.8).
+#[cold]
+fn other_ways(method: &Method) -> Error {
+    let text = match (method.uploads, method.downloads) {
+        (false, false) => "it neither takes a stream nor returns one: by name it is called with `call_json`",
+        (false, true) => "it returns a stream: by name it is called with `watch_json`",
+        (true, false) => "it takes a stream: by name it is called with `upload_json`",
+        (true, true) => "it takes a stream and returns one: it is called through its trait",
+    };
+    Error::new(ErrorKind::Unimplemented, format!("{}: {text}", method.name))
 }
 
 /// When this call's caller stops waiting (protocol 5.2).

@@ -74,7 +74,7 @@ impl Request {
     }
 
     /// What the method gives.
-    fn results(&self) -> payload::Results {
+    pub(crate) fn results(&self) -> payload::Results {
         self.inner().served.map_or_else(payload::Results::default, |(contract, method)| payload::Results::of(contract, method as usize))
     }
 
@@ -115,6 +115,11 @@ impl Request {
         let mut lease = Lease::take();
         let outcome = payload::encode_untraced(result, self.inner().body.encoding(), lease.limit, &mut lease.out);
         lease.finish(outcome);
+    }
+
+    /// Ends the call whose items were all sent (protocol 7.4): without a payload, in JSON too.
+    pub(crate) fn finished(&self) {
+        Lease::take().finish(Outcome::Value);
     }
 
     /// Ends the call with an error of ours.

@@ -40,7 +40,9 @@ pub(crate) struct Outlet {
     pub(crate) id: u32,
     /// For what this end sends.
     pub(crate) slow: SlowConsumer,
-    /// How the other end writes what arrives, if not as it would be written here.
+    /// Of what this end sends, and of what arrives.
+    pub(crate) encoding: Encoding,
+    /// How the other end writes what arrives, if in postcard and not as it would be written here.
     pub(crate) writer: Option<Arc<Writer>>,
 }
 
@@ -132,16 +134,24 @@ impl<T: DeserializeOwned> Streaming<T> {
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Error>>> {
+        self.poll_read(cx, |remote, bytes| {
+            let Outlet { encoding, writer, streams, .. } = &remote.outlet;
+            match writer {
+                None => payload::decode_item(bytes, *encoding, remote.budget),
+                Some(writer) => payload::decode_adapted(bytes, writer, streams.items(), remote.budget),
+            }
+        })
+    }
+}
+
+impl<T> Streaming<T> {
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, decode: impl FnOnce(&Remote, &[u8]) -> Result<T, Error>) -> Poll<Option<Result<T, Error>>> {
         let item = match &mut self.source {
             Source::Remote(remote) => match remote.poll_bytes(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Next::Item(from, to)) => {
-                    let bytes = &remote.local[from..to];
-                    let item = match &remote.outlet.writer {
-                        None => payload::decode_reply(bytes, Encoding::Postcard, remote.budget),
-                        Some(writer) => payload::decode_adapted(bytes, writer, remote.outlet.streams.items(), remote.budget),
-                    };
-                    let item = item.map_err(|error| error.of_method(&remote.name));
+                    let item = decode(remote, &remote.local[from..to]).map_err(|error| error.of_method(&remote.name));
                     remote.take_item(to);
                     return Poll::Ready(Some(item));
                 }
@@ -173,6 +183,22 @@ impl<T: DeserializeOwned> Streaming<T> {
         // Dropped here, a remote stream that has ended stops nobody.
         self.source = Source::Ended;
         Poll::Ready(item)
+    }
+}
+
+/// An item that is JSON and stays so.
+#[cfg(feature = "http")]
+pub(crate) struct Text;
+
+#[cfg(feature = "http")]
+impl Streaming<Text> {
+    /// Appends the next item.
+    pub(crate) fn poll_text(&mut self, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
+        let append = |_: &Remote, bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok(Text)
+        };
+        self.poll_read(cx, append).map_ok(|Text| ())
     }
 }
 
@@ -277,9 +303,10 @@ pub(crate) async fn send_all<T: Serialize>(request: &Request, stream: impl Strea
     let Some(outlet) = request.streams().cloned() else {
         return request.refused(Error::new(ErrorKind::Internal, "a stream has no call"));
     };
-    let stream = std::pin::pin!(Encoded(std::pin::pin!(stream)));
+    let json = (outlet.encoding == Encoding::Json).then(|| request.results());
+    let stream = std::pin::pin!(Encoded { stream: std::pin::pin!(stream), json });
     match Pump::new(outlet, true).run(stream).await {
-        Ok(_) => request.returned(&()),
+        Ok(_) => request.finished(),
         Err(error) => request.refused(error.again(Executed::Yes).of_method(request.method().name)),
     }
 }

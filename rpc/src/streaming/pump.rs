@@ -13,7 +13,7 @@ use super::{Outlet, Upload};
 use crate::connection::streams::Over;
 use crate::frame::codec::write_varint;
 use crate::frame::limits::{BEFORE_HELLO, MAX_FRAME};
-use crate::frame::payload;
+use crate::frame::payload::{self, Results};
 use crate::server::handler::drop_quietly;
 use crate::{Error, ErrorKind, Executed};
 
@@ -37,20 +37,62 @@ pub(super) trait Items {
 }
 
 /// A user's stream.
-pub(super) struct Encoded<S>(pub(super) S);
+pub(super) struct Encoded<S> {
+    pub(super) stream: S,
+    /// Its items travel as JSON, and this is what they are.
+    pub(super) json: Option<Results>,
+}
 
 impl<T: Serialize, S: Stream<Item = T> + Unpin> Items for Encoded<S> {
     fn poll_item(mut self: Pin<&mut Self>, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|item| item.map(|item| encode_item(&item, out)))
+        Pin::new(&mut self.stream).poll_next(cx).map(|item| {
+            item.map(|item| {
+                let begin = out.len();
+                encode_item(&item, out)?;
+                match self.json {
+                    None => Ok(()),
+                    Some(results) => rewrite_item(begin, results, out),
+                }
+            })
+        })
     }
+}
+
+/// A user's stream of JSON.
+#[cfg(feature = "json")]
+pub(super) struct Values<S>(pub(super) S);
+
+#[cfg(feature = "json")]
+impl<S: Stream<Item = serde_json::Value> + Unpin> Items for Values<S> {
+    fn poll_item(mut self: Pin<&mut Self>, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
+        let write = |item, out: &mut Vec<u8>| behind_length(out, |out| payload::encode_item_value(&item, u32::MAX as usize, out));
+        Pin::new(&mut self.0).poll_next(cx).map(|item| item.map(|item| write(item, out)))
+    }
+}
+
+/// The item that begins here in postcard, behind its length, in JSON instead.
+#[cold]
+fn rewrite_item(begin: usize, results: Results, out: &mut Vec<u8>) -> Result<(), Error> {
+    let mut item = payload::buffer();
+    let before = out[begin..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    item.extend_from_slice(&out[begin + before..]);
+    out.truncate(begin);
+    let written = behind_length(out, |out| payload::rewrite_item(&item, results, u32::MAX as usize, out));
+    payload::recycle(item);
+    written
 }
 
 /// Appends an item behind its length.
 pub(super) fn encode_item<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+    behind_length(out, |out| payload::encode_item(item, u32::MAX as usize, out))
+}
+
+#[inline]
+fn behind_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>) -> Result<(), Error> {
     let begin = out.len();
     // Most lengths have one byte.
     out.push(0);
-    if let Err(error) = payload::encode_item(item, u32::MAX as usize, out) {
+    if let Err(error) = write(out) {
         out.truncate(begin);
         return Err(error);
     }

@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::Streaming;
+#[cfg(feature = "json")]
+use super::pump::Values;
 use super::pump::{Encoded, Items, encode_item};
 use crate::{Error, ErrorKind, Executed};
 
@@ -42,9 +44,17 @@ impl fmt::Debug for Upload {
     }
 }
 
+#[cfg(feature = "json")]
+impl Upload {
+    /// Items that are JSON, and travel so.
+    pub(crate) fn json(items: impl Stream<Item = serde_json::Value> + Send + 'static) -> Self {
+        Self(Box::pin(Values(Box::pin(items))))
+    }
+}
+
 impl<T: Serialize, S: Stream<Item = T> + Send + 'static> IntoStreaming<T> for S {
     fn into_upload(self) -> Upload {
-        Upload(Box::pin(Encoded(Box::pin(self))))
+        Upload(Box::pin(Encoded { stream: Box::pin(self), json: None }))
     }
 }
 

@@ -7,6 +7,7 @@ mod calls;
 mod curl;
 mod life;
 mod mutations;
+mod streams;
 mod tls;
 
 use std::sync::Arc;
@@ -90,6 +91,44 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Visitor<T> {
 
     /// The next answer; none when the server has closed without one.
     async fn answer(&mut self) -> Option<Answer> {
+        let mut answer = self.head().await?;
+        if answer.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk().await.expect("half an answer") {
+                answer.text.push_str(&chunk);
+            }
+            return Some(answer);
+        }
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        while self.rest.len() < length {
+            assert!(self.more().await, "half an answer: {answer:?}");
+        }
+        answer.text = String::from_utf8(self.rest.drain(..length).collect()).unwrap();
+        Some(answer)
+    }
+
+    /// The next chunk of a body; inside none after the last one, outside none when the server has closed before that.
+    async fn chunk(&mut self) -> Option<Option<String>> {
+        let line = loop {
+            match self.rest.windows(2).position(|window| window == b"\r\n") {
+                Some(at) => break at,
+                None if !self.more().await => return None,
+                None => {}
+            }
+        };
+        let length = usize::from_str_radix(std::str::from_utf8(&self.rest[..line]).unwrap(), 16).unwrap();
+        let (begin, end) = (line + 2, line + 2 + length);
+        while self.rest.len() < end + 2 {
+            if !self.more().await {
+                return None;
+            }
+        }
+        let chunk: Vec<u8> = self.rest.drain(..end + 2).collect();
+        assert_eq!(&chunk[end..], b"\r\n");
+        Some((length > 0).then(|| String::from_utf8(chunk[begin..end].to_vec()).unwrap()))
+    }
+
+    /// Status and headers.
+    async fn head(&mut self) -> Option<Answer> {
         loop {
             let end = loop {
                 if let Some(at) = self.rest.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -107,13 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Visitor<T> {
                 continue;
             }
             let pair = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).unwrap();
-            let mut answer = Answer { status, headers: lines.map(pair).collect(), text: String::new() };
-            let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
-            while self.rest.len() < length {
-                assert!(self.more().await, "half an answer: {answer:?}");
-            }
-            answer.text = String::from_utf8(self.rest.drain(..length).collect()).unwrap();
-            return Some(answer);
+            return Some(Answer { status, headers: lines.map(pair).collect(), text: String::new() });
         }
     }
 

@@ -4,6 +4,7 @@
 mod abuse;
 mod clients;
 mod golden;
+mod json_items;
 mod payloads;
 mod schemas;
 mod service;

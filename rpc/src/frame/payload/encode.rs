@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use super::Encoding;
 #[cfg(feature = "json")]
-use crate::schema::{Typed, write};
+use crate::schema::{Typed, Types, write};
 
 /// Why a value was not written; the buffer is as it was before.
 #[derive(Debug)]
@@ -66,22 +66,22 @@ pub(super) fn encode_result_by<R: Serialize + ?Sized>(
     let mut scratch = super::buffer();
     // The worst are floats: eight bytes that may be no more than `0.0` in JSON.
     let (failed, written) = encode_result(result, Encoding::Postcard, limit.saturating_mul(3).saturating_add(16), &mut scratch);
-    let written = written.and_then(|()| rewrite(&scratch, own, failed, limit, out));
+    let written = written.and_then(|()| match if failed { own.error } else { own.returns } {
+        Some(types) => rewrite(types, &scratch, limit, out),
+        // A notification that was called by name: its caller waits for something.
+        None if scratch.is_empty() => {
+            out.extend_from_slice(b"null");
+            Ok(())
+        }
+        None => Err(Unwritten::Type("its type is not in the schema".to_owned())),
+    });
     super::recycle(scratch);
     (failed, written)
 }
 
+/// Appends the JSON of what was written in postcard.
 #[cfg(feature = "json")]
-fn rewrite(bytes: &[u8], own: super::Results, failed: bool, limit: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
-    let Some(types) = (if failed { own.error } else { own.returns }) else {
-        // A notification that was called by name: its caller waits for something.
-        return if bytes.is_empty() {
-            out.extend_from_slice(b"null");
-            Ok(())
-        } else {
-            Err(Unwritten::Type("its type is not in the schema".to_owned()))
-        };
-    };
+pub(super) fn rewrite(types: Types<'_>, bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
     let begin = out.len();
     write(types, bytes, limit, out).map_err(|unwritten| {
         out.truncate(begin);

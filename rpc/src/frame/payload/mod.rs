@@ -192,16 +192,22 @@ fn adapted_arguments<'a, A: Deserialize<'a>>(body: &'a Body, writer: &'a Writer,
 /// # Errors
 /// As [`decode_reply`].
 pub(crate) fn decode_adapted<T: DeserializeOwned>(bytes: &[u8], writer: &Writer, root: Root, budget: Budget) -> Result<T, Error> {
+    let part = if matches!(root, Root::Upload | Root::Download) { Part::ITEM_READ } else { Part::REPLY };
     let decoded = writer.root(root).and_then(|root| adapt::value(writer.peer(), root, bytes, budget));
-    decoded.map_err(|fault| undecoded(fault.into_problem(), Part::REPLY, budget))
+    decoded.map_err(|fault| undecoded(fault.into_problem(), part, budget))
 }
 
-/// A reply's value, the method's own error, or an item of a stream.
+/// A reply's value, or the method's own error.
 ///
 /// # Errors
 /// As [`decode_arguments`]; the method has run.
 #[inline]
 pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget) -> Result<T, Error> {
+    decode_part(bytes, encoding, budget, Part::REPLY)
+}
+
+#[inline]
+fn decode_part<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget, part: Part) -> Result<T, Error> {
     let decoded = match encoding {
         Encoding::Postcard => decode::from_slice(bytes, budget).map_err(Fault::into_problem),
         #[cfg(feature = "json")]
@@ -209,7 +215,7 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding
         #[cfg(not(feature = "json"))]
         Encoding::Json => return Err(no_json(Executed::Yes, "")),
     };
-    decoded.map_err(|problem| undecoded(problem, Part::REPLY, budget))
+    decoded.map_err(|problem| undecoded(problem, part, budget))
 }
 
 /// Appends what a method returned and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
@@ -267,6 +273,41 @@ pub(crate) fn encode_value(arguments: &serde_json::Value, limit: usize, out: &mu
     encode::encode_value(arguments, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
 }
 
+/// An item of a stream.
+///
+/// # Errors
+/// As [`decode_reply`].
+#[inline]
+pub(crate) fn decode_item<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget) -> Result<T, Error> {
+    decode_part(bytes, encoding, budget, Part::ITEM_READ)
+}
+
+/// Appends an item of a stream that is JSON already.
+///
+/// # Errors
+/// As [`encode_arguments`].
+#[cfg(feature = "json")]
+pub(crate) fn encode_item_value(item: &serde_json::Value, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode::encode_value(item, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
+}
+
+/// Appends as JSON an item that was encoded by [`encode_item`].
+///
+/// # Errors
+/// As [`encode_arguments`].
+pub(crate) fn rewrite_item(item: &[u8], own: Results, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    #[cfg(feature = "json")]
+    {
+        let Some(types) = own.download else { return Err(Part::ITEM.error(ErrorKind::Internal, "its type is not in the schema")) };
+        encode::rewrite(types, item, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
+    }
+    #[cfg(not(feature = "json"))]
+    {
+        let _ = (item, own, limit, out);
+        Err(no_json(Executed::Maybe, ""))
+    }
+}
+
 /// Appends an item of a stream.
 ///
 /// # Errors
@@ -285,6 +326,9 @@ pub(crate) struct Results {
     /// See [`Signature::error`](crate::schema::Signature::error).
     #[cfg(feature = "json")]
     error: Option<Types<'static>>,
+    /// See [`Signature::download`](crate::schema::Signature::download).
+    #[cfg(feature = "json")]
+    download: Option<Types<'static>>,
 }
 
 impl Results {
@@ -295,7 +339,7 @@ impl Results {
             let schema = &contract.own().schema;
             let Some(signature) = schema.methods.get(method) else { return Self::default() };
             let types = |root: Option<Id>| root.map(|root| Types { nodes: &schema.nodes, root });
-            Self { returns: types(signature.returns), error: types(signature.error) }
+            Self { returns: types(signature.returns), error: types(signature.error), download: types(signature.download) }
         }
         #[cfg(not(feature = "json"))]
         {
@@ -316,6 +360,8 @@ struct Part {
 impl Part {
     const ARGUMENTS: Self = Self { method: None, noun: "arguments", executed: Executed::No };
     const ITEM: Self = Self { method: None, noun: "item", executed: Executed::Maybe };
+    /// Of a method that has begun.
+    const ITEM_READ: Self = Self { method: None, noun: "item", executed: Executed::Yes };
     const REPLY: Self = Self { method: None, noun: "reply", executed: Executed::Yes };
 
     fn arguments(method: &'static Method) -> Self {

@@ -190,7 +190,7 @@ fn a_result_is_written_by_its_schema() {
         assert!(written.is_ok() || text.is_empty(), "nothing is left of what failed");
         (failed, written.map(|()| text))
     }
-    let own = Results { returns: types(0), error: types(1) };
+    let own = Results { returns: types(0), error: types(1), download: None };
     let ok: Result<u64, Bytes<'_>> = Ok(u64::MAX);
     assert!(matches!(json(&ok, own, 100), (false, Ok(text)) if text == "\"18446744073709551615\""));
     assert!(matches!(json(&ok, own, 22), (false, Ok(_))));
@@ -198,16 +198,16 @@ fn a_result_is_written_by_its_schema() {
     let failed: Result<u64, Bytes<'_>> = Err(Bytes(vec![1, 2, 255].into()));
     assert!(matches!(json(&failed, own, 100), (true, Ok(text)) if text == "\"AQL/\""));
     assert!(matches!(json(&7_u64, own, 1), (false, Ok(text)) if text == "7"));
-    assert!(matches!(json(&(), Results { returns: types(2), error: None }, 4), (false, Ok(text)) if text == "null"));
+    assert!(matches!(json(&(), Results { returns: types(2), error: None, download: None }, 4), (false, Ok(text)) if text == "null"));
     // The longest postcard for the shortest JSON.
     let zeros = vec![0.0; 1000];
-    assert!(matches!(json(&zeros, Results { returns: types(4), error: None }, 4001), (false, Ok(text)) if text.len() == 4001));
-    assert!(matches!(json(&zeros, Results { returns: types(4), error: None }, 4000), (false, Err(encode::Unwritten::TooLong))));
+    assert!(matches!(json(&zeros, Results { returns: types(4), error: None, download: None }, 4001), (false, Ok(text)) if text.len() == 4001));
+    assert!(matches!(json(&zeros, Results { returns: types(4), error: None, download: None }, 4000), (false, Err(encode::Unwritten::TooLong))));
     // What cannot be written, and what the schema does not have.
     let map = BTreeMap::from([((), ())]);
     assert!(
-        matches!(json(&map, Results { returns: types(5), error: None }, 100), (false, Err(encode::Unwritten::Type(text))) if text.contains("key"))
+        matches!(json(&map, Results { returns: types(5), error: None, download: None }, 100), (false, Err(encode::Unwritten::Type(text))) if text.contains("key"))
     );
-    assert!(matches!(json(&failed, Results { returns: types(0), error: None }, 100), (true, Err(encode::Unwritten::Type(_)))));
+    assert!(matches!(json(&failed, Results { returns: types(0), error: None, download: None }, 100), (true, Err(encode::Unwritten::Type(_)))));
     assert!(matches!(json(&Bad::Refuses, own, 100), (false, Err(encode::Unwritten::Type(_)))));
 }

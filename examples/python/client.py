@@ -5,6 +5,8 @@
     client = connect("localhost", 8080)
     client.Checkout.quote([{"sku": "tea", "quantity": 2}])       # arguments by position
     client.pay(key="k", order="o", amount=amount, card=token)    # or by name; the one service with a `pay` is found
+    for event in client.Checkout.events(0):                      # a stream, item by item
+        print(event)
     client.close()
 
 It calls methods by their names, with JSON. One connection serves any number of threads: a thread of its own reads it
@@ -16,7 +18,7 @@ Two kinds of exceptions, both `RpcError`s that say whether the method ran (`exec
   `"conflict"`, the exception's class is named after it: `except errors.Declined as declined: print(declined.detail)`.
 * `RpcError` itself, for everything else, with its `kind`.
 
-What is not here: streams, which travel in another encoding; methods for the server to call; TLS.
+What is not here: streams that a method takes; methods for the server to call; TLS.
 
 Numbers in brackets are clauses of docs/protocol.md.
 """
@@ -31,20 +33,20 @@ import sys
 import threading
 import time
 
-__all__ = ["Client", "RpcError", "ServiceError", "connect", "errors"]
+__all__ = ["Client", "Items", "RpcError", "ServiceError", "connect", "errors"]
 
 PREFACE = b"\xf5rpc\r\n\x01\x00"  # (2.1)
 
 # Kinds of frames (3.3).
 HELLO, REFUSED, BIND, BOUND, CALL, NOTIFY, REPLY, FAIL, ERROR, CALL_CHUNK, REPLY_CHUNK = range(1, 12)
-CANCEL, PING, PONG, GO_AWAY = range(12, 16)
+CANCEL, PING, PONG, GO_AWAY, CALL_ITEMS, REPLY_ITEMS, CALL_END, CALL_CREDIT, REPLY_CREDIT = range(12, 21)
 KNOWN = range(1, 22)
 
 # Flags of frames (3.2), and the low bits of their first byte, the kind.
 MORE, OPTIONS, SKIP, KIND = 0x20, 0x40, 0x80, 0x1F
 
 # Optional parts of a call (5.6).
-DEADLINE, METADATA, JSON = 1, 2, 4
+DEADLINE, METADATA, JSON, ITEMS = 1, 2, 4, 8
 
 MAX_FRAME = 65_536  # (3.1)
 MAX_HEAD = 64  # room for ids, numbers and options; metadata comes on top
@@ -52,6 +54,8 @@ MAX_NAME = 512  # (4.1)
 MAX_BINDS = 4_096  # (4.3)
 MAX_MESSAGE = 4 << 20  # what this end takes, as its hello says (2.2)
 ASSEMBLY = 5 << 20  # of replies in chunks that are under way
+WINDOW = 16_384  # of a stream's items that nobody has taken yet (7.3)
+MARK = b"\x80\0"  # stands where items were left out (7.8)
 
 CONNECT_TIMEOUT = 10.0  # (8.2)
 CALL_TIMEOUT = 30.0
@@ -225,6 +229,9 @@ class _Call:
         self.body = bytearray()
         self.total = None  # bytes of an answer in chunks
         self.error = None
+        self.items = None  # of a stream: bytes that came and were not taken
+        self.credit = WINDOW  # bytes of them that the server may still send
+        self.is_begun = False  # there are items, or there will be
 
     def result(self):
         if self.error is not None:
@@ -274,6 +281,61 @@ class _Connection:
     def is_usable(self):
         with self._changed:
             return self._end is None and not self._is_leaving
+
+    def watch(self, method, payload, deadline, metadata):
+        """Sends a call whose answer is a stream, and waits until that has begun."""
+        head = b"".join(_text(key) + _text(str(value)) for key, value in metadata.items())
+        call_id, call = self._begin(method, len(payload), len(head), deadline)
+        call.items = bytearray()
+        items = Items(self, call_id, call, deadline)
+        try:
+            self._send_call(call_id, call, payload, head, len(metadata), deadline)
+            self.wait_for(call, lambda: call.is_begun, deadline)
+            if not call.is_begun and (call.error is not None or call.kind == FAIL):
+                call.result()
+        except BaseException:
+            items.close()
+            raise
+        return items
+
+    def wait_for(self, call, what, deadline):
+        """Until there is this, or the call has ended."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: what() or call.answered.is_set(), _left(deadline)):
+                raise RpcError("deadline_exceeded", "maybe", f"{call.method}: deadline exceeded")
+
+    def next_item(self, call_id, call, deadline):
+        """The next item of a stream as bytes, and whether it only says how many were left out; None at the end (7.2)."""
+        while True:
+            with self._changed:
+                start = len(MARK) if call.items.startswith(MARK) else 0
+                before, length = _length(call.items, start)
+                end = start + before + length
+                is_here = before and end <= len(call.items)
+                if is_here:
+                    item = bytes(call.items[start + before : end])
+                    del call.items[:end]
+                elif call.answered.is_set():
+                    return None
+                have = len(call.items)
+                # A long item is let pass; otherwise a window is filled up when half of it was taken (7.3).
+                more = max(end - have - call.credit if before and not is_here else 0, 0)
+                if have + call.credit + more <= WINDOW // 2:
+                    more = WINDOW - have - call.credit
+                is_open = self._calls.get(call_id) is call
+                call.credit += more
+            if more and is_open:
+                self._give_credit(call_id, call, more)
+            if is_here:
+                return item, start > 0
+            self.wait_for(call, lambda: len(call.items) > have, deadline)
+
+    def _give_credit(self, call_id, call, more):
+        with self._sending:
+            with self._changed:
+                is_open = self._calls.get(call_id) is call
+            if is_open:
+                self._write(_frame(REPLY_CREDIT, _varint(call_id), _varint(more)))
 
     def call(self, method, payload, deadline, metadata):
         """Sends a call and waits for its answer."""
@@ -326,7 +388,7 @@ class _Connection:
             raise _NotTaken("unavailable", "no", f"{method}: the connection is being closed")
 
     def _send_call(self, call_id, call, payload, metadata, pairs, deadline):
-        options = JSON
+        options = JSON if call.items is None else JSON | ITEMS
         parts = b""
         left = _left(deadline)
         if left is not None and left <= 0:
@@ -435,6 +497,9 @@ class _Connection:
             executed = "no" if unread or call.sequence is None else error.executed
             call.error = RpcError(error.kind, executed, f"{call.method}: {error.message}")
             call.answered.set()
+        with self._changed:
+            # Those who wait for items.
+            self._changed.notify_all()
         try:
             # It wakes the reader, and a sender that is held up.
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -534,6 +599,8 @@ class _Connection:
             self._on_chunk(fields)
         elif kind == ERROR:
             self._on_error(fields)
+        elif kind == REPLY_ITEMS:
+            self._on_items(fields)
         elif kind == PING:
             self._send(_frame(PONG, bytes(fields.rest)))
         elif kind == GO_AWAY:
@@ -545,7 +612,7 @@ class _Connection:
         elif kind in (HELLO, REFUSED) or (kind not in KNOWN and not flags & SKIP):
             raise _Violation(f"a frame of kind {kind} out of place")
         # What else there is needs no answer: a bound says only what the errors of calls say as well (4.2), a pong has done
-        # its work by coming, and there are no streams here.
+        # its work by coming, and no call has items of its own.
 
     def _call_with(self, fields):
         call_id = fields.varint()
@@ -564,6 +631,18 @@ class _Connection:
             if call.total > MAX_MESSAGE:
                 raise _Violation(f"a reply of {call.total} bytes is too long")
         self._add(call_id, call, fields)
+
+    def _on_items(self, fields):
+        call_id, call = self._call_with(fields)
+        if call.items is None:
+            raise _Violation("items of a call without a stream")
+        with self._changed:
+            call.credit -= len(fields.rest)
+            if call.credit < 0:
+                raise _Violation("more bytes of a stream than there was credit for")
+            call.is_begun = True
+            call.items += fields.rest
+            self._changed.notify_all()
 
     def _on_chunk(self, fields):
         call_id, call = self._call_with(fields)
@@ -592,8 +671,9 @@ class _Connection:
 
     def _answered(self, call_id, call):
         with self._changed:
+            call.answered.set()
             self._end_call(call_id, call)
-        call.answered.set()
+            self._changed.notify_all()
 
     def _on_go_away(self, fields):
         code, accepted, message = fields.varint(), fields.varint(), fields.text()
@@ -641,6 +721,21 @@ def _is_readable(sock, patience):
     return bool(select.select([sock], [], [], patience)[0])
 
 
+def _length(data, start):
+    """The length of the item that begins here, and how many bytes say so: none if they are not all here."""
+    value = 0
+    for place in range(5):
+        if start + place >= len(data):
+            return 0, 0
+        byte = data[start + place]
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            if value > MAX_MESSAGE:
+                break
+            return place + 1, value
+    raise RpcError("protocol", "maybe", "the server sent an item that is too long")
+
+
 # ---- what programs use
 
 
@@ -669,6 +764,7 @@ class _Link:
         self._connection = None
         self._is_closed = False
         self._services = None
+        self.streams = set()  # methods that are known to return one
 
     def connection(self):
         """The connection, made again if it was lost."""
@@ -723,22 +819,50 @@ class Client:
     tells of its services. Any thread may use it.
     """
 
-    def __init__(self, link, timeout, metadata, service):
+    def __init__(self, link, timeout, metadata, service, stream_timeout=None):
         self._link = link
         self._timeout = timeout
+        self._stream_timeout = stream_timeout
         self._metadata = metadata
         self._service = service
 
     def call(self, method, /, *arguments, **named):
-        """Calls a method by its full name: `client.call("Checkout.get", "order-1")`."""
+        """Calls a method by its full name: `client.call("Checkout.get", "order-1")`.
+
+        One that returns a stream gives `Items`, if the server tells what it serves; otherwise there is `watch`.
+        """
+        if method in self._link.streams:
+            return self.watch(method, *arguments, **named)
+        try:
+            return self._call("call", self._timeout, method, arguments, named)
+        except RpcError as error:
+            # It has not run. Who returns a stream is refused, unless it is asked for one (5.8).
+            if error.kind != "unimplemented" or error.executed != "no" or not self._returns_a_stream(method):
+                raise
+        self._link.streams.add(method)
+        return self.watch(method, *arguments, **named)
+
+    def watch(self, method, /, *arguments, **named):
+        """Calls a method that returns a stream by its full name: `for event in client.watch("Checkout.events", 0)`.
+
+        A stream has no deadline but that of `options(timeout=..)`.
+        """
+        return self._call("watch", self._stream_timeout, method, arguments, named)
+
+    def _returns_a_stream(self, method):
+        service, _, name = method.rpartition(".")
+        told = _methods(self._link.services(self).get(service, {})) if service != "rpc.Reflection" else {}
+        return bool(told.get(name, {}).get("items"))
+
+    def _call(self, how, timeout, method, arguments, named):
         if arguments and named:
             raise TypeError(f"{method}: arguments go by position or by name, not both")
         value = named or list(arguments)
         payload = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         for _ in range(3):
             try:
-                return self._link.connection().call(method, payload, deadline, self._metadata)
+                return getattr(self._link.connection(), how)(method, payload, deadline, self._metadata)
             except _NotTaken as error:
                 # It was not even sent: the server is leaving, or has left since. Another may be there.
                 refused = error
@@ -751,6 +875,7 @@ class Client:
             self._timeout if timeout is ... else timeout,
             {**self._metadata, **(metadata or {})},
             self._service if service is ... else service,
+            self._stream_timeout if timeout is ... else timeout,
         )
 
     def close(self, timeout=CLOSE_TIMEOUT):
@@ -791,6 +916,71 @@ class Client:
         if len(homes) > 1:
             raise AttributeError(f"several services have a method `{name}`: {', '.join(sorted(homes))}")
         return f"{homes[0]}.{name}"
+
+
+class Items:
+    """What a stream gives, item by item: `for item in items`. Who does not read it to its end closes it, or drops it.
+
+    It ends only if the method has ended it. Whatever cuts it off is an `RpcError`, or the method's own error. One of kind
+    "missed" says how many items were left out, since they were not taken in time: `next` goes on behind it.
+    """
+
+    def __init__(self, connection, call_id, call, deadline):
+        self._connection = connection
+        self._call_id = call_id
+        self._call = call
+        self._deadline = deadline
+        self._is_over = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._is_over:
+            raise StopIteration
+        try:
+            item = self._connection.next_item(self._call_id, self._call, self._deadline)
+        except BaseException:
+            self.close()
+            raise
+        method = self._call.method
+        if item is None:
+            self._is_over = True
+            if self._call.error is not None or self._call.kind == FAIL:
+                self._call.result()
+            if self._call.items:
+                raise RpcError("internal", "yes", f"{method}: the stream ended within an item")
+            raise StopIteration
+        data, is_mark = item
+        if is_mark:
+            count = _Fields(data).varint()
+            raise RpcError("missed", "yes", f"{method}: the consumer was too slow, and {count} items were left out")
+        try:
+            return json.loads(data.decode())
+        except ValueError as fault:
+            raise RpcError("malformed", "yes", f"{method}: malformed item: {fault}") from None
+
+    def close(self):
+        """Nobody wants any more: cancels the call."""
+        if not self._is_over:
+            self._is_over = True
+            self._connection._cancel(self._call_id, self._call)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        if not self._is_over:
+            self._is_over = True
+            # Not here: whoever is interrupted by this may hold what a cancel takes.
+            cancel, arguments = self._connection._cancel, (self._call_id, self._call)
+            try:
+                threading.Thread(target=cancel, args=arguments, daemon=True).start()
+            except RuntimeError:
+                pass  # The interpreter ends, and the connection with it.
 
 
 class Name:
@@ -860,12 +1050,13 @@ def _arguments(method):
 
 def _signature(method):
     arguments = ", ".join(f"{argument.get('name')}: {argument.get('type')}" for argument in _arguments(method))
-    returns = method.get("returns")
+    items = method.get("items")
+    returns = f"stream of {items}" if items else method.get("returns")
     return f"({arguments}) -> {returns}" if returns else f"({arguments})"
 
 
 def main():
-    """python3 client.py HOST:PORT METHOD [JSON]: calls a method and prints what it returns."""
+    """python3 client.py HOST:PORT METHOD [JSON]: calls a method and prints what it returns, of a stream one item a line."""
     if len(sys.argv) not in (3, 4):
         print(main.__doc__, file=sys.stderr)
         return 64
@@ -879,6 +1070,11 @@ def main():
         with connect(address) as client:
             named = isinstance(arguments, dict)
             result = client.call(method, **arguments) if named else client.call(method, *arguments)
+            if isinstance(result, Items):
+                with result:
+                    for item in result:
+                        print(json.dumps(item, ensure_ascii=False), flush=True)
+                return 0
     except RpcError as error:
         # What a server says may be meant for the terminal.
         said = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(error))

@@ -176,6 +176,31 @@ class AgainstTheCheckout(unittest.TestCase):
             client.Checkout.last_event()
         self.assertEqual((raised.exception.kind, raised.exception.executed), ("unavailable", "no"))
 
+    def test_events_come_as_they_happen(self):
+        after = self.client.Checkout.last_event()
+        keys = [self.key(number) for number in range(3)]
+        token = self.token()
+        self.client.Checkout.pay(keys[0], keys[0], AMOUNT, token)
+        with self.client.Checkout.events(after) as events:
+            seen = [next(events), next(events)]
+            for key in keys[1:]:
+                self.client.Checkout.pay(key, key, AMOUNT, token)
+                seen += [next(events), next(events)]
+        self.assertEqual([event["key"] for event in seen], [key for key in keys for _ in range(2)])
+        self.assertEqual([event["sequence"] for event in seen], list(range(after + 1, after + 7)))
+        with self.assertRaises(RpcError) as raised:
+            list(self.client.options(timeout=0.5).Checkout.events(after))
+        self.assertEqual(raised.exception.kind, "deadline_exceeded")
+        with self.assertRaises(RpcError) as raised:
+            self.client.watch("Checkout.last_event")
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("unimplemented", "no"))
+        # More than a window of them.
+        for number in range(40):
+            self.client.Checkout.pay(self.key(("more", number)), self.key(("more", number)), AMOUNT, token)
+        last = self.client.Checkout.last_event()
+        with self.client.Checkout.events(after) as events:
+            self.assertEqual([next(events)["sequence"] for _ in range(last - after)], list(range(after + 1, last + 1)))
+
     def test_a_server_that_tells_nothing_of_itself_can_be_called_all_the_same(self):
         names = dir(self.client)
         self.assertIn("call", names)
@@ -230,6 +255,7 @@ class Spoken:
             assert first == rpc.CALL | rpc.OPTIONS, first
             call, number, options = fields.varint(), fields.varint(), fields.varint()
             assert options & rpc.JSON
+            self.watches = bool(options & rpc.ITEMS)
             if options & rpc.DEADLINE:
                 fields.varint()
             self.metadata = {}
@@ -244,6 +270,10 @@ class Spoken:
 
     def reply(self, call, value):
         self.send(rpc.REPLY, rpc._varint(call), json.dumps(value).encode())
+
+    def items(self, call, *values):
+        texts = [json.dumps(value).encode() for value in values]
+        self.send(rpc.REPLY_ITEMS, rpc._varint(call), *[rpc._varint(len(text)) + text for text in texts])
 
     def error(self, call, code, executed, retry_after=0, message="no"):
         self.send(
@@ -483,6 +513,127 @@ class AgainstAServerSpokenByHand(unittest.TestCase):
             server.reply(call, "done")
 
         self.assertEqual(self.serve(script).Shop.buy(), "done")
+
+    def test_a_stream_is_read_item_by_item(self):
+        def script(server):
+            server.accept()
+            call, name, arguments = server.call()
+            assert (name, arguments, server.watches) == ("Far.count", [3], True)
+            text = rpc._varint(7) + b'{"a":1}'
+            server.send(rpc.REPLY_ITEMS, rpc._varint(call))
+            server.send(rpc.REPLY_ITEMS, rpc._varint(call), text[:3])
+            server.send(rpc.REPLY_ITEMS, rpc._varint(call), text[3:], rpc.MARK, b"\2", rpc._varint(300))
+            server.items(call, "b")
+            server.send(rpc.REPLY, rpc._varint(call))
+            call, _, _ = server.call()
+            server.send(rpc.REPLY, rpc._varint(call))
+            call, _, _ = server.call()
+            server.send(rpc.FAIL, rpc._varint(call), b'{"unknown":"tea"}')
+            call, _, _ = server.call()
+            server.items(call, 1)
+            server.error(call, 11, 2)
+
+        client = self.serve(script)
+        items = client.watch("Far.count", 3)
+        self.assertEqual(next(items), {"a": 1})
+        with self.assertRaises(RpcError) as raised:
+            next(items)
+        self.assertEqual(raised.exception.kind, "missed")
+        self.assertIn("300", raised.exception.message)
+        self.assertEqual(list(items), ["b"])
+        self.assertEqual(list(client.watch("Far.count", 0)), [])
+        with self.assertRaises(errors.Unknown):
+            client.watch("Far.count", 0)
+        items = client.watch("Far.count", 0)
+        self.assertEqual(next(items), 1)
+        with self.assertRaises(RpcError) as raised:
+            next(items)
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("internal", "yes"))
+        self.assertEqual(list(items), [])
+
+    def test_a_stream_takes_a_window_and_no_more(self):
+        def script(server):
+            server.accept()
+            call, _, _ = server.call()
+            item = rpc._varint(1022) + json.dumps("x" * 1020).encode()
+            for _ in range(16):
+                server.send(rpc.REPLY_ITEMS, rpc._varint(call), item)
+            # What is taken is given back.
+            first, fields = server.frame()
+            assert (first, fields.varint(), fields.varint()) == (rpc.REPLY_CREDIT, call, 8192)
+            # An item that is longer than the window.
+            long = rpc._varint(100_002) + json.dumps("y" * 100_000).encode()
+            server.send(rpc.REPLY_ITEMS, rpc._varint(call), long[:8192])
+            credit = 0
+            while credit < len(long) - 8192:
+                first, fields = server.frame()
+                assert (first, fields.varint()) == (rpc.REPLY_CREDIT, call)
+                credit += fields.varint()
+            for at in range(8192, len(long), 50_000):
+                server.send(rpc.REPLY_ITEMS, rpc._varint(call), long[at : at + 50_000])
+            while True:
+                first, fields = server.frame()
+                if first != rpc.REPLY_CREDIT:
+                    break
+            assert (first, fields.varint()) == (rpc.CANCEL, call)
+            server.error(call, 1, 1)
+            # More than there is credit for.
+            call, _, _ = server.call()
+            server.send(rpc.REPLY_ITEMS, rpc._varint(call), b"\1" * 16_385)
+            first, fields = server.frame()
+            assert (first, fields.varint()) == (rpc.GO_AWAY, 1)
+
+        client = self.serve(script)
+        items = client.watch("Far.texts")
+        self.assertEqual([len(next(items)) for _ in range(17)], [1020] * 16 + [100_000])
+        items.close()
+        self.assertEqual(list(items), [])
+        with self.assertRaises(RpcError) as raised:
+            for _ in client.watch("Far.texts"):
+                pass
+        self.assertIn(raised.exception.kind, ("protocol", "malformed"))
+
+    def test_a_method_that_streams_is_known_by_what_the_server_tells(self):
+        def script(server):
+            server.accept()
+            call, name, _ = server.call()
+            assert (name, server.watches) == ("Far.count", False)
+            server.error(call, 4, 0)
+            call, name, _ = server.call()
+            assert name == "rpc.Reflection.services"
+            server.reply(call, [{"name": "Far", "methods": [{"name": "count", "items": "u32"}]}])
+            for _ in range(2):
+                call, name, _ = server.call()
+                assert (name, server.watches) == ("Far.count", True)
+                server.items(call, 1, 2)
+                server.send(rpc.REPLY, rpc._varint(call))
+
+        client = self.serve(script)
+        self.assertEqual(list(client.Far.count()), [1, 2])
+        self.assertEqual(list(client.Far.count()), [1, 2])
+        self.assertIn("stream of u32", repr(client.Far.count))
+
+    def test_a_stream_that_is_dropped_is_cancelled(self):
+        def script(server):
+            server.accept()
+            call, _, _ = server.call()
+            server.items(call, 1, 2)
+            first, fields = server.frame()
+            assert (first, fields.varint()) == (rpc.CANCEL, call)
+            server.error(call, 1, 1)
+            call, _, _ = server.call()
+            server.items(call, 1)
+            server.socket.close()
+
+        client = self.serve(script)
+        for item in client.watch("Far.count"):
+            self.assertEqual(item, 1)
+            break
+        items = client.watch("Far.count")
+        self.assertEqual(next(items), 1)
+        with self.assertRaises(RpcError) as raised:
+            next(items)
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("unavailable", "maybe"))
 
     def test_another_protocol_and_another_version_are_named(self):
         for preface, kind, words in [

@@ -874,10 +874,10 @@ fn ways_of(method: &Method) -> Ways {
 #[cold]
 fn other_ways(method: &Method) -> Error {
     let text = match (method.uploads, method.downloads) {
-        (false, false) => "it neither takes a stream nor returns one: by name it is called with `call_json`",
-        (false, true) => "it returns a stream: by name it is called with `watch_json`",
-        (true, false) => "it takes a stream: by name it is called with `upload_json`",
-        (true, true) => "it takes a stream and returns one: it is called through its trait",
+        (false, false) => "the method has no stream: by name it is called with `call_json`",
+        (false, true) => "the method returns a stream: by name it is called with `watch_json`",
+        (true, false) => "the method takes a stream: by name it is called with `upload_json`",
+        (true, true) => "the method takes a stream and returns one: it is called through its trait",
     };
     Error::new(ErrorKind::Unimplemented, format!("{}: {text}", method.name))
 }

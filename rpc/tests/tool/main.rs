@@ -14,6 +14,7 @@ mod calls;
 mod diff;
 mod terminal;
 mod transcript;
+mod watch;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

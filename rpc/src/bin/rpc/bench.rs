@@ -1,7 +1,6 @@
 //! `rpc bench`: calls one method from many tasks, and says how many calls a second that were and how long each took.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +16,7 @@ use crate::call::Arguments;
 use crate::connect::{self, Server};
 use crate::duration;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::interrupt;
 use crate::screen;
 
 /// The longest time that is told apart: longer ones count as this.
@@ -161,17 +161,6 @@ async fn work(server: Arc<Server>, name: String, arguments: Arc<Value>, plan: Ar
         }
     }
     seen
-}
-
-/// Ready at ctrl-c, which is caught from now on.
-fn interrupt() -> io::Result<impl Future<Output = ()>> {
-    #[cfg(unix)]
-    let mut signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    #[cfg(not(unix))]
-    let mut signal = tokio::signal::windows::ctrl_c()?;
-    Ok(async move {
-        signal.recv().await;
-    })
 }
 
 /// Drawn on stderr, and only if that is a terminal.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
-use rpc::ErrorKind;
+use rpc::{Error, ErrorKind};
 use serde_json::Value;
 
 use crate::connect::{self, Server};
@@ -64,12 +64,16 @@ pub(crate) async fn run(options: Options) -> Outcome {
 
 /// Calls once.
 pub(crate) async fn once(server: &Server, name: &str, arguments: &Value) -> Outcome<Value> {
-    let error = match server.options.add_to(server.client.call_json(name, arguments.clone())).await {
-        Ok(reply) => return Ok(reply),
-        Err(error) => error,
-    };
-    if error.kind() != ErrorKind::Service {
-        return Err(server.explain(name, error).await);
+    match server.options.add_to(server.client.call_json(name, arguments.clone())).await {
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(failure(server, name, error).await),
     }
-    Err(Failure::new(format!("{name} refuses: {}", json::text(&error.service().unwrap_or_default(), false)), NO))
+}
+
+/// Why this method gave nothing.
+pub(crate) async fn failure(server: &Server, name: &str, error: Error) -> Failure {
+    if error.kind() != ErrorKind::Service {
+        return server.explain(name, error).await;
+    }
+    Failure::new(format!("{name} refuses: {}", json::text(&error.service().unwrap_or_default(), false)), NO)
 }

@@ -112,7 +112,8 @@ impl Server {
     pub(crate) async fn explain(&self, name: &str, error: Error) -> Failure {
         let kind = error.kind();
         let failure = Failure::from(error);
-        if !matches!(kind, ErrorKind::Unimplemented | ErrorKind::Malformed) {
+        let is_known = kind == ErrorKind::Unimplemented && failure.has_hint();
+        if is_known || !matches!(kind, ErrorKind::Unimplemented | ErrorKind::Malformed) {
             return failure;
         }
         // Only for a better message: a server that says nothing of itself is no failure here.

@@ -29,7 +29,7 @@ Exit codes:
    69  unavailable: no connection, or it was lost
    70  internal: the handler panicked
    71  draining: the server is about to end
-   72  cancelled
+   72  cancelled, by Ctrl-C too
    73  any other error
    74  deadline exceeded
    75  overloaded: try again later
@@ -79,6 +79,15 @@ impl Failure {
     /// The answer is no, and has been printed.
     pub(crate) fn said() -> Self {
         Self { message: None, hint: None, code: NO }
+    }
+
+    /// Its user has had enough.
+    pub(crate) fn interrupted() -> Self {
+        Self { message: None, hint: None, code: code(ErrorKind::Cancelled) }
+    }
+
+    pub(crate) fn has_hint(&self) -> bool {
+        self.hint.is_some()
     }
 
     pub(crate) fn of_kind(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -135,6 +144,8 @@ impl From<Error> for Failure {
 fn hint(kind: ErrorKind, message: &str) -> Option<&'static str> {
     match kind {
         ErrorKind::DeadlineExceeded => Some("give it longer: --timeout 1m"),
+        ErrorKind::Unimplemented if message.contains("watch_json") => Some("its items are read by `rpc watch`"),
+        ErrorKind::Unimplemented if message.contains("call_json") => Some("it is called by `rpc call`"),
         ErrorKind::Unauthenticated => Some("say who you are: --metadata NAME=VALUE, as the server expects it"),
         ErrorKind::Unavailable if message.contains("certificate") => Some("is --tls-ca the authority of this server's certificate?"),
         ErrorKind::Unavailable => Some("is a server running at this address?"),

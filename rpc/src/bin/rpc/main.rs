@@ -2,8 +2,8 @@
 //! reflection describe themselves, and arguments are JSON.
 //!
 //! This file is the command line. Each command has a file of its own; what they share are `connect.rs` (the server at an
-//! address, and what it says of itself), `failure.rs` (errors as sentences, exit codes), `json.rs`, `duration.rs` and
-//! `screen.rs`. A user of the library and no part of it: it uses what any other could.
+//! address, and what it says of itself), `failure.rs` (errors as sentences, exit codes), `json.rs`, `duration.rs`,
+//! `interrupt.rs` and `screen.rs`. A user of the library and no part of it: it uses what any other could.
 
 mod bench;
 mod call;
@@ -12,9 +12,11 @@ mod describe;
 mod diff;
 mod duration;
 mod failure;
+mod interrupt;
 mod json;
 mod list;
 mod screen;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -27,7 +29,7 @@ use crate::failure::{CODES, Outcome};
 /// Calls and inspects servers of the Rust crate `rpc`, without their traits.
 ///
 /// ADDR is `host:port` or `unix:PATH`. What a server serves is asked of the server: it has to be built with
-/// `Server::reflection(true)` for all commands but `call` and `bench`.
+/// `Server::reflection(true)` for all commands but `call`, `watch` and `bench`.
 #[derive(Parser)]
 #[command(name = "rpc", version, after_help = CODES, after_long_help = CODES)]
 struct Arguments {
@@ -43,6 +45,8 @@ enum Command {
     Describe(describe::Options),
     /// Calls a method and prints what it returns as JSON.
     Call(call::Options),
+    /// Calls a method that returns a stream and prints its items as JSON, one a line, as they come.
+    Watch(watch::Options),
     /// Compares what two servers serve, or a server and what `describe --json` has printed of one.
     Diff(diff::Options),
     /// Calls a method as often as it is answered, and says how fast that was.
@@ -68,6 +72,7 @@ async fn main() -> ExitCode {
         Command::List(options) => list::run(options).await,
         Command::Describe(options) => describe::run(options).await,
         Command::Call(options) => call::run(options).await,
+        Command::Watch(options) => watch::run(options).await,
         Command::Diff(options) => diff::run(options).await,
         Command::Bench(options) => bench::run(options).await,
         Command::Completions { shell } => completions(shell),

@@ -19,10 +19,11 @@ use super::streams::{Role, Streams};
 use crate::Error;
 use crate::context::Peer;
 use crate::frame::codec::{self, Options, Ways};
-use crate::frame::limits::{Limits, MAX_SCHEMA};
+use crate::frame::limits::Limits;
 use crate::frame::payload::Encoding;
 use crate::frame::violation::Violation;
 use crate::schema::exchange::{self, Schemas};
+use crate::schema::fit::PAIRS;
 use crate::server::runner::Finished;
 use crate::service::Contract;
 
@@ -133,6 +134,8 @@ pub(crate) struct State {
     /// When the driver will wake by itself.
     pub(crate) armed: Option<Instant>,
     pub(crate) closing: Closing,
+    /// Pairs of types that have been compared for the callee.
+    pairs: usize,
     /// Handlers that ended in tasks of their own since the driver last looked.
     pub(crate) finished: Vec<Finished>,
 }
@@ -272,6 +275,7 @@ impl Link {
             unwritten: false,
             armed: None,
             closing: Closing::No,
+            pairs: 0,
             finished: Vec::new(),
         };
         let writer = Mutex::new(Writer::new(io));
@@ -528,16 +532,20 @@ impl Link {
 
     /// The callee of one of our binds has sent its schema.
     pub(crate) fn on_schema(&self, first: u32, bytes: &[u8], wake: &mut Wake, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
-        let contract = self.lock().outbound.asked(first)?;
+        let (contract, pairs) = {
+            let state = self.lock();
+            (state.outbound.asked(first)?, state.pairs)
+        };
         // Not under the lock: our own schema is found by running users' code.
-        let compared = self.schemas.compare(contract, Role::Caller, bytes).map_err(|why| Violation::BadSchema(exchange::shown(&why).into()))?;
+        let mut left = PAIRS.saturating_sub(pairs);
+        let compared = self.schemas.compare(contract, Role::Caller, bytes, &mut left);
+        let compared = compared.map_err(|why| Violation::BadSchema(exchange::shown(&why).into()))?;
         compared.log(self.peer.address());
         let ours = &contract.own().bytes;
-        // Protocol 9.5: who has too long a one sends none.
-        let ours = if ours.len() > MAX_SCHEMA { &[][..] } else { ours };
         self.adapts.store(true, Ordering::Release);
         let mut guard = self.lock();
         let state = &mut *guard;
+        state.pairs = PAIRS - left;
         state.outbound.compared(first, compared, ours, wake);
         state.wakers(wake, wakers);
         Ok(())

@@ -50,16 +50,22 @@ impl Schemas {
         Arc::new(Self { strictness, ..Self::default() })
     }
 
-    /// What the peer's schema means for each method of this contract. Peers that send the same bytes share it.
+    /// What the peer's schema means for each method of this contract. Peers that send the same bytes share it. So many pairs of types
+    /// may be compared, which are taken from `left`: it is one number for a connection, or who binds a service again and again could
+    /// keep it busy.
     ///
     /// # Errors
     /// The bytes are no schema.
-    pub(crate) fn compare(&self, contract: &'static Contract, role: Role, bytes: &[u8]) -> Result<Arc<Compared>, String> {
+    pub(crate) fn compare(&self, contract: &'static Contract, role: Role, bytes: &[u8], left: &mut usize) -> Result<Arc<Compared>, String> {
         let hash = self.hasher.hash_one((bytes, std::ptr::from_ref(contract).addr(), role == Role::Caller));
         if let Some(known) = self.find(hash, contract, role, bytes) {
             return Ok(known);
         }
-        let compared = Arc::new(Compared::new(contract, role, bytes, self.strictness)?);
+        let compared = Arc::new(Compared::new(contract, role, bytes, self.strictness, left)?);
+        if *left == 0 {
+            // Not compared to its end: others do not share what this peer has brought about.
+            return Ok(compared);
+        }
         let mut known = self.known();
         known.retain(|_, entries| {
             entries.retain(|entry| entry.strong_count() > 0);
@@ -124,12 +130,11 @@ pub(crate) enum Plan {
 }
 
 impl Compared {
-    fn new(contract: &'static Contract, role: Role, bytes: &[u8], strictness: Strictness) -> Result<Self, String> {
+    fn new(contract: &'static Contract, role: Role, bytes: &[u8], strictness: Strictness, left: &mut usize) -> Result<Self, String> {
         let peer = Peer::parse(bytes)?;
         let own = contract.own();
         let theirs = peer.schema();
         let mut methods = Vec::with_capacity(contract.methods.len());
-        let mut left = fit::PAIRS;
         for (number, ours) in own.schema.methods.iter().enumerate() {
             let Some(signature) = theirs.methods.iter().position(|method| method.name == ours.name) else {
                 methods.push(Comparison { signature: 0, plan: Plan::Unknown, note: None });
@@ -140,7 +145,7 @@ impl Compared {
                 Role::Caller => (ours, theirs),
                 Role::Callee => (theirs, ours),
             };
-            let (arguments, results) = (fit::fit_arguments(caller, callee, &mut left), fit::fit_results(callee, caller, &mut left));
+            let (arguments, results) = (fit::fit_arguments(caller, callee, left), fit::fit_results(callee, caller, left));
             let (plan, note) = judge(role, &arguments, &results, strictness, &contract.full_name(number));
             methods.push(Comparison { signature, plan, note });
         }
@@ -306,7 +311,7 @@ mod tests {
     fn peers_that_send_the_same_bytes_share_one_schema_until_the_last_one_leaves() {
         let schemas = Schemas::new(Strictness::Warn);
         let bytes = schema(Node::U32, Node::U64);
-        let compare = |role, bytes: &[u8]| schemas.compare(&SHOP, role, bytes).unwrap();
+        let compare = |role, bytes: &[u8]| schemas.compare(&SHOP, role, bytes, &mut fit::PAIRS.clone()).unwrap();
         let (first, second) = (compare(Role::Callee, &bytes), compare(Role::Callee, &bytes.clone()));
         assert!(Arc::ptr_eq(&first, &second));
         // What it means is another matter for another role, or other bytes.
@@ -319,14 +324,14 @@ mod tests {
         drop(others);
         compare(Role::Callee, &schema(Node::U16, Node::U64));
         assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2, "what nobody uses is forgotten");
-        schemas.compare(&SHOP, Role::Callee, &bytes[1..]).err().unwrap();
+        schemas.compare(&SHOP, Role::Callee, &bytes[1..], &mut fit::PAIRS.clone()).err().unwrap();
         assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2);
     }
 
     #[test]
     fn each_end_reads_what_the_other_writes() {
         let schemas = Schemas::new(Strictness::Warn);
-        let plan = |role, argument, result| match schemas.compare(&SHOP, role, &schema(argument, result)).unwrap().plan(0) {
+        let plan = |role, argument, result| match schemas.compare(&SHOP, role, &schema(argument, result), &mut fit::PAIRS.clone()).unwrap().plan(0) {
             Plan::Unknown => "unknown".to_owned(),
             Plan::Plain => "plain".to_owned(),
             Plan::Adapted => "adapted".to_owned(),

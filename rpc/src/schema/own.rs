@@ -3,8 +3,10 @@
 //! Made from the functions that generated code lends (`Run`). Not here: schemas that a peer sent.
 
 use super::node::{Id, Root, Schema, Signature};
+use super::peer::Peer;
 use super::table::{Hasher, Table};
 use super::{Run, trace};
+use crate::frame::limits::MAX_SCHEMA;
 use crate::service::{Contract, Hash};
 
 /// What this end knows of a service.
@@ -12,7 +14,7 @@ use crate::service::{Contract, Hash};
 pub(crate) struct Own {
     /// Methods stand in the order in which they were given: that of the contract, by name.
     pub(crate) schema: Schema,
-    /// It as it is sent.
+    /// It as it is sent; empty if no peer would take it (protocol 9.5).
     pub(crate) bytes: Vec<u8>,
     /// Of each method.
     pub(crate) hashes: Vec<Hashes>,
@@ -79,8 +81,11 @@ impl Own {
         let hasher = Hasher::new(&nodes);
         let hashes: Vec<Hashes> = signatures.iter().map(|signature| Hashes::of(signature, &hasher)).collect();
         let schema = Schema { methods: signatures, nodes };
-        // Growing a Vec is all that could fail.
-        let bytes = postcard::to_stdvec(&schema).expect("a schema is plain data");
+        // Growing a Vec is all that could fail. What no peer would take is not sent, or it would close the connection (protocol 9.5).
+        let mut bytes = postcard::to_stdvec(&schema).expect("a schema is plain data");
+        if bytes.len() > MAX_SCHEMA || Peer::check(schema.clone()).is_err() {
+            bytes = Vec::new();
+        }
         let hash = service_hash(service, &schema, &hashes);
         Self { schema, bytes, hashes, hash, problems, passes }
     }

@@ -14,10 +14,11 @@ use crate::connection::binds::{refusal, status};
 use crate::connection::inbound::{Bind, Binding, Schema};
 use crate::connection::streams::Role;
 use crate::frame::codec::{self, Fields, Frame, kind};
-use crate::frame::limits::{MAX_SCHEMA, OPEN_SCHEMAS};
+use crate::frame::limits::OPEN_SCHEMAS;
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
 use crate::schema::exchange::{self, Compared, Plan, Schemas, Writer};
+use crate::schema::fit::PAIRS;
 use crate::service::{Contract, Handler, Method, Service};
 use crate::{Error, ErrorKind};
 
@@ -34,6 +35,8 @@ pub(crate) struct Bound {
     spared: usize,
     /// Binds that are not answered, in the order they came.
     exchanges: Vec<Exchange>,
+    /// Pairs of types that have been compared for this peer.
+    pairs: usize,
 }
 
 /// The peer and this end know a service differently, and are about to see how.
@@ -209,7 +212,7 @@ impl Bound {
     /// # Errors
     /// It was not asked for one, or this is none.
     pub(crate) fn schema(&mut self, schema: &Schema<'_>, schemas: &Schemas, peer: &str, now: Instant, out: &mut Vec<u8>) -> Result<(), Violation> {
-        let Self { ranges, exchanges, .. } = self;
+        let Self { ranges, exchanges, pairs, .. } = self;
         let place = exchanges.iter().position(|exchange| exchange.since.is_some() && ranges[exchange.range].first == schema.first);
         let Exchange { range, contract, .. } = exchanges.remove(place.ok_or(Violation::Unexpected("schema"))?);
         let bytes = schema.bytes.bytes();
@@ -217,7 +220,9 @@ impl Bound {
         let compared = match bytes.is_empty() {
             true => None,
             false => {
-                let compared = schemas.compare(contract, Role::Callee, bytes);
+                let mut left = PAIRS.saturating_sub(*pairs);
+                let compared = schemas.compare(contract, Role::Callee, bytes, &mut left);
+                *pairs = PAIRS - left;
                 Some(compared.map_err(|why| Violation::BadSchema(exchange::shown(&why).into()))?)
             }
         };
@@ -360,7 +365,7 @@ impl Bound {
         if hash == own.hash && count as usize == contract.methods.len() {
             return Ok(Target::Service { service, by_name: false, methods: None });
         }
-        let exchanges = exchanges && own.bytes.len() <= MAX_SCHEMA;
+        let exchanges = exchanges && !own.bytes.is_empty();
         let mut fields = Fields::new(methods, "bind");
         let mut entries = Vec::with_capacity(count as usize);
         for _ in 0..count {

@@ -34,8 +34,8 @@ pub(crate) enum Fit {
     Never(Vec<String>),
 }
 
-/// As many pairs of types are compared in all methods of a service together: a stranger's schema may be made to have no end of
-/// them, and a pair takes a microsecond or two.
+/// As many pairs of types are compared for one peer: a stranger's schema may be made to have no end of them, and a pair takes a
+/// microsecond or two.
 pub(crate) const PAIRS: usize = 1 << 15;
 /// As many reasons are given.
 const REASONS: usize = 32;
@@ -194,7 +194,7 @@ impl<'a> Comparison<'a> {
         }
         if self.too_many {
             level = level.max(Level::Depends);
-            self.pairs[root].note(Level::Depends, format!("a service with more than {PAIRS} pairs of types, which were not all compared"));
+            self.pairs[root].note(Level::Depends, format!("more than {PAIRS} pairs of types, which were not all compared"));
         }
         match level {
             Level::Same => Fit::Same,

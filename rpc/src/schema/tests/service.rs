@@ -95,6 +95,15 @@ fn problems_name_method_part_type_and_attribute() {
 }
 
 #[test]
+fn a_schema_that_no_peer_would_take_is_not_sent() {
+    assert!(!Own::of_methods("Shop", [NOTE]).bytes.is_empty());
+    let name: &'static str = String::leak("n".repeat(600));
+    let own = Own::of_methods("Shop", [Described { arguments: Vec::leak(vec![name]), ..NOTE }]);
+    assert!(own.bytes.is_empty(), "the name is above the limit of a peer's");
+    assert_eq!(own.schema.methods[0].arguments[0].0, name, "this end knows it all the same");
+}
+
+#[test]
 fn each_direction_has_a_hash_and_the_service_one_over_all() {
     let shop = Own::of_methods("Shop", [CHAT, NOTE, PAY]);
     let changed = Own::of_methods("Shop", [CHAT, NOTE, Described { run: pay_with_another_error, ..PAY }]);

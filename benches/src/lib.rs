@@ -90,6 +90,9 @@ pub fn points<T>(all: &[T], in_a_test: usize) -> &[T] {
     if only_once() { &all[..in_a_test.min(all.len())] } else { all }
 }
 
+/// See [`Rig::at_once`].
+const CALLS_EACH: u64 = 16;
+
 /// What the bytes go over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
@@ -151,29 +154,30 @@ impl Rig {
         self.runtime.block_on(self.place.connect_all(connections, self.limits))
     }
 
-    /// This many calls in all: `in_flight` callers on every connection, each one call after the other.
+    /// How long this many calls take in all: `in_flight` callers on every connection, each one call after the other.
+    ///
+    /// Each makes at least a few, and the time is that of the calls asked for: with one call of each, nobody would be in flight
+    /// beside the last of them.
     ///
     /// # Panics
     /// When a call fails.
     #[must_use]
     pub fn at_once(&self, calls: u64, in_flight: u64) -> Duration {
         let callers = in_flight * self.clients.len() as u64;
-        let (each, over) = (calls / callers, calls % callers);
-        self.runtime.block_on(async {
+        let each = calls.div_ceil(callers).max(CALLS_EACH);
+        let took = self.runtime.block_on(async {
             let began = Instant::now();
             let mut tasks = JoinSet::new();
-            let clients = self.clients.iter().cycle();
-            for (number, client) in (0..callers).zip(clients) {
-                let (client, calls) = (client.clone(), each + u64::from(number < over));
-                if calls > 0 {
-                    tasks.spawn(async move { chain(&client, calls).await });
-                }
+            for (_, client) in (0..callers).zip(self.clients.iter().cycle()) {
+                let client = client.clone();
+                tasks.spawn(async move { chain(&client, each).await });
             }
             while let Some(done) = tasks.join_next().await {
                 done.expect("every call succeeds");
             }
             began.elapsed()
-        })
+        });
+        took.mul_f64(calls as f64 / (each * callers) as f64)
     }
 
     /// So many bytes there and back, one call after the other on the first connection.

@@ -32,6 +32,10 @@ pub trait Load {
     async fn echo(&self, bytes: Bytes) -> Bytes;
     /// So many items of so many bytes.
     fn items(&self, count: u64, size: usize) -> impl Stream<Item = Vec<u8>>;
+    /// So many small messages.
+    fn smalls(&self, count: u64) -> impl Stream<Item = Small>;
+    /// How many came.
+    async fn take_smalls(&self, items: Streaming<Small>) -> u64;
     /// How many bytes came.
     async fn take(&self, items: Streaming<Vec<u8>>) -> u64;
 }
@@ -61,6 +65,18 @@ impl Load for Adder {
         items(count, size)
     }
 
+    fn smalls(&self, count: u64) -> impl Stream<Item = Small> {
+        smalls(count)
+    }
+
+    async fn take_smalls(&self, mut items: Streaming<Small>) -> u64 {
+        let mut came = 0;
+        while let Some(Ok(item)) = items.next().await {
+            came += u64::from(item.id == came);
+        }
+        came
+    }
+
     async fn take(&self, mut items: Streaming<Vec<u8>>) -> u64 {
         let mut bytes = 0;
         while let Some(Ok(item)) = items.next().await {
@@ -71,8 +87,13 @@ impl Load for Adder {
 }
 
 /// So many items of so many bytes.
-pub fn items(count: u64, size: usize) -> impl Stream<Item = Vec<u8>> + Send + 'static {
+fn items(count: u64, size: usize) -> impl Stream<Item = Vec<u8>> + Send + 'static {
     stream::iter(0..count).map(move |_| vec![7; size])
+}
+
+/// So many small messages, numbered.
+pub fn smalls(count: u64) -> impl Stream<Item = Small> + Send + 'static {
+    stream::iter((0..count).map(Small::new))
 }
 
 /// Each bench runs once, to see that it does: criterion's own rule, for what is not criterion's (sizes, setting up).
@@ -200,7 +221,15 @@ impl Rig {
     /// When not all of them come.
     #[must_use]
     pub fn download(&self, count: u64, size: usize) -> Duration {
-        self.measure(move |client| async move { download(&client, count, size).await })
+        self.measure(move |client| async move {
+            let mut items = client.items(count, size).await.expect("the call succeeds");
+            let mut came = 0;
+            while let Some(item) = items.next().await {
+                assert_eq!(item.expect("the item comes").len(), size);
+                came += 1;
+            }
+            assert_eq!(came, count);
+        })
     }
 
     /// So many items of so many bytes to the server.
@@ -209,7 +238,10 @@ impl Rig {
     /// When not all of them arrive.
     #[must_use]
     pub fn upload(&self, count: u64, size: usize) -> Duration {
-        self.measure(move |client| async move { upload(&client, count, size).await })
+        self.measure(move |client| async move {
+            let bytes = client.take(items(count, size)).await.expect("the call succeeds");
+            assert_eq!(bytes, count * size as u64);
+        })
     }
 
     /// In a task: the thread that blocks is none of the runtime's.
@@ -301,36 +333,10 @@ pub fn many_services(runtime: &Runtime, services: Vec<impl Service>) -> Client {
 }
 
 /// One call after the other.
-///
-/// # Panics
-/// When a call fails.
-pub async fn chain(client: &LoadClient, calls: u64) {
+async fn chain(client: &LoadClient, calls: u64) {
     let mut n = 0;
     for _ in 0..calls {
         n = client.next(n).await.expect("the call succeeds");
     }
     assert_eq!(n, calls);
-}
-
-/// So many items of so many bytes from the server.
-///
-/// # Panics
-/// When not all of them come.
-pub async fn download(client: &LoadClient, count: u64, size: usize) {
-    let mut items = client.items(count, size).await.expect("the call succeeds");
-    let mut came = 0;
-    while let Some(item) = items.next().await {
-        assert_eq!(item.expect("the item comes").len(), size);
-        came += 1;
-    }
-    assert_eq!(came, count);
-}
-
-/// So many items of so many bytes to the server.
-///
-/// # Panics
-/// When not all of them arrive.
-pub async fn upload(client: &LoadClient, count: u64, size: usize) {
-    let bytes = client.take(items(count, size)).await.expect("the call succeeds");
-    assert_eq!(bytes, count * size as u64);
 }

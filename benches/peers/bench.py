@@ -3,7 +3,7 @@
 
     python3 benches/peers/bench.py --awake                 # every peer and load, three rounds
     python3 benches/peers/bench.py --gates                 # what this crate has to hold, five rounds; exit 1 when it does not
-    python3 benches/peers/bench.py --peers raw2,rpc,tarpc --work W2,W3 --rounds 5
+    python3 benches/peers/bench.py --peers raw2-pipelined,rpc,tarpc --work W2,W3 --rounds 5
 """
 import argparse
 import datetime
@@ -35,12 +35,12 @@ class Peer(NamedTuple):
 
 PINGPONG, PIPELINED = ("W1", "W1p", "W7"), ("W2", "W3", "W4", "W5", "W6", "W7")
 PEERS = {
-    "raw1": Peer("raw", "pp", loads=PINGPONG),
-    "raw1@ct": Peer("raw", "pp", "ct", PINGPONG),
-    "raw1-threads": Peer("raw", "std", loads=("W1", "W1p")),
-    "raw1-spin": Peer("raw", "spin", loads=("W1",)),
-    "raw2": Peer("raw", "pipe", loads=PIPELINED),
-    "raw2@ct": Peer("raw", "pipe", "ct", PIPELINED),
+    "raw1-pingpong": Peer("raw", "pp", loads=PINGPONG),
+    "raw1-pingpong@ct": Peer("raw", "pp", "ct", PINGPONG),
+    "raw1-std-threads": Peer("raw", "std", loads=("W1", "W1p")),
+    "raw1-std-spin": Peer("raw", "spin", loads=("W1",)),
+    "raw2-pipelined": Peer("raw", "pipe", loads=PIPELINED),
+    "raw2-pipelined@ct": Peer("raw", "pipe", "ct", PIPELINED),
     "rpc": Peer("rpc"),
     "rpc@ct": Peer("rpc", runtime="ct"),
     "tarpc": Peer("tarpc"),
@@ -50,7 +50,7 @@ PEERS = {
     "jsonrpsee": Peer("jsonrpsee"),
     "remoc": Peer("remoc"),
 }
-USUAL = "raw1,raw2,rpc,tarpc,tonic,jsonrpsee,remoc"
+USUAL = "raw1-pingpong,raw2-pipelined,rpc,tarpc,tonic,jsonrpsee,remoc"
 
 
 class Load(NamedTuple):
@@ -58,21 +58,21 @@ class Load(NamedTuple):
     unit: str
     # What is compared, and with whom.
     key: str = "per_s"
-    limit: str = "raw2"
+    limit: str = "raw2-pipelined"
     # What a peer must be able to do.
     needs: str = "small"
     extra: tuple = ("srv_sw", "cli_sw")
 
 
 LOADS = {
-    "W1": Load("a lone call, median", "us", "p50", "raw1", extra=("p90", "p99")),
-    "W1p": Load("a lone call, both processes on one core, median", "us", "p50", "raw1", extra=("p90", "p99")),
+    "W1": Load("a lone call, median", "us", "p50", "raw1-pingpong", extra=("p90", "p99")),
+    "W1p": Load("a lone call, both processes on one core, median", "us", "p50", "raw1-pingpong", extra=("p90", "p99")),
     "W2": Load("one connection, 64 calls in flight", "calls/s"),
     "W3": Load("16 connections, 32 calls in flight each", "calls/s"),
     "W4": Load("an order in, a receipt out, 64 in flight", "calls/s", needs="order"),
     "W5": Load("1 MiB there and back, 4 in flight", "MiB/s", needs="blob"),
     "W6": Load("streams of 200,000 items, one after the other", "items/s", needs="stream", extra=()),
-    "W7": Load("1,000 connections, one call in flight each", "calls/s", limit="raw1", extra=("srv_kib_conn", "cli_kib_conn", "connect_us")),
+    "W7": Load("1,000 connections, one call in flight each", "calls/s", limit="raw1-pingpong", extra=("srv_kib_conn", "cli_kib_conn", "connect_us")),
 }
 HEADS = {"srv_sw": "server switches a call", "cli_sw": "client switches a call", "srv_kib_conn": "server KiB a connection",
          "cli_kib_conn": "client KiB a connection", "connect_us": "us to connect and call"}
@@ -100,35 +100,35 @@ def each(load, key):
 
 def allocations(results):
     """Beyond those of the values themselves and of the harness's tasks, which raw sockets have too."""
-    counted = [rounds(results, "W8", peer) for peer in ("rpc", "raw1")]
+    counted = [rounds(results, "W8", peer) for peer in ("rpc", "raw1-pingpong")]
     both = [[one["small64"]["srv"] + one["small64"]["cli"] for one in peer if "small64" in one] for peer in counted]
     return [max(0.0, ours - raw) for ours, raw in zip(*both)]
 
 
 def framing(results):
     """Bytes beyond the payload; raw sockets put five before it. The dearer of the two ways."""
-    counted = [[one["small"] for one in rounds(results, "W9", peer) if "small" in one] for peer in ("rpc", "raw2")]
+    counted = [[one["small"] for one in rounds(results, "W9", peer) if "small" in one] for peer in ("rpc", "raw2-pipelined")]
     return [round(max(a - (b - 5) for a, b in zip(ours, raw)), 2) for ours, raw in zip(*counted)]
 
 
 GATES = [
-    Gate("W1 a lone call, against raw1", "W1", True, 1.15, 1.05, ratio("W1", "p50", "raw1")),
-    Gate("W2 one connection, against raw2", "W2", False, 0.22, 0.50, ratio("W2", "per_s", "raw2")),
+    Gate("W1 a lone call, against raw1", "W1", True, 1.15, 1.05, ratio("W1", "p50", "raw1-pingpong")),
+    Gate("W2 one connection, against raw2", "W2", False, 0.22, 0.50, ratio("W2", "per_s", "raw2-pipelined")),
     Gate("W2 against tarpc", "W2", False, 5, None, ratio("W2", "per_s", "tarpc")),
-    Gate("W3 16 connections, against raw2", "W3", False, 0.35, 0.60, ratio("W3", "per_s", "raw2")),
+    Gate("W3 16 connections, against raw2", "W3", False, 0.35, 0.60, ratio("W3", "per_s", "raw2-pipelined")),
     Gate("W3 against tarpc", "W3", False, 8, None, ratio("W3", "per_s", "tarpc")),
-    Gate("W3 CPU time a call, both ends, against raw2", "W3", True, 2.6, 1.7, ratio("W3", "cpu_us", "raw2")),
-    Gate("W4 order and receipt, against raw2", "W4", False, 0.50, 0.80, ratio("W4", "per_s", "raw2")),
+    Gate("W3 CPU time a call, both ends, against raw2", "W3", True, 2.6, 1.7, ratio("W3", "cpu_us", "raw2-pipelined")),
+    Gate("W4 order and receipt, against raw2", "W4", False, 0.50, 0.80, ratio("W4", "per_s", "raw2-pipelined")),
     Gate("W4 against tarpc", "W4", False, 2.8, None, ratio("W4", "per_s", "tarpc")),
-    Gate("W5 1 MiB, against raw2", "W5", False, 0.80, 0.95, ratio("W5", "per_s", "raw2")),
-    Gate("W6 stream, against raw2", "W6", False, 0.50, 0.80, ratio("W6", "per_s", "raw2")),
-    Gate("W7 1,000 connections, against raw1", "W7", False, 0.85, 0.95, ratio("W7", "per_s", "raw1")),
+    Gate("W5 1 MiB, against raw2", "W5", False, 0.80, 0.95, ratio("W5", "per_s", "raw2-pipelined")),
+    Gate("W6 stream, against raw2", "W6", False, 0.50, 0.80, ratio("W6", "per_s", "raw2-pipelined")),
+    Gate("W7 1,000 connections, against raw1", "W7", False, 0.85, 0.95, ratio("W7", "per_s", "raw1-pingpong")),
     Gate("W7 KiB an idle connection, at the server", "W7", True, 4, 2, each("W7", "srv_kib_conn")),
     # None a call: what is left is a buffer that grew once in 64,000 calls. `tests/tests/allocations.rs` counts to zero.
     Gate("W8 allocations of ours a call, both ends", "W8", True, 0.01, None, allocations),
     Gate("W9 bytes of framing a small message", "W9", True, 8, 6, framing),
 ]
-GATE_PEERS = "raw1,raw2,rpc,tarpc"
+GATE_PEERS = "raw1-pingpong,raw2-pipelined,rpc,tarpc"
 GATE_LOADS = "W1,W2,W3,W4,W5,W6,W7,W8,W9"
 
 
@@ -311,7 +311,7 @@ def table(results, load):
 
 def counts(results, load):
     lines = [f"\n### {load}: {ONCE[load]}\n", "```"]
-    lines += [f"{peer:<16} {json.dumps(own[0])}" for peer, own in results[load].items() if own]
+    lines += [f"{peer:<18} {json.dumps(own[0])}" for peer, own in results[load].items() if own]
     return "\n".join([*lines, "```"])
 
 

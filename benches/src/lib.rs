@@ -185,7 +185,7 @@ impl Rig {
     #[must_use]
     pub fn at_once(&self, calls: u64, in_flight: u64) -> Duration {
         let callers = in_flight * self.clients.len() as u64;
-        let each = calls.div_ceil(callers).max(CALLS_EACH);
+        let each = calls.div_ceil(callers).max(if only_once() { 1 } else { CALLS_EACH });
         let took = self.runtime.block_on(async {
             let began = Instant::now();
             let mut tasks = JoinSet::new();

@@ -1,4 +1,5 @@
-//! Calls a second against connections over loopback TCP: how many of them are busy, and how many idle ones there are beside those.
+//! Calls a second against connections over loopback TCP: how many of them are busy, and how many idle ones there are beside
+//! those. `elem/s` reads calls/s.
 //!
 //! A connection takes two file descriptors, as both ends are in this process. Where the limit is too low for a point of the curve, the
 //! point has as many connections as there is room for, and that is printed.

@@ -25,8 +25,8 @@ CASES = {
     "small": "a small call, 64 callers on a connection",
     "lone": "a small call, one caller",
     "order": "an order in, a receipt out, 64 callers",
-    "download": "an item of 16 bytes from the server",
-    "upload": "an item of 16 bytes to the server",
+    "download": "a small item from the server",
+    "upload": "a small item to the server",
 }
 # A multiple of the callers, and long enough that what happens once in a while (a buffer grows) is spread thin.
 RUN = 6400

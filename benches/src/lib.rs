@@ -33,6 +33,10 @@ pub trait Load {
     async fn echo(&self, bytes: Bytes) -> Bytes;
     /// So many items of so many bytes.
     fn items(&self, count: u64, size: usize) -> impl Stream<Item = Vec<u8>>;
+    /// So many small messages.
+    fn smalls(&self, count: u64) -> impl Stream<Item = Small>;
+    /// How many came.
+    async fn take_smalls(&self, items: Streaming<Small>) -> u64;
     /// How many bytes came.
     async fn take(&self, items: Streaming<Vec<u8>>) -> u64;
 }
@@ -62,6 +66,18 @@ impl Load for Adder {
         items(count, size)
     }
 
+    fn smalls(&self, count: u64) -> impl Stream<Item = Small> {
+        smalls(count)
+    }
+
+    async fn take_smalls(&self, mut items: Streaming<Small>) -> u64 {
+        let mut came = 0;
+        while let Some(Ok(item)) = items.next().await {
+            came += u64::from(item.id == came);
+        }
+        came
+    }
+
     async fn take(&self, mut items: Streaming<Vec<u8>>) -> u64 {
         let mut bytes = 0;
         while let Some(Ok(item)) = items.next().await {
@@ -72,8 +88,13 @@ impl Load for Adder {
 }
 
 /// So many items of so many bytes.
-pub fn items(count: u64, size: usize) -> impl Stream<Item = Vec<u8>> + Send + 'static {
+fn items(count: u64, size: usize) -> impl Stream<Item = Vec<u8>> + Send + 'static {
     stream::iter(0..count).map(move |_| vec![7; size])
+}
+
+/// So many small messages, numbered.
+pub fn smalls(count: u64) -> impl Stream<Item = Small> + Send + 'static {
+    stream::iter((0..count).map(Small::new))
 }
 
 /// Each bench runs once, to see that it does: criterion's own rule, for what is not criterion's (sizes, setting up).
@@ -90,6 +111,9 @@ pub fn only_once() -> bool {
 pub fn points<T>(all: &[T], in_a_test: usize) -> &[T] {
     if only_once() { &all[..in_a_test.min(all.len())] } else { all }
 }
+
+/// See [`Rig::at_once`].
+const CALLS_EACH: u64 = 16;
 
 /// What the bytes go over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,29 +176,30 @@ impl Rig {
         self.runtime.block_on(self.place.connect_all(connections, self.limits))
     }
 
-    /// This many calls in all: `in_flight` callers on every connection, each one call after the other.
+    /// How long this many calls take in all: `in_flight` callers on every connection, each one call after the other.
+    ///
+    /// Each makes at least a few, and the time is that of the calls asked for: with one call of each, nobody would be in flight
+    /// beside the last of them.
     ///
     /// # Panics
     /// When a call fails.
     #[must_use]
     pub fn at_once(&self, calls: u64, in_flight: u64) -> Duration {
         let callers = in_flight * self.clients.len() as u64;
-        let (each, over) = (calls / callers, calls % callers);
-        self.runtime.block_on(async {
+        let each = calls.div_ceil(callers).max(if only_once() { 1 } else { CALLS_EACH });
+        let took = self.runtime.block_on(async {
             let began = Instant::now();
             let mut tasks = JoinSet::new();
-            let clients = self.clients.iter().cycle();
-            for (number, client) in (0..callers).zip(clients) {
-                let (client, calls) = (client.clone(), each + u64::from(number < over));
-                if calls > 0 {
-                    tasks.spawn(async move { chain(&client, calls).await });
-                }
+            for (_, client) in (0..callers).zip(self.clients.iter().cycle()) {
+                let client = client.clone();
+                tasks.spawn(async move { chain(&client, each).await });
             }
             while let Some(done) = tasks.join_next().await {
                 done.expect("every call succeeds");
             }
             began.elapsed()
-        })
+        });
+        took.mul_f64(calls as f64 / (each * callers) as f64)
     }
 
     /// So many bytes there and back, one call after the other on the first connection.
@@ -197,7 +222,15 @@ impl Rig {
     /// When not all of them come.
     #[must_use]
     pub fn download(&self, count: u64, size: usize) -> Duration {
-        self.measure(move |client| async move { download(&client, count, size).await })
+        self.measure(move |client| async move {
+            let mut items = client.items(count, size).await.expect("the call succeeds");
+            let mut came = 0;
+            while let Some(item) = items.next().await {
+                assert_eq!(item.expect("the item comes").len(), size);
+                came += 1;
+            }
+            assert_eq!(came, count);
+        })
     }
 
     /// So many items of so many bytes to the server.
@@ -206,7 +239,10 @@ impl Rig {
     /// When not all of them arrive.
     #[must_use]
     pub fn upload(&self, count: u64, size: usize) -> Duration {
-        self.measure(move |client| async move { upload(&client, count, size).await })
+        self.measure(move |client| async move {
+            let bytes = client.take(items(count, size)).await.expect("the call succeeds");
+            assert_eq!(bytes, count * size as u64);
+        })
     }
 
     /// In a task: the thread that blocks is none of the runtime's.
@@ -298,36 +334,10 @@ pub fn many_services(runtime: &Runtime, services: Vec<impl Service>) -> Client {
 }
 
 /// One call after the other.
-///
-/// # Panics
-/// When a call fails.
-pub async fn chain(client: &LoadClient, calls: u64) {
+async fn chain(client: &LoadClient, calls: u64) {
     let mut n = 0;
     for _ in 0..calls {
         n = client.next(n).await.expect("the call succeeds");
     }
     assert_eq!(n, calls);
-}
-
-/// So many items of so many bytes from the server.
-///
-/// # Panics
-/// When not all of them come.
-pub async fn download(client: &LoadClient, count: u64, size: usize) {
-    let mut items = client.items(count, size).await.expect("the call succeeds");
-    let mut came = 0;
-    while let Some(item) = items.next().await {
-        assert_eq!(item.expect("the item comes").len(), size);
-        came += 1;
-    }
-    assert_eq!(came, count);
-}
-
-/// So many items of so many bytes to the server.
-///
-/// # Panics
-/// When not all of them arrive.
-pub async fn upload(client: &LoadClient, count: u64, size: usize) {
-    let bytes = client.take(items(count, size)).await.expect("the call succeeds");
-    assert_eq!(bytes, count * size as u64);
 }

@@ -8,15 +8,12 @@ use std::process::ExitCode;
 
 use rpc::{Limits, Server};
 use rpc_benches::types::{Order, Small};
-use rpc_benches::{Adder, LoadClient, LoadServer, Over, download, serve, upload};
+use rpc_benches::{Adder, LoadClient, LoadServer, Over, serve, smalls};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 /// Callers that share a connection.
 const CALLERS: u64 = 64;
-
-/// Bytes of an item.
-const ITEM: usize = 16;
 
 async fn small(client: LoadClient, calls: u64) {
     for id in 0..calls {
@@ -28,6 +25,20 @@ async fn order(client: LoadClient, calls: u64) {
     for id in 0..calls {
         assert_eq!(client.order(Order::sample(id)).await.expect("the call succeeds").order_id, id);
     }
+}
+
+async fn download(client: LoadClient, count: u64) {
+    let mut items = client.smalls(count).await.expect("the call succeeds");
+    let mut came = 0;
+    while let Some(item) = items.next().await {
+        assert_eq!(item.expect("the item comes").id, came);
+        came += 1;
+    }
+    assert_eq!(came, count);
+}
+
+async fn upload(client: LoadClient, count: u64) {
+    assert_eq!(client.take_smalls(smalls(count)).await.expect("the call succeeds"), count);
 }
 
 async fn at_once<F: Future<Output = ()> + Send + 'static>(client: LoadClient, calls: u64, one: fn(LoadClient, u64) -> F) {
@@ -46,8 +57,8 @@ async fn run(case: &str, count: u64) -> Result<(), String> {
         "small" => at_once(client, count, small).await,
         "lone" => small(client, count).await,
         "order" => at_once(client, count, order).await,
-        "download" => download(&client, count, ITEM).await,
-        "upload" => upload(&client, count, ITEM).await,
+        "download" => download(client, count).await,
+        "upload" => upload(client, count).await,
         _ => return Err(format!("no case {case}")),
     }
     Ok(())

@@ -18,23 +18,16 @@ pub(crate) mod exchange;
 pub(crate) mod fit;
 #[cfg(feature = "json")]
 mod json;
-#[allow(dead_code)]
 pub(crate) mod lock;
-#[allow(dead_code)]
 mod node;
-#[allow(dead_code)]
 pub(crate) mod own;
-#[allow(dead_code)]
 pub(crate) mod peer;
 pub(crate) mod show;
 pub(crate) mod source;
-#[allow(dead_code)]
 mod table;
 #[cfg(test)]
 mod tests;
-#[allow(dead_code)]
 mod trace;
-#[allow(dead_code)]
 mod walk;
 
 use serde::{Deserialize, Serialize};
@@ -61,8 +54,7 @@ pub struct Reader<'a, 'de> {
 pub type Run = for<'a, 'de> fn(Root, Reader<'a, 'de>) -> Result<(), Fault>;
 
 impl<'a, 'de> Reader<'a, 'de> {
-    /// Reads from this source; the value is then written as its type writes it, if someone wants to see.
-    #[allow(dead_code)]
+    #[cfg(test)]
     pub(crate) fn new(source: &'a mut dyn Source<'de>, written: Option<&'a mut Result<Vec<u8>, crate::Error>>) -> Self {
         Self { source, written }
     }

@@ -23,6 +23,7 @@ pub(crate) struct Own {
     /// What postcard cannot carry, or would carry wrongly: method, part, type and attribute.
     pub(crate) problems: Vec<String>,
     /// How many values were read to find all this.
+    #[cfg_attr(not(test), allow(dead_code, reason = "what it costs is for tests"))]
     pub(crate) passes: u32,
 }
 

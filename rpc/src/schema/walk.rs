@@ -12,6 +12,7 @@ const DEPTH: usize = 128;
 const FREE_STEPS: usize = 1 << 20;
 
 /// How many of these bytes are the value.
+#[cfg(test)]
 pub(crate) fn walk(nodes: &[Node], id: Id, bytes: &[u8]) -> Result<usize, String> {
     walk_variants(nodes, id, bytes, &mut |_, _| {}).map_err(|stop| stop.to_string())
 }

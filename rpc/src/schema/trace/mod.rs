@@ -40,6 +40,7 @@ pub(crate) struct Traced {
     /// How often it was read.
     pub(crate) passes: u32,
     /// A value of it could be made.
+    #[cfg_attr(not(test), allow(dead_code, reason = "tests look whether nothing is hidden"))]
     pub(crate) built: bool,
 }
 

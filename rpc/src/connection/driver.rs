@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
+use super::gather::{self, Gather};
 use super::inbound::{Call, Event, Inbound, Payload, Quick, Schema};
 use super::keepalive::Keepalive;
 use super::link::{Closing, Link, State};
@@ -114,6 +115,7 @@ struct Driver {
     owed: usize,
     /// Large messages have waited too long for the peer, unless what says otherwise is still to be read.
     withheld: bool,
+    gather: Gather,
     /// A caller is woken that has much to decode.
     heavy: bool,
     /// Large messages wait behind the batch that was taken last.
@@ -167,6 +169,7 @@ pub(crate) fn start(
         blocked_since: None,
         owed: 0,
         withheld: false,
+        gather: Gather::default(),
         heavy: false,
         has_more: false,
         leaving: false,
@@ -222,6 +225,10 @@ impl Driver {
     }
 
     fn rounds(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<Poll<End>, End> {
+        if self.gather.is_waiting(link.begun()) {
+            cx.waker().wake_by_ref();
+            return Ok(Poll::Pending);
+        }
         let (mut yields, mut collects) = (false, true);
         let enough = self.inbound.frames + FRAMES;
         for _ in 0..ROUNDS {
@@ -245,8 +252,15 @@ impl Driver {
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
             yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
             yields |= self.inbound.frames >= enough;
-            scratch.wake();
-            if yields && scratch.batch.is_empty() {
+            let together = self.gather.woken(link.begun(), scratch.wakers.len(), self.now);
+            if !yields || !scratch.batch.is_empty() {
+                scratch.wake();
+            } else if together {
+                self.end_turn(link);
+                gather::wake(&mut scratch.wakers, cx.waker());
+                return Ok(Poll::Pending);
+            } else {
+                scratch.wake();
                 return Ok(self.stay(link, cx));
             }
             collects = !collects;
@@ -257,11 +271,15 @@ impl Driver {
 
     /// Lets other tasks run. The driver counts as awake: callers that run now only queue.
     fn stay(&mut self, link: &Link, cx: &Context<'_>) -> Poll<End> {
-        // Its timer is not asked before it sleeps.
-        self.now = Instant::now();
-        self.due = self.next_timeout(&link.lock());
+        self.end_turn(link);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Its timer is not asked before it sleeps.
+    fn end_turn(&mut self, link: &Link) {
+        self.now = Instant::now();
+        self.due = self.next_timeout(&link.lock());
     }
 
     /// Takes what others have queued, and looks whether it is time to leave.
@@ -570,6 +588,7 @@ impl Driver {
             }
         }
         if !wake.is_empty() {
+            self.gather.ended += wake.len();
             guard.get_or_insert_with(|| link.lock()).wakers(wake, wakers);
         }
         drop(guard);

@@ -4,7 +4,7 @@
 //! No user code runs while the first lock is held: wakers are taken out under it and woken after it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
@@ -109,6 +109,8 @@ pub(crate) struct Link {
     pub(crate) schemas: Arc<Schemas>,
     /// Some method's results are not read as they would be written here.
     adapts: AtomicBool,
+    /// Calls that have begun. Written under the first lock, read without it.
+    begun: AtomicU64,
 }
 
 /// Under the first lock.
@@ -279,7 +281,15 @@ impl Link {
             finished: Vec::new(),
         };
         let writer = Mutex::new(Writer::new(io));
-        Arc::new(Self { state: Mutex::new(state), writer, peer: Arc::new(peer), limits, schemas, adapts: AtomicBool::new(false) })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            writer,
+            peer: Arc::new(peer),
+            limits,
+            schemas,
+            adapts: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+        })
     }
 
     #[inline]
@@ -323,6 +333,12 @@ impl Link {
 
     // ---- callers
 
+    /// How many calls have begun.
+    #[inline]
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// Puts a call on its way, or its caller in the queue.
     #[inline]
     pub(crate) fn submit(&self, outgoing: Outgoing<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Submitted {
@@ -363,6 +379,7 @@ impl Link {
             return self.wait_for_bound(guard, id, &outgoing, cell);
         }
         let options = Options { json: outgoing.json(), deadline: outgoing.remaining, metadata: outgoing.metadata };
+        self.begun.store(self.begun() + 1, Ordering::Relaxed);
         state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload);
         let index = id as usize;
         if state.callers.len() <= index {

@@ -12,6 +12,7 @@ pub(crate) mod chunked;
 pub(crate) mod credit;
 pub(crate) mod driver;
 pub(crate) mod ending;
+pub(crate) mod gather;
 pub(crate) mod inbound;
 pub(crate) mod keepalive;
 pub(crate) mod link;

@@ -39,8 +39,8 @@ pub(crate) struct Inner {
     pub(crate) streams: Option<Box<Outlet>>,
 }
 
-/// Requests that wait in one thread for their next call.
-const KEPT: usize = 64;
+/// Requests that wait in one thread for their next call: those of a batch, and of the calls that its handlers make.
+const KEPT: usize = 128;
 
 /// A request keeps its box.
 type Kept = Vec<Box<Inner>>;

@@ -74,6 +74,25 @@ async fn client(over: Over, service: Impl) -> ScalarsClient {
     }
 }
 
+/// Whoever allocates a buffer for each large message has the system make its pages each time.
+#[test]
+fn a_large_call_uses_the_buffers_of_the_one_before() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = runtime.block_on(client(Over::Tcp, Impl { next: None }));
+    let text = "x".repeat(1 << 20);
+    let calls = |count: usize| {
+        runtime.block_on(async {
+            for _ in 0..count {
+                assert_eq!(client.length(&text).await.unwrap(), text.len());
+            }
+        });
+    };
+    calls(4);
+    let bytes = allocation_counter::measure(|| calls(20)).bytes_total;
+    rpc_tests::report!("{{\"suite\":\"allocations\",\"case\":\"large\",\"calls\":20,\"bytes\":{bytes}}}");
+    assert!(bytes < 20 * (64 << 10), "{bytes} bytes were allocated for 20 calls of 1 MiB");
+}
+
 const CALLS: u64 = 10_000;
 
 /// Allocations of [`CALLS`] calls by so many tasks together, after 1,000 to warm up.

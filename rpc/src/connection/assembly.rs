@@ -10,6 +10,7 @@ use bytes::buf::Limit;
 
 use crate::frame::codec::{Fields, Header, Ways, kind};
 use crate::frame::limits::MAX_FRAME;
+use crate::frame::payload;
 use crate::frame::violation::Violation;
 
 /// The rest of a chunk that is longer than this is worth a read of its own: then it is not copied.
@@ -33,6 +34,8 @@ struct Assembly {
     id: u32,
     total: usize,
     bytes: Vec<u8>,
+    /// They stand in a buffer that was there before, with room for all of them.
+    lent: bool,
     begun: Begun,
 }
 
@@ -79,7 +82,7 @@ impl Assemblies {
 
     /// The first part of a message.
     pub(crate) fn begin(&mut self, id: u32, total: usize, first: &[u8], begun: Begun) -> Result<Option<Whole>, Violation> {
-        let mut message = Assembly { id, total, bytes: Vec::new(), begun };
+        let mut message = Assembly { id, total, bytes: Vec::new(), lent: false, begun };
         message.take(first)?;
         if matches!(message.begun, Begun::Reply { .. }) {
             self.reply_bytes += total;
@@ -129,14 +132,12 @@ impl Assemblies {
         let message = &mut self.messages[message];
         let came = message.bytes.len();
         // What was declared justifies a frame; what has come, as much again (protocol 5.3).
-        let most = (2 * came).max(MAX_FRAME).min(message.total);
+        let most = if message.lent { message.total } else { (2 * came).max(MAX_FRAME).min(message.total) };
         let room = left.min(most - came);
         if room < DIRECT {
             return None;
         }
-        if message.bytes.capacity() - came < room {
-            message.bytes.reserve_exact(most - came);
-        }
+        message.make_room(room, most);
         Some((&mut message.bytes).limit(room))
     }
 
@@ -164,7 +165,7 @@ impl Assemblies {
         if !self.messages[message].is_whole() {
             return None;
         }
-        let Assembly { id, total, bytes, begun } = self.messages.swap_remove(message);
+        let Assembly { id, total, bytes, begun, .. } = self.messages.swap_remove(message);
         if matches!(begun, Begun::Reply { .. }) {
             self.reply_bytes -= total;
         }
@@ -184,10 +185,10 @@ impl Assemblies {
         }
     }
 
-    /// Bytes of memory that are held.
+    /// Bytes of memory that were reserved and are held.
     #[cfg(test)]
     pub(crate) fn reserved(&self) -> usize {
-        self.messages.iter().map(|message| message.bytes.capacity()).sum()
+        self.messages.iter().filter(|message| !message.lent).map(|message| message.bytes.capacity()).sum()
     }
 }
 
@@ -201,11 +202,24 @@ impl Assembly {
             return Err(Violation::BadFrame("chunk"));
         }
         // No more than what has come justifies: at most twice that (protocol 5.3).
-        if self.bytes.capacity() - self.bytes.len() < chunk.len() {
-            let wanted = (2 * (self.bytes.len() + chunk.len())).min(self.total);
-            self.bytes.reserve_exact(wanted - self.bytes.len());
-        }
+        self.make_room(chunk.len(), (2 * (self.bytes.len() + chunk.len())).min(self.total));
         self.bytes.extend_from_slice(chunk);
         Ok(())
+    }
+
+    /// Room for so many more bytes; if there is none, for `most` in all. A buffer that waits for its next message is large enough for
+    /// all of this one, and reserves nothing.
+    fn make_room(&mut self, more: usize, most: usize) {
+        if self.bytes.capacity() - self.bytes.len() >= more {
+            return;
+        }
+        match (most > MAX_FRAME).then(|| payload::large(self.total)).flatten() {
+            Some(mut larger) => {
+                larger.extend_from_slice(&self.bytes);
+                payload::recycle(std::mem::replace(&mut self.bytes, larger));
+                self.lent = true;
+            }
+            None => self.bytes.reserve_exact(most - self.bytes.len()),
+        }
     }
 }

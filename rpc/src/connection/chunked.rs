@@ -11,6 +11,7 @@ use super::batch::Batch;
 use super::pace::Pace;
 use crate::frame::codec::{self, Frame, flag, kind};
 use crate::frame::limits::MAX_FRAME;
+use crate::frame::payload;
 
 /// Bytes handed to the transport at once when large messages are waiting.
 const BATCH: usize = 128 << 10;
@@ -89,7 +90,17 @@ impl Chunked {
     /// A call, with its head as it stands in the first frame.
     pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
         let length = payload.len();
-        self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload: payload.into(), length, at: 0, begun: false });
+        self.queue.push_back(Message {
+            id,
+            call: true,
+            kind: kind::CALL,
+            flags,
+            head,
+            payload: payload::share(payload),
+            length,
+            at: 0,
+            begun: false,
+        });
     }
 
     /// A reply: the end of this buffer, from `start` on.
@@ -100,7 +111,17 @@ impl Chunked {
         codec::write_varint(&mut head, length as u64);
         let kind = if failed { kind::FAIL } else { kind::REPLY };
         self.bytes += length;
-        self.queue.push_back(Message { id, call: false, kind, flags: flag::MORE, head, payload: payload.into(), length, at: start, begun: false });
+        self.queue.push_back(Message {
+            id,
+            call: false,
+            kind,
+            flags: flag::MORE,
+            head,
+            payload: payload::share(payload),
+            length,
+            at: start,
+            begun: false,
+        });
     }
 
     /// Takes a call off the queue, if it is on it: what has not left never will.

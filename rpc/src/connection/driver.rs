@@ -23,6 +23,7 @@ use super::link::{Closing, Link, State};
 use super::outbound::Wake;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
+use crate::frame::payload;
 use crate::frame::violation::Violation;
 use crate::schema::exchange::Schemas;
 use crate::server::Core;
@@ -34,7 +35,10 @@ use crate::{ErrorKind, Limits};
 const READ: usize = 128 << 10;
 
 /// The same while chunks of a large message come.
-const READ_BETWEEN: usize = 16 << 10;
+const READ_BETWEEN: usize = 4 << 10;
+
+/// Pings that one answer stands for while a large message comes and more of it is there: the peer keeps twice as much under way.
+const PINGS: u32 = 3;
 
 /// Reads before other tasks get their turn.
 const ROUNDS: usize = 16;
@@ -105,8 +109,9 @@ struct Driver {
     hello_at: Option<Instant>,
     handshake_by: Option<Instant>,
     keepalive: Keepalive,
-    /// What the last ping of this read said, to be said again.
+    /// What the last ping said, to be said again, and how many there were since the last answer.
     pong: Option<([u8; 8], usize)>,
+    pings: u32,
     /// A message has been incomplete since, with so many frames read.
     partial_since: Option<(Instant, u64)>,
     /// The transport has taken nothing since.
@@ -165,6 +170,7 @@ pub(crate) fn start(
         handshake_by: now.checked_add(handshake),
         keepalive: Keepalive::new(now),
         pong: None,
+        pings: 0,
         partial_since: None,
         blocked_since: None,
         owed: 0,
@@ -242,7 +248,7 @@ impl Driver {
                 return Ok(self.stay(link, cx));
             }
             if !self.read(link, cx, scratch)? {
-                if !scratch.batch.is_empty() || !self.park(link, cx) {
+                if self.answer_ping(&mut scratch.batch) || !scratch.batch.is_empty() || !self.park(link, cx) {
                     collects = true;
                     continue;
                 }
@@ -252,6 +258,9 @@ impl Driver {
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
             yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
             yields |= self.inbound.frames >= enough;
+            if yields {
+                self.answer_ping(&mut scratch.batch);
+            }
             let together = self.gather.woken(link.begun(), scratch.wakers.len(), self.now);
             if !yields || !scratch.batch.is_empty() {
                 scratch.wake();
@@ -265,6 +274,7 @@ impl Driver {
             }
             collects = !collects;
         }
+        self.answer_ping(&mut scratch.batch);
         self.write(link, cx, scratch)?;
         Ok(self.stay(link, cx))
     }
@@ -592,13 +602,22 @@ impl Driver {
             guard.get_or_insert_with(|| link.lock()).wakers(wake, wakers);
         }
         drop(guard);
-        if let Some((echo, length)) = self.pong.take() {
-            Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..length]).end(0);
+        // Between the chunks of a large message there is a ping after each: the answer can wait for what has arrived behind it.
+        if !self.inbound.is_assembling() || self.pings >= PINGS {
+            self.answer_ping(batch);
         }
         if calls {
             self.dispatcher.end_batch();
         }
         Ok(at)
+    }
+
+    /// Says again what the last ping said; true if there was one.
+    fn answer_ping(&mut self, batch: &mut Batch) -> bool {
+        let Some((echo, length)) = self.pong.take() else { return false };
+        self.pings = 0;
+        Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..length]).end(0);
+        true
     }
 
     /// Calls of this read are about to be handed over.
@@ -652,6 +671,7 @@ impl Driver {
                 let mut bytes = [0; 8];
                 bytes[..echo.len()].copy_from_slice(echo);
                 self.pong = Some((bytes, echo.len()));
+                self.pings += 1;
             }
             Event::Pong(echo) => state.outbound.on_pong(echo, Instant::now),
             Event::GoAway { code, accepted, message } => {
@@ -762,6 +782,7 @@ impl Driver {
         if due(self.dispatcher.shrink_at()) {
             self.dispatcher.shrink(now);
         }
+        payload::let_go(now);
         scratch.wake();
         Ok(())
     }

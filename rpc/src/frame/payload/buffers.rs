@@ -1,15 +1,30 @@
-//! Emptied buffers wait here for the next message of the same thread, so that a steady load allocates none.
+//! Emptied buffers wait here for the next message of the same thread, so that a steady load allocates none; large ones for that of
+//! any thread, as an allocator gives those back to the system, which makes each of their pages anew at its first use: that takes
+//! longer than to copy a message.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
 
 /// How many wait in one thread: for every call in flight between two busy ends there are two.
 const KEPT: usize = 512;
 /// Bytes of all that wait in one thread.
 const KEPT_BYTES: usize = 2 << 20;
-/// Larger ones go back to the allocator.
-const LARGEST: usize = 64 << 10;
+/// Larger ones are for all threads.
+pub(super) const LARGEST: usize = 64 << 10;
 /// What a new one begins with.
 const FIRST: usize = 256;
+
+/// Still larger ones go back to the allocator: a call that moves so much is rare, or its time does not matter.
+const LARGE_MOST: usize = 4 << 20;
+/// Bytes of all large ones that wait: four messages of 1 MiB, in and out, at both ends.
+const LARGE_BYTES: usize = 16 << 20;
+/// And so long after the last one came.
+const LARGE_FOR: Duration = Duration::from_secs(10);
 
 struct Kept {
     buffers: Vec<Vec<u8>>,
@@ -32,8 +47,11 @@ pub(crate) fn buffer() -> Vec<u8> {
 
 /// Gives a buffer back; what it holds is forgotten.
 pub(crate) fn recycle(mut buffer: Vec<u8>) {
-    if buffer.capacity() == 0 || buffer.capacity() > LARGEST {
+    if buffer.capacity() == 0 {
         return;
+    }
+    if buffer.capacity() > LARGEST {
+        return recycle_large(buffer);
     }
     buffer.clear();
     // When it cannot be kept it is dropped: after the borrow, or with the closure.
@@ -44,4 +62,150 @@ pub(crate) fn recycle(mut buffer: Vec<u8>) {
             kept.buffers.push(buffer);
         }
     });
+}
+
+struct Large {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
+    /// When the last one came.
+    came: Option<Instant>,
+}
+
+impl Large {
+    const fn new() -> Self {
+        Self { buffers: Vec::new(), bytes: 0, came: None }
+    }
+
+    /// Keeps it if there is room; else it is given back, to be dropped without the lock.
+    fn put(&mut self, buffer: Vec<u8>, now: Instant) -> Option<Vec<u8>> {
+        if buffer.capacity() > LARGE_MOST || self.bytes + buffer.capacity() > LARGE_BYTES {
+            return Some(buffer);
+        }
+        self.bytes += buffer.capacity();
+        self.buffers.push(buffer);
+        self.came = Some(now);
+        None
+    }
+
+    /// The smallest that has room for so many bytes.
+    fn take(&mut self, wanted: usize) -> Option<Vec<u8>> {
+        let fits = self.buffers.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= wanted);
+        let (place, _) = fits.min_by_key(|(_, buffer)| buffer.capacity())?;
+        let buffer = self.buffers.swap_remove(place);
+        self.bytes -= buffer.capacity();
+        Some(buffer)
+    }
+
+    /// All of them, if none has come for a while.
+    fn let_go(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        if self.came.is_none_or(|came| now.saturating_duration_since(came) < LARGE_FOR) {
+            return Vec::new();
+        }
+        self.bytes = 0;
+        std::mem::take(&mut self.buffers)
+    }
+}
+
+static LARGE: Mutex<Large> = Mutex::new(Large::new());
+
+/// `Large::bytes`, for who would find nothing.
+static LARGE_WAIT: AtomicUsize = AtomicUsize::new(0);
+
+fn with_large<R>(change: impl FnOnce(&mut Large) -> R) -> R {
+    let mut large = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let result = change(&mut large);
+    LARGE_WAIT.store(large.bytes, Ordering::Relaxed);
+    result
+}
+
+#[cold]
+fn recycle_large(mut buffer: Vec<u8>) {
+    buffer.clear();
+    let now = Instant::now();
+    drop(with_large(|large| large.put(buffer, now)));
+}
+
+/// An empty buffer that has room for so many bytes, if one waits.
+pub(crate) fn large(wanted: usize) -> Option<Vec<u8>> {
+    if wanted <= LARGEST || LARGE_WAIT.load(Ordering::Relaxed) < wanted {
+        return None;
+    }
+    with_large(|large| large.take(wanted))
+}
+
+/// Gives large ones back to the allocator when none has come for a while.
+pub(crate) fn let_go(now: Instant) {
+    if LARGE_WAIT.load(Ordering::Relaxed) != 0 {
+        drop(with_large(|large| large.let_go(now)));
+    }
+}
+
+/// Makes room for so many more bytes, which are many.
+#[cold]
+pub(crate) fn make_room(buffer: &mut Vec<u8>, more: usize) {
+    let wanted = buffer.len() + more;
+    if buffer.capacity() < wanted
+        && let Some(mut larger) = large(wanted)
+    {
+        larger.extend_from_slice(buffer);
+        recycle(std::mem::replace(buffer, larger));
+    }
+}
+
+/// A large one that comes back here when nobody uses it any more; any other as it is.
+pub(crate) fn share(buffer: Vec<u8>) -> Bytes {
+    struct Lent(Vec<u8>);
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            recycle(std::mem::take(&mut self.0));
+        }
+    }
+    if buffer.capacity() > LARGEST { Bytes::from_owner(Lent(buffer)) } else { buffer.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_ones_wait_for_a_message_that_they_fit_and_not_for_ever() {
+        let (mut large, now) = (Large::new(), Instant::now());
+        for capacity in [1 << 20, 2 << 20, 3 << 20] {
+            assert_eq!(large.put(Vec::with_capacity(capacity), now), None);
+        }
+        assert_eq!(large.take((1 << 20) + 1).map(|buffer| buffer.capacity()), Some(2 << 20), "the smallest that fits");
+        assert_eq!(large.take((3 << 20) + 1), None);
+        assert!(large.put(Vec::with_capacity((4 << 20) + 1), now).is_some(), "it is too large");
+        assert_eq!(large.bytes, 4 << 20);
+        for _ in 0..3 {
+            assert_eq!(large.put(Vec::with_capacity(4 << 20), now), None);
+        }
+        assert!(large.put(Vec::with_capacity(1 << 20), now).is_some(), "16 MiB wait");
+        assert!(large.let_go(now + LARGE_FOR / 2).is_empty());
+        assert_eq!((large.let_go(now + LARGE_FOR).len(), large.bytes, large.take(1)), (5, 0, None));
+    }
+
+    #[test]
+    fn what_is_shared_is_not_copied() {
+        let buffer = vec![7; LARGEST + 1];
+        let place = buffer.as_ptr();
+        let shared = share(buffer);
+        let part = shared.slice(1..);
+        drop(shared);
+        assert_eq!((part.as_ptr().addr(), part.len()), (place.addr() + 1, LARGEST));
+        assert!(part.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn room_is_made_without_losing_what_is_there() {
+        recycle(Vec::with_capacity(3 << 20));
+        let mut buffer = vec![1, 2, 3];
+        make_room(&mut buffer, 3 << 20);
+        assert_eq!(buffer, [1, 2, 3]);
+    }
 }

@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use super::Encoding;
+use super::{Encoding, buffers};
 #[cfg(feature = "json")]
 use crate::schema::{Typed, Types, write};
 
@@ -166,6 +166,9 @@ impl postcard::ser_flavors::Flavor for &mut Tail<'_> {
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         if !self.has_room(bytes.len()) {
             return Err(postcard::Error::SerializeBufferFull);
+        }
+        if bytes.len() > buffers::LARGEST {
+            buffers::make_room(self.out, bytes.len());
         }
         self.out.extend_from_slice(bytes);
         Ok(())

@@ -488,6 +488,19 @@ impl Link {
         driver.inspect(Waker::wake_by_ref);
     }
 
+    /// Writes what is queued from this task, or wakes the driver for it.
+    pub(crate) fn write_now<'l>(&'l self, mut guard: MutexGuard<'l, State>) {
+        if !guard.awake {
+            guard = match self.write_alone(guard) {
+                None => return,
+                Some(guard) => guard,
+            };
+        }
+        let driver = guard.rouse();
+        drop(guard);
+        driver.inspect(Waker::wake_by_ref);
+    }
+
     /// Writes what is queued, while the driver sleeps: one that is awake may have a batch in hand that comes first, such as the answer
     /// to a bind. `None` if all of it was written.
     fn write_alone<'l>(&'l self, mut state: MutexGuard<'l, State>) -> Option<MutexGuard<'l, State>> {

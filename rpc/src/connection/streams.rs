@@ -515,9 +515,8 @@ impl Link {
             state.windows.give_back(extra);
             state.serve_windows();
         }
-        let driver = state.rouse();
-        drop(state);
-        driver.inspect(Waker::wake_by_ref);
+        // From here if that is possible: whoever reads one item after the other gives the driver no turn, and the sender waits.
+        self.write_now(state);
         more
     }
 

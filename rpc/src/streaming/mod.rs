@@ -25,6 +25,7 @@ use crate::client::pool::Hold;
 use crate::connection::link::Link;
 use crate::connection::streams::{Arrived, Last, Streams};
 use crate::frame::codec;
+use crate::frame::limits::{FIRST_WINDOW, MAX_WINDOW};
 use crate::frame::payload::{self, Budget, Encoding};
 use crate::schema::exchange::Writer;
 use crate::{Error, ErrorKind, Executed};
@@ -91,8 +92,7 @@ impl<T> Streaming<T> {
     pub(crate) fn over(outlet: Outlet, name: String) -> Self {
         let limits = &outlet.link.limits;
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
-        let window = crate::frame::limits::FIRST_WINDOW;
-        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, waited: false, window, budget, name };
+        let remote = Remote { outlet, local: Vec::new(), at: 0, consumed: 0, waited: false, window: FIRST_WINDOW, budget, name };
         Self { source: Source::Remote(Box::new(remote)), item: PhantomData }
     }
 
@@ -220,7 +220,7 @@ impl Remote {
                 self.local.drain(..self.at);
                 self.at = 0;
             }
-            if self.local.is_empty() && self.local.capacity() > 2 * crate::frame::limits::MAX_WINDOW {
+            if self.local.is_empty() && self.local.capacity() > 2 * MAX_WINDOW {
                 self.local = Vec::new();
             }
             let Outlet { streams, link, id, .. } = &self.outlet;
@@ -260,7 +260,8 @@ impl Remote {
         let Outlet { streams, link, id, .. } = &self.outlet;
         // Only an item that did not fit may have had more than the window.
         let extra = if size > self.window / 2 { streams.taken() } else { 0 };
-        if self.consumed >= self.window / 2 {
+        // A quarter at a time: the sender goes on while what it has sent is read. Of a short window half.
+        if self.consumed >= (self.window / 4).max(FIRST_WINDOW / 2) {
             let returned = self.consumed.saturating_sub(extra);
             self.window += link.return_credit(streams, *id, returned, extra, self.waited);
             (self.consumed, self.waited) = (0, false);

@@ -28,7 +28,7 @@ const LONGEST: usize = MAX_FRAME - 16;
 const BEHIND: usize = 256;
 
 /// Frames in a row before other tasks get their turn.
-const ROUNDS: usize = 16;
+const ROUNDS: usize = 4;
 
 /// A stream of values as bytes.
 pub(super) trait Items {

@@ -603,7 +603,7 @@ impl Driver {
         }
         drop(guard);
         // Between the chunks of a large message there is a ping after each: the answer can wait for what has arrived behind it.
-        if !self.inbound.is_assembling() || self.pings >= PINGS {
+        if self.pings >= PINGS || !self.inbound.is_assembling() {
             self.answer_ping(batch);
         }
         if calls {
@@ -613,9 +613,15 @@ impl Driver {
     }
 
     /// Says again what the last ping said; true if there was one.
+    #[inline]
     fn answer_ping(&mut self, batch: &mut Batch) -> bool {
-        let Some((echo, length)) = self.pong.take() else { return false };
+        self.pings > 0 && self.write_pong(batch)
+    }
+
+    #[cold]
+    fn write_pong(&mut self, batch: &mut Batch) -> bool {
         self.pings = 0;
+        let Some((echo, length)) = self.pong.take() else { return false };
         Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..length]).end(0);
         true
     }

@@ -43,6 +43,7 @@ PEERS = {
     "raw2-pipelined@ct": Peer("raw", "pipe", "ct", PIPELINED),
     "rpc": Peer("rpc"),
     "rpc@ct": Peer("rpc", runtime="ct"),
+    "rpc-4-connections": Peer("rpc", "4", loads=("W2", "W4")),
     "tarpc": Peer("tarpc"),
     "tarpc-postcard": Peer("tarpc", "postcard"),
     "tarpc@ct": Peer("tarpc", runtime="ct"),

@@ -39,8 +39,10 @@ impl Peer for P {
         ready.ready(server.local_addr());
         server.serve().await.unwrap();
     }
-    async fn connect(_: String, addr: String) -> BenchClient {
-        BenchClient::connect(addr).await.unwrap()
+    /// The variant says over how many connections a client's calls go, if not one.
+    async fn connect(variant: String, addr: String) -> BenchClient {
+        let connections = variant.parse().unwrap_or(1);
+        rpc::Client::options().connections(connections).connect(addr).await.unwrap().into()
     }
     async fn small(c: &BenchClient, id: u64) -> u64 {
         c.small(Small::new(id)).await.unwrap().id

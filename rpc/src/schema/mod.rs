@@ -37,8 +37,8 @@ pub use self::diff::{Change, Verdict, compare};
 pub(crate) use self::json::{Json, Typed, Types, Unwritten, write};
 pub use self::lock::read_lock;
 pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
-pub(crate) use self::source::De;
 use self::source::Source;
+pub(crate) use self::source::{De, Origin};
 use crate::frame::payload::{self, Fault};
 
 /// Reads one value of a type that only generated code knows (see [`Run`]).
@@ -65,7 +65,7 @@ impl<'a, 'de> Reader<'a, 'de> {
     /// Those of the type, and those of what it reads from.
     pub fn read<T: Serialize + Deserialize<'de>>(self) -> Result<(), Fault> {
         self.source.root(std::any::type_name::<T>());
-        let value = T::deserialize(De(self.source))?;
+        let value = T::deserialize(De(&mut Origin::Other(self.source)))?;
         if let Some(written) = self.written {
             let mut bytes = Vec::new();
             *written = payload::encode_item(&value, usize::MAX, &mut bytes).map(|()| bytes);
@@ -80,7 +80,7 @@ impl<'a, 'de> Reader<'a, 'de> {
     #[cfg(feature = "json")]
     pub(crate) fn only_read<T: Deserialize<'de>>(self) -> Result<(), Fault> {
         self.source.root(std::any::type_name::<T>());
-        T::deserialize(De(self.source)).map(drop)
+        T::deserialize(De(&mut Origin::Other(self.source))).map(drop)
     }
 
     /// The method has no such type.

@@ -26,6 +26,26 @@ pub(crate) struct Peer {
     schema: Schema,
     /// One for each node.
     facts: Vec<Facts>,
+    /// The nodes once more, as they are read: first each by itself, then what each contains.
+    steps: Vec<Step>,
+    /// Where among them the parts of a tuple, a struct or a variant are.
+    rows: Vec<Span>,
+}
+
+/// Steps that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) first: u32,
+    pub(super) count: u32,
+}
+
+/// A value that is to be read: its node, and what is known of it without looking there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) node: Id,
+    pub(super) kind: Leaf,
+    /// See [`Peer::row_of`].
+    pub(super) row: u32,
 }
 
 /// What is worked out about a node.
@@ -39,11 +59,13 @@ struct Facts {
     least: u32,
     /// How many types in types all values contain.
     depth: u32,
-    /// What the bare node is, if it is a number, a bool or a text.
-    leaf: Option<Leaf>,
+    /// See [`Peer::row_of`].
+    row: u32,
+    /// What the bare node is.
+    leaf: Leaf,
 }
 
-/// The nodes that most values end in.
+/// The nodes that most values end in, and what contains most of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leaf {
     Bool,
@@ -58,11 +80,13 @@ pub(super) enum Leaf {
     F32,
     F64,
     Str,
+    Struct,
+    Other,
 }
 
 impl Leaf {
-    fn of(node: &Node) -> Option<Self> {
-        Some(match node {
+    fn of(node: &Node) -> Self {
+        match node {
             Node::Bool => Self::Bool,
             Node::I8 => Self::I8,
             Node::I16 => Self::I16,
@@ -75,8 +99,9 @@ impl Leaf {
             Node::F32 => Self::F32,
             Node::F64 => Self::F64,
             Node::Str => Self::Str,
-            _ => return None,
-        })
+            Node::Struct(..) => Self::Struct,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -100,7 +125,49 @@ impl Peer {
     pub(crate) fn check(schema: Schema) -> Result<Self, String> {
         check_tables(&schema)?;
         let facts = facts(&schema.nodes)?;
-        Ok(Self { schema, facts })
+        let mut peer = Self { schema, facts, steps: Vec::new(), rows: Vec::new() };
+        peer.lay_out();
+        Ok(peer)
+    }
+
+    /// Works out the steps.
+    fn lay_out(&mut self) {
+        let nodes = &self.schema.nodes;
+        for (facts, node) in self.facts.iter_mut().zip(nodes) {
+            facts.row = self.rows.len() as u32;
+            let parts = match node {
+                Node::Enum(_, variants) => variants.len(),
+                Node::Tuple(_) | Node::TupleStruct(..) | Node::Struct(..) => 1,
+                _ => 0,
+            };
+            self.rows.resize(self.rows.len() + parts, Span { first: 0, count: 0 });
+        }
+        let step = |id: Id| {
+            let facts = self.facts[id as usize];
+            Step { node: id, kind: facts.leaf, row: self.facts[facts.bare as usize].row }
+        };
+        self.steps.extend((0..nodes.len() as Id).map(step));
+        let mut rows = self.rows.iter_mut();
+        let mut row = |parts: &mut dyn Iterator<Item = Id>| {
+            let start = self.steps.len();
+            self.steps.extend(parts.map(step));
+            if let Some(row) = rows.next() {
+                *row = Span { first: start as u32, count: (self.steps.len() - start) as u32 };
+            }
+        };
+        for node in nodes {
+            match node {
+                Node::Tuple(ids) | Node::TupleStruct(_, ids) => row(&mut ids.iter().copied()),
+                Node::Struct(_, fields) => row(&mut fields.list.iter().map(|field| field.node)),
+                Node::Enum(_, variants) => variants.iter().for_each(|variant| match &variant.shape {
+                    Shape::Newtype(id) => row(&mut std::iter::once(*id)),
+                    Shape::Tuple(ids) => row(&mut ids.iter().copied()),
+                    Shape::Struct(fields) => row(&mut fields.list.iter().map(|field| field.node)),
+                    Shape::Unit | Shape::Unknown => row(&mut std::iter::empty()),
+                }),
+                _ => {}
+            }
+        }
     }
 
     /// What the peer sent.
@@ -129,10 +196,28 @@ impl Peer {
         self.facts[id as usize].inner
     }
 
-    /// What a node is without the newtypes and names around it, if it is a number, a bool or a text.
+    /// All steps. Those of single nodes have the numbers of these.
     #[inline]
-    pub(super) fn leaf(&self, id: Id) -> Option<Leaf> {
-        self.facts[id as usize].leaf
+    pub(super) fn all_steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    #[inline]
+    pub(super) fn steps(&self, span: Span) -> &[Step] {
+        &self.steps[span.first as usize..(span.first + span.count) as usize]
+    }
+
+    /// The number of the row of parts of this node, which is a tuple or a struct, or that of its first variant, which those of the others
+    /// follow.
+    #[inline]
+    pub(super) fn row_of(&self, id: Id) -> u32 {
+        self.facts[self.facts[id as usize].bare as usize].row
+    }
+
+    /// The parts of a tuple, a struct or a variant.
+    #[inline]
+    pub(super) fn row(&self, row: u32) -> Span {
+        self.rows[row as usize]
     }
 
     /// No value of this node takes fewer bytes.
@@ -248,7 +333,7 @@ fn facts(nodes: &[Node]) -> Result<Vec<Facts>, String> {
 }
 
 fn fact(id: Id, node: &Node, known: &[Option<Facts>]) -> Option<Facts> {
-    let leaf = |least| Some(Facts { bare: id, inner: id, least, depth: 1, leaf: Leaf::of(node) });
+    let leaf = |least| Some(Facts { bare: id, inner: id, least, depth: 1, row: 0, leaf: Leaf::of(node) });
     let all = |parts: &mut dyn Iterator<Item = Id>| {
         let (mut least, mut depth) = (0_u32, 0);
         for part in parts {
@@ -256,7 +341,7 @@ fn fact(id: Id, node: &Node, known: &[Option<Facts>]) -> Option<Facts> {
             least = least.saturating_add(part.least);
             depth = depth.max(part.depth);
         }
-        Some(Facts { bare: id, inner: id, least, depth: depth + 1, leaf: None })
+        Some(Facts { bare: id, inner: id, least, depth: depth + 1, row: 0, leaf: Leaf::of(node) })
     };
     match node {
         Node::Unit | Node::UnitStruct(_) => leaf(0),

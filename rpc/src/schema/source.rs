@@ -1,7 +1,8 @@
 //! The one deserializer for all that is not plain postcard: tracing a type, reading a message by its writer's schema, and
 //! reading JSON. A type's `Deserialize` is compiled once for the three.
 //!
-//! [`De`] hands every question of a type to a [`Source`] and feeds what comes back to its visitor. It knows no formats.
+//! [`De`] hands every question of a type to a [`Source`] and feeds what comes back to its visitor. It knows no formats, and one source by
+//! its name: reading a message by its writer's schema has to be fast, so numbers, texts and elements are taken from it without a question.
 //! Texts and bytes live as long as `'de`: message, schema and parsed JSON are borrowed for that long.
 
 use std::any::type_name;
@@ -12,6 +13,7 @@ use std::slice;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, IgnoredAny, Unexpected, Visitor};
 
+use super::adapt::Adapter;
 use super::node::Field;
 use crate::frame::payload::Fault;
 
@@ -116,6 +118,8 @@ pub(crate) enum Feed<'de> {
     Some,
     Newtype,
     Seq,
+    /// A sequence of equal elements, of a message: several are given at once.
+    Elements,
     /// A sequence of so many parts, which are asked for one after the other without [`Source::next`] in between.
     Row(usize),
     Map,
@@ -126,7 +130,7 @@ pub(crate) enum Feed<'de> {
 
 impl Feed<'_> {
     fn contains(&self) -> bool {
-        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Row(_) | Self::Map | Self::Fields(_) | Self::Enum)
+        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Elements | Self::Row(_) | Self::Map | Self::Fields(_) | Self::Enum)
     }
 }
 
@@ -178,19 +182,6 @@ pub(crate) enum Key<'de> {
 pub(crate) trait Source<'de> {
     /// The type of the whole value that is about to be read.
     fn root(&mut self, _name: &'static str) {}
-
-    /// The next number or bool, read at once if it is one whatever the type asks for. Else nothing has been read, and the type
-    /// [asks](Self::ask).
-    #[inline]
-    fn leaf(&mut self) -> Option<Leaf> {
-        None
-    }
-
-    /// The same for a text.
-    #[inline]
-    fn text(&mut self) -> Option<&'de str> {
-        None
-    }
 
     /// What to feed to this visitor.
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault>;
@@ -268,17 +259,40 @@ fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
         Feed::Buffer(bytes) => Unexpected::Bytes(bytes),
         Feed::None | Feed::Some => Unexpected::Option,
         Feed::Newtype => Unexpected::NewtypeStruct,
-        Feed::Seq | Feed::Row(_) => Unexpected::Seq,
+        Feed::Seq | Feed::Elements | Feed::Row(_) => Unexpected::Seq,
         Feed::Map | Feed::Fields(_) => Unexpected::Map,
         Feed::Enum => Unexpected::Enum,
     };
     de::Error::invalid_type(unexpected, expected)
 }
 
-/// Deserializes from a source.
-pub(crate) struct De<'a, 'de>(pub(crate) &'a mut dyn Source<'de>);
+/// What is read from.
+pub(crate) enum Origin<'s, 'de> {
+    Message(Adapter<'de>),
+    Other(&'s mut dyn Source<'de>),
+}
 
-impl<'de> De<'_, 'de> {
+impl<'de> Origin<'_, 'de> {
+    #[inline]
+    fn source(&mut self) -> &mut dyn Source<'de> {
+        match self {
+            Self::Message(message) => message,
+            Self::Other(source) => *source,
+        }
+    }
+
+    fn hint(&self) -> Option<usize> {
+        match self {
+            Self::Message(message) => message.hint(),
+            Self::Other(source) => source.hint(),
+        }
+    }
+}
+
+/// Deserializes from a source. One word, as it is handed on with every question.
+pub(crate) struct De<'a, 's, 'de>(pub(crate) &'a mut Origin<'s, 'de>);
+
+impl<'de> De<'_, '_, 'de> {
     #[inline]
     fn feed<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
         self.answer::<TAKES, V>(&Ask { kind, asker: const { &Asker::of::<V>() } }, visitor)
@@ -289,9 +303,9 @@ impl<'de> De<'_, 'de> {
     /// leaves it out.
     #[inline(never)]
     fn answer<const TAKES: u32, V: Visitor<'de>>(self, ask: &Ask, visitor: V) -> Result<V::Value, Fault> {
-        let source = self.0;
+        let from = self.0;
         let (mut fed, mut container) = (false, false);
-        let mut made = match source.ask(ask) {
+        let mut made = match from.source().ask(ask) {
             Err(fault) => Err(fault),
             Ok(feed) => {
                 (fed, container) = (true, feed.contains());
@@ -308,26 +322,27 @@ impl<'de> De<'_, 'de> {
                     Feed::Bytes(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_borrowed_bytes(bytes),
                     Feed::Buffer(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_byte_buf(bytes.into_vec()),
                     Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
-                    Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(source)),
-                    Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(source)),
-                    Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: None, source }),
-                    Feed::Row(left) if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: Some(left), source }),
-                    Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { source, fields: None, named: false }),
+                    Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(from)),
+                    Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(from)),
+                    Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left: 0, more: More::Asked }),
+                    Feed::Elements if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left: 0, more: More::Given }),
+                    Feed::Row(left) if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left, more: More::None }),
+                    Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { from, fields: None, named: false }),
                     Feed::Fields(fields) if const { takes::all::<TAKES>(takes::MAP) } => {
-                        visitor.visit_map(InMap { source, fields: Some(fields.iter()), named: false })
+                        visitor.visit_map(InMap { from, fields: Some(fields.iter()), named: false })
                     }
-                    Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(source)),
+                    Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(from)),
                     feed => Err(unsuitable(&feed, &visitor)),
                 }
             }
         };
         match &mut made {
             Ok(_) if container => {
-                if let Err(fault) = source.end() {
+                if let Err(fault) = from.source().end() {
                     made = Err(fault);
                 }
             }
-            Err(fault) if fed => source.failed(fault, container),
+            Err(fault) if fed => from.source().failed(fault, container),
             _ => {}
         }
         made
@@ -336,30 +351,39 @@ impl<'de> De<'_, 'de> {
     /// Most values are numbers and texts, and are read without a question.
     #[inline(never)]
     fn leaf<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        let source = self.0;
-        let fed = match source.leaf() {
+        let from = self.0;
+        let Origin::Message(message) = from else { return De(from).feed::<TAKES, V>(kind, visitor) };
+        if TAKES == takes::NUMBER
+            && let Some(number) = message.small()
+        {
+            return visitor.visit_u64(number.into()).map_err(|fault| refused(message, fault));
+        }
+        let fed = match message.leaf() {
             Some(Leaf::Unsigned(value)) if TAKES == takes::NUMBER => visitor.visit_u64(value),
             Some(Leaf::Signed(value)) if TAKES == takes::NUMBER => visitor.visit_i64(value),
             Some(Leaf::Float(bits)) if TAKES == takes::NUMBER => visitor.visit_f64(f64::from_bits(bits)),
             Some(Leaf::Bool(value)) if TAKES == takes::BOOL => visitor.visit_bool(value != 0),
             Some(leaf) => Err(unsuitable(&leaf.into(), &visitor)),
-            None => return De(source).feed::<TAKES, V>(kind, visitor),
+            None => return De(from).feed::<TAKES, V>(kind, visitor),
         };
-        fed.map_err(|mut fault| {
-            source.failed(&mut fault, false);
-            fault
-        })
+        fed.map_err(|fault| refused(message, fault))
     }
 
     #[inline(never)]
     fn text<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        let source = self.0;
-        let Some(text) = source.text() else { return De(source).feed::<TAKES, V>(kind, visitor) };
-        visitor.visit_borrowed_str(text).map_err(|mut fault| {
-            source.failed(&mut fault, false);
-            fault
-        })
+        let from = self.0;
+        let Origin::Message(message) = from else { return De(from).feed::<TAKES, V>(kind, visitor) };
+        let Some(text) = message.text() else { return De(from).feed::<TAKES, V>(kind, visitor) };
+        visitor.visit_borrowed_str(text).map_err(|fault| refused(message, fault))
     }
+}
+
+/// A number or a text of a message is not what its type wants.
+#[cold]
+#[inline(never)]
+fn refused(message: &mut Adapter<'_>, mut fault: Fault) -> Fault {
+    message.failed(&mut fault, false);
+    fault
 }
 
 macro_rules! asks {
@@ -371,7 +395,7 @@ macro_rules! asks {
     )*};
 }
 
-impl<'de> Deserializer<'de> for De<'_, 'de> {
+impl<'de> Deserializer<'de> for De<'_, '_, 'de> {
     type Error = Fault;
 
     /// As postcard is not: a type has one shape here, whatever carries it.
@@ -416,91 +440,120 @@ impl<'de> Deserializer<'de> for De<'_, 'de> {
 }
 
 /// The inside of the sequence that was fed last.
-struct InSeq<'a, 'de> {
-    source: &'a mut dyn Source<'de>,
-    /// See [`Source::in_a_row`].
-    left: Option<usize>,
+struct InSeq<'a, 's, 'de> {
+    from: &'a mut Origin<'s, 'de>,
+    /// So many parts are asked for before it is known whether there are more.
+    left: usize,
+    more: More,
 }
 
-impl<'de> de::SeqAccess<'de> for InSeq<'_, 'de> {
+/// Whether a sequence has more parts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum More {
+    /// It has not.
+    None,
+    /// As [`Source::next`] says.
+    Asked,
+    /// As [`Adapter::elements`] gives them.
+    Given,
+}
+
+impl InSeq<'_, '_, '_> {
+    #[inline(never)]
+    fn more(&mut self, size: usize) -> Result<bool, Fault> {
+        self.left = match (self.more, &mut *self.from) {
+            (More::None, _) => 0,
+            (More::Given, Origin::Message(message)) => message.elements(size)?,
+            (_, from) => from.source().next(Part::Element, size)?.into(),
+        };
+        Ok(self.left != 0)
+    }
+}
+
+impl<'de> de::SeqAccess<'de> for InSeq<'_, '_, 'de> {
     type Error = Fault;
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        match &mut self.left {
-            Some(0) => return Ok(None),
-            Some(left) => *left -= 1,
-            None if !self.source.next(Part::Element, size_of::<T::Value>())? => return Ok(None),
-            None => {}
+        let size = size_of::<T::Value>();
+        if self.left == 0 && (self.more == More::None || !self.more(size)?) {
+            return Ok(None);
         }
-        seed.deserialize(De(&mut *self.source)).map(Some)
+        self.left -= 1;
+        if self.more == More::Given
+            && let Origin::Message(message) = &mut *self.from
+        {
+            message.element(self.left, size)?;
+        }
+        seed.deserialize(De(&mut *self.from)).map(Some)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.source.hint()
+        self.from.hint()
     }
 }
 
 /// The inside of the map that was fed last.
-struct InMap<'a, 'de> {
-    source: &'a mut dyn Source<'de>,
+struct InMap<'a, 's, 'de> {
+    from: &'a mut Origin<'s, 'de>,
     /// Those that are left, if it is a map of fields.
     fields: Option<slice::Iter<'de, Field>>,
-    /// The last key was a name that was not asked for, and its value has not been read.
+    /// Else: the last key was a name that was not asked for, and the next question is about its value.
     named: bool,
 }
 
-impl<'de> de::MapAccess<'de> for InMap<'_, 'de> {
+impl<'de> de::MapAccess<'de> for InMap<'_, '_, 'de> {
     type Error = Fault;
 
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let name = match &mut self.fields {
             Some(fields) => {
-                if self.named {
-                    pass(self.source)?;
+                if let Origin::Message(message) = &mut *self.from
+                    && !message.is_at(fields.len())
+                {
+                    pass(&mut *self.from)?;
                 }
-                let Some(field) = fields.next() else {
-                    self.named = false;
-                    return Ok(None);
-                };
+                let Some(field) = fields.next() else { return Ok(None) };
                 &field.name
             }
-            None => match self.source.key(size_of::<K::Value>())? {
+            None => match self.from.source().key(size_of::<K::Value>())? {
                 Key::End => return Ok(None),
-                Key::Asked => return seed.deserialize(De(&mut *self.source)).map(Some),
-                Key::Named(name) => name,
+                Key::Asked => return seed.deserialize(De(&mut *self.from)).map(Some),
+                Key::Named(name) => {
+                    self.named = true;
+                    name
+                }
             },
         };
-        self.named = true;
         seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
     }
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        if !std::mem::take(&mut self.named) {
-            self.source.next(Part::Value, size_of::<V::Value>())?;
+        if self.fields.is_none() && !std::mem::take(&mut self.named) {
+            self.from.source().next(Part::Value, size_of::<V::Value>())?;
         }
-        seed.deserialize(De(&mut *self.source))
+        seed.deserialize(De(&mut *self.from))
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        self.source.hint()
+        self.from.hint()
     }
 }
 
 /// Passes over a value whose type went on to the next key.
 #[cold]
-fn pass(source: &mut dyn Source<'_>) -> Result<(), Fault> {
-    IgnoredAny::deserialize(De(source)).map(drop)
+fn pass(from: &mut Origin<'_, '_>) -> Result<(), Fault> {
+    IgnoredAny::deserialize(De(from)).map(drop)
 }
 
 /// The inside of the enum that was fed last.
-struct Inside<'a, 'de>(&'a mut dyn Source<'de>);
+struct Inside<'a, 's, 'de>(&'a mut Origin<'s, 'de>);
 
-impl<'de> de::EnumAccess<'de> for Inside<'_, 'de> {
+impl<'de> de::EnumAccess<'de> for Inside<'_, '_, 'de> {
     type Error = Fault;
     type Variant = Self;
 
@@ -513,22 +566,22 @@ impl<'de> de::EnumAccess<'de> for Inside<'_, 'de> {
             discriminant(&name).hash(&mut hasher);
             hasher.finish()
         };
-        self.0.variant((size_of::<V::Value>() <= 1).then_some(&same))?;
+        self.0.source().variant((size_of::<V::Value>() <= 1).then_some(&same))?;
         Ok((name, self))
     }
 }
 
-impl<'de> de::VariantAccess<'de> for Inside<'_, 'de> {
+impl<'de> de::VariantAccess<'de> for Inside<'_, '_, 'de> {
     type Error = Fault;
 
     #[inline]
     fn unit_variant(self) -> Result<(), Fault> {
-        self.0.payload(false)
+        self.0.source().payload(false)
     }
 
     #[inline]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        self.0.payload(true)?;
+        self.0.source().payload(true)?;
         seed.deserialize(De(self.0))
     }
 

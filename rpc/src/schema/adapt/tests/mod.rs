@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use super::super::node::{Field, Fields, Id, Node, Schema, Shape, Signature, Variant};
 use super::super::peer::Peer;
 use super::*;
+use crate::frame::payload::{Problem, decode};
 
 /// A type as its writer knows it, written down by hand: [`Types`] makes a table of it.
 #[derive(Clone, Debug)]

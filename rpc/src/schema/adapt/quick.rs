@@ -1,0 +1,179 @@
+//! What most questions are about, without the way of all questions: numbers, texts, structs, and the elements of sequences.
+//!
+//! Each reads what it is made for, or does nothing: then the type asks, and `answer.rs` does it or says why not.
+
+use super::super::node::Field;
+use super::super::peer::Leaf::{self as Written, Bool, I16, I32, I64, Str, Struct, U8, U16, U32, U64};
+use super::super::peer::{Span, Step};
+use super::super::source::{Ask, Feed, Kind, Leaf, Part, Source};
+use super::Adapter;
+use super::input::signed;
+use super::level::{Accounts, Element, Fed, Level, Parts, Row};
+use crate::frame::payload::Fault;
+
+/// How the fields of a struct are fed.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'de> {
+    /// The writer's list of fields, and where the reader's names are.
+    row: u32,
+    names: &'static [&'static str],
+    fed: Fed,
+    fields: &'de [Field],
+    steps: Span,
+}
+
+/// As many as most messages have types of structs.
+pub(super) const KNOWN: usize = 8;
+
+impl Known<'_> {
+    /// No row has this number.
+    pub(super) const NONE: Self = Self { row: u32::MAX, names: &[], fed: Fed::InOrder, fields: &[], steps: Span { first: 0, count: 0 } };
+}
+
+impl<'de> Adapter<'de> {
+    /// The value of the writer's that is asked for next, if it is one.
+    #[inline]
+    pub(super) fn due(&self) -> Option<&'de Step> {
+        self.steps.get(self.row.first()?)
+    }
+
+    /// The next number, read at once if it is one without a sign that takes two bytes at most: most are, and then they are the same whatever
+    /// their type is.
+    #[inline]
+    pub(in super::super) fn small(&mut self) -> Option<u16> {
+        let kind = self.due()?.kind;
+        let (number, rest) = match self.input.decoder.input {
+            [low @ 0..=0x7f, rest @ ..] if matches!(kind, U8 | U16 | U32 | U64) => (u16::from(*low), rest),
+            [low, high @ 0..=0x7f, rest @ ..] if matches!(kind, U16 | U32 | U64) => (u16::from(*low & 0x7f) | u16::from(*high) << 7, rest),
+            _ => return None,
+        };
+        self.input.decoder.input = rest;
+        self.taken();
+        Some(number)
+    }
+
+    /// The next number or bool, read at once if it is one whatever the type asks for.
+    #[inline(never)]
+    pub(in super::super) fn leaf(&mut self) -> Option<Leaf> {
+        let kind = self.due()?.kind;
+        let (number, rest) = match self.input.decoder.input {
+            [low @ 0..=0x7f, rest @ ..] => (u64::from(*low), rest),
+            [low, high @ 0..=0x7f, rest @ ..] if !matches!(kind, Bool | U8) => (u64::from(*low & 0x7f) | u64::from(*high) << 7, rest),
+            _ => return self.large(kind),
+        };
+        let leaf = match kind {
+            U8 | U16 | U32 | U64 => Leaf::Unsigned(number),
+            I16 | I32 | I64 => Leaf::Signed(signed(number)),
+            Bool if number < 2 => Leaf::Bool(number),
+            _ => return self.large(kind),
+        };
+        self.input.decoder.input = rest;
+        self.taken();
+        Some(leaf)
+    }
+
+    #[inline(never)]
+    fn large(&mut self, kind: Written) -> Option<Leaf> {
+        let before = self.input.decoder.input;
+        let Ok(Some(number)) = self.input.number(kind) else {
+            self.input.decoder.input = before;
+            return None;
+        };
+        self.taken();
+        Some(number)
+    }
+
+    /// The next text.
+    #[inline]
+    pub(in super::super) fn text(&mut self) -> Option<&'de str> {
+        let Str = self.due()?.kind else { return None };
+        let text = self.input.text()?;
+        self.taken();
+        Some(text)
+    }
+
+    /// It has been read.
+    #[inline]
+    fn taken(&mut self) {
+        self.row = self.row.rest();
+        self.located = false;
+    }
+
+    /// A struct from a struct, as most are.
+    #[inline]
+    pub(super) fn structure(&mut self, ask: &Ask) -> Option<Feed<'de>> {
+        let Kind::Struct(_, names) = ask.kind else { return None };
+        let step = self.due()?;
+        let Struct = step.kind else { return None };
+        let &Known { fed, fields, steps, .. } = self.known(step.row, names)?;
+        let named = match fed {
+            Fed::InOrder => false,
+            Fed::Named => true,
+            Fed::ByName => return None,
+        };
+        self.input.step().ok()?;
+        let outside = self.input.decoder.guard.enter(ask.size(), ask.size()).ok()?;
+        self.taken();
+        self.levels.push(Level { parts: Parts::Fields { fields, named }, around: self.row, outside: Some(outside), accounts: false });
+        self.row = Row::of(steps);
+        Some(if named { Feed::Fields(fields) } else { Feed::Row(fields.len()) })
+    }
+
+    /// How these fields are fed to a type that knows these names, if they have met before.
+    #[inline]
+    fn known(&self, row: u32, names: &'static [&'static str]) -> Option<&Known<'de>> {
+        let known = &self.known[row as usize % KNOWN];
+        (known.row == row && std::ptr::eq(known.names, names)).then_some(known)
+    }
+
+    pub(super) fn fed(&mut self, fields: &'de [Field], row: u32, names: &'static [&'static str]) -> Fed {
+        if let Some(known) = self.known(row, names) {
+            return known.fed;
+        }
+        let fed = fed(fields, names);
+        self.known[row as usize % KNOWN] = Known { row, names, fed, fields, steps: self.peer.row(row) };
+        fed
+    }
+
+    /// How many elements of this size may be asked for now, one after the other, each after [`element`](Self::element): those that there is
+    /// memory for already, or one.
+    pub(in super::super) fn elements(&mut self, size: usize) -> Result<usize, Fault> {
+        if !self.next(Part::Element, size)? {
+            return Ok(0);
+        }
+        if let Some(Level { parts: Parts::Elements { element: Element::Value(id), taken, last, .. }, accounts: true, .. }) = self.levels.last_mut()
+            && let Some(Accounts { elements, .. }) = self.accounts.last_mut()
+        {
+            let more = elements.elements_in_place((*last - *taken).min(Row::LONGEST - 1));
+            *taken += more;
+            self.row = Row::repeated(*id, 1 + more);
+            return Ok(1 + more);
+        }
+        Ok(1)
+    }
+
+    /// The next element is asked for next, and so many after it.
+    #[inline]
+    pub(in super::super) fn element(&mut self, after: usize, size: usize) -> Result<(), Fault> {
+        self.input.decoder.guard.paid(size);
+        if self.row.len() == after + 1 { Ok(()) } else { self.pass_to(after + 1) }
+    }
+
+    /// Fewer than so many parts of the row are left: all before them have been read.
+    #[inline]
+    pub(in super::super) fn is_at(&self, left: usize) -> bool {
+        self.row.len() <= left
+    }
+}
+
+/// Fields that are the reader's too, in its order, go without their names.
+#[cold]
+fn fed(fields: &[Field], known: &'static [&'static str]) -> Fed {
+    if !fields.is_empty() && fields.len() == known.len() && fields.iter().zip(known).all(|(field, name)| field.name == *name) {
+        Fed::InOrder
+    } else if fields.iter().all(|field| field.aliases.is_empty()) {
+        Fed::Named
+    } else {
+        Fed::ByName
+    }
+}

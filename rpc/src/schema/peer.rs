@@ -4,6 +4,8 @@
 //! end, and each node's smallest encoding is known, so that no length passes that the rest of a message cannot hold. What a
 //! message may cost is not decided here: `adapt` reads it under the accounts of `frame/payload/guard.rs`.
 
+use std::sync::OnceLock;
+
 use super::node::{Field, Id, Node, Schema, Shape, Signature};
 use crate::frame::payload::{Budget, decode};
 
@@ -30,6 +32,30 @@ pub(crate) struct Peer {
     steps: Vec<Step>,
     /// Where among them the parts of a tuple, a struct or a variant are.
     rows: Vec<Span>,
+    /// For each row, who reads its parts by their names.
+    readers: Vec<OnceLock<Box<Known>>>,
+}
+
+/// A type that reads fields by their names: its list of names, and how it is fed. One for each such type of this program.
+#[derive(Debug)]
+struct Known {
+    names: &'static [&'static str],
+    fed: Fed,
+    next: OnceLock<Box<Self>>,
+}
+
+/// Types that read the same fields, and are remembered.
+const READERS: usize = 8;
+
+/// How fields are given to their reader.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fed {
+    /// One after the other: writer and reader have the same.
+    InOrder,
+    /// Likewise, and the reader is told their names, which are the writer's.
+    Named,
+    /// The reader is told their names, or what it knows instead of them.
+    ByName,
 }
 
 /// Steps that follow each other.
@@ -43,6 +69,8 @@ pub(super) struct Span {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) node: Id,
+    /// The node without the newtypes and names around it.
+    pub(super) bare: Id,
     pub(super) kind: Leaf,
     /// See [`Peer::row_of`].
     pub(super) row: u32,
@@ -125,7 +153,7 @@ impl Peer {
     pub(crate) fn check(schema: Schema) -> Result<Self, String> {
         check_tables(&schema)?;
         let facts = facts(&schema.nodes)?;
-        let mut peer = Self { schema, facts, steps: Vec::new(), rows: Vec::new() };
+        let mut peer = Self { schema, facts, steps: Vec::new(), rows: Vec::new(), readers: Vec::new() };
         peer.lay_out();
         Ok(peer)
     }
@@ -142,9 +170,10 @@ impl Peer {
             };
             self.rows.resize(self.rows.len() + parts, Span { first: 0, count: 0 });
         }
+        self.readers.resize_with(self.rows.len(), OnceLock::new);
         let step = |id: Id| {
             let facts = self.facts[id as usize];
-            Step { node: id, kind: facts.leaf, row: self.facts[facts.bare as usize].row }
+            Step { node: id, bare: facts.bare, kind: facts.leaf, row: self.facts[facts.bare as usize].row }
         };
         self.steps.extend((0..nodes.len() as Id).map(step));
         let mut rows = self.rows.iter_mut();
@@ -190,6 +219,11 @@ impl Peer {
         &self.schema.nodes[self.facts[id as usize].bare as usize]
     }
 
+    #[inline]
+    pub(super) fn node(&self, id: Id) -> &Node {
+        &self.schema.nodes[id as usize]
+    }
+
     /// What is inside a newtype. Anything else is itself.
     #[inline]
     pub(super) fn inner(&self, id: Id) -> Id {
@@ -218,6 +252,29 @@ impl Peer {
     #[inline]
     pub(super) fn row(&self, row: u32) -> Span {
         self.rows[row as usize]
+    }
+
+    /// How the fields of this row are fed to a type that knows these names, if they have met before.
+    #[inline]
+    pub(super) fn known(&self, row: u32, names: &'static [&'static str]) -> Option<Fed> {
+        let mut known = self.readers[row as usize].get()?;
+        while !std::ptr::eq(known.names, names) {
+            known = known.next.get()?;
+        }
+        Some(known.fed)
+    }
+
+    /// They have met.
+    #[cold]
+    pub(super) fn meet(&self, row: u32, names: &'static [&'static str], fed: Fed) {
+        let mut slot = &self.readers[row as usize];
+        for _ in 0..READERS {
+            let known = slot.get_or_init(|| Box::new(Known { names, fed, next: OnceLock::new() }));
+            if std::ptr::eq(known.names, names) {
+                return;
+            }
+            slot = &known.next;
+        }
     }
 
     /// No value of this node takes fewer bytes.

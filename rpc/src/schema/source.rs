@@ -8,7 +8,6 @@
 use std::any::type_name;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::discriminant;
-use std::slice;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, IgnoredAny, Unexpected, Visitor};
@@ -287,6 +286,21 @@ impl<'de> Origin<'_, 'de> {
             Self::Other(source) => source.hint(),
         }
     }
+
+    /// The innermost container is over. See [`Source::end`].
+    #[inline]
+    fn end(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Message(message) => message.end(),
+            Self::Other(source) => source.end(),
+        }
+    }
+
+    /// See [`Source::failed`].
+    #[cold]
+    fn failed(&mut self, fault: &mut Fault) {
+        self.source().failed(fault, true);
+    }
 }
 
 /// Deserializes from a source. One word, as it is handed on with every question.
@@ -329,7 +343,7 @@ impl<'de> De<'_, '_, 'de> {
                     Feed::Row(left) if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left, more: More::None }),
                     Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { from, fields: None, named: false }),
                     Feed::Fields(fields) if const { takes::all::<TAKES>(takes::MAP) } => {
-                        visitor.visit_map(InMap { from, fields: Some(fields.iter()), named: false })
+                        visitor.visit_map(InMap { from, fields: Some(fields), named: false })
                     }
                     Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(from)),
                     feed => Err(unsuitable(&feed, &visitor)),
@@ -344,6 +358,37 @@ impl<'de> De<'_, '_, 'de> {
             }
             Err(fault) if fed => from.source().failed(fault, container),
             _ => {}
+        }
+        made
+    }
+
+    #[inline]
+    fn structure<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        let Kind::Struct(name, names) = kind else { return self.feed::<TAKES, V>(kind, visitor) };
+        self.structure_of(name, names, visitor)
+    }
+
+    /// Most structs are read from structs.
+    #[inline(never)]
+    fn structure_of<V: Visitor<'de>>(self, name: &'static str, names: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+        let from = self.0;
+        let fields = match from {
+            Origin::Message(message) => message.structure(names, size_of::<V::Value>()),
+            Origin::Other(_) => None,
+        };
+        let Some(fields) = fields else { return De(from).feed::<{ takes::MAP | takes::SEQ }, V>(Kind::Struct(name, names), visitor) };
+        let mut made = if fields.is_empty() {
+            visitor.visit_seq(InSeq { from, left: names.len(), more: More::None })
+        } else {
+            visitor.visit_map(InMap { from, fields: Some(fields), named: false })
+        };
+        match &mut made {
+            Ok(_) => {
+                if let Err(fault) = from.end() {
+                    made = Err(fault);
+                }
+            }
+            Err(fault) => from.failed(fault),
         }
         made
     }
@@ -432,7 +477,7 @@ impl<'de> Deserializer<'de> for De<'_, '_, 'de> {
         deserialize_tuple(length: usize) Kind::Tuple(length), feed takes::SEQ;
         deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length), feed takes::SEQ;
         deserialize_map() Kind::Map, feed takes::MAP;
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields), feed takes::MAP | takes::SEQ;
+        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields), structure takes::MAP | takes::SEQ;
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants), feed takes::ENUM;
         deserialize_identifier() Kind::Identifier, feed takes::TEXT | takes::INDEX | takes::BYTES;
         deserialize_ignored_any() Kind::Ignored, feed takes::ANY;
@@ -498,7 +543,7 @@ impl<'de> de::SeqAccess<'de> for InSeq<'_, '_, 'de> {
 struct InMap<'a, 's, 'de> {
     from: &'a mut Origin<'s, 'de>,
     /// Those that are left, if it is a map of fields.
-    fields: Option<slice::Iter<'de, Field>>,
+    fields: Option<&'de [Field]>,
     /// Else: the last key was a name that was not asked for, and the next question is about its value.
     named: bool,
 }
@@ -515,7 +560,8 @@ impl<'de> de::MapAccess<'de> for InMap<'_, '_, 'de> {
                 {
                     pass(&mut *self.from)?;
                 }
-                let Some(field) = fields.next() else { return Ok(None) };
+                let Some((field, rest)) = fields.split_first() else { return Ok(None) };
+                *fields = rest;
                 &field.name
             }
             None => match self.from.source().key(size_of::<K::Value>())? {

@@ -1,10 +1,10 @@
 //! What a question is answered with: what the type asks for and what the writer wrote are brought together.
 
 use super::super::node::{Field, Id, Node, Shape};
-use super::super::peer::{Leaf, Span};
+use super::super::peer::{Fed, Leaf, Span};
 use super::super::source::{Ask, Feed, Kind};
 use super::input::{signed, unknown};
-use super::level::{Arguments, Element, Fed, Held, Level, Parts, Place, Row};
+use super::level::{Arguments, Element, Held, Level, Parts, Place, Row};
 use super::{Adapter, OUT_OF_TURN, known_as};
 use crate::frame::payload::{Fault, Problem, decode};
 

@@ -162,17 +162,6 @@ pub(super) enum Parts<'de> {
     },
 }
 
-/// How fields are given to their reader.
-#[derive(Clone, Copy)]
-pub(super) enum Fed {
-    /// One after the other: writer and reader have the same.
-    InOrder,
-    /// Likewise, and the reader is told their names, which are the writer's.
-    Named,
-    /// As [`Parts::Asked`].
-    ByName,
-}
-
 /// What a sequence is made of.
 #[derive(Clone, Copy)]
 pub(super) enum Element {

@@ -25,7 +25,6 @@ use serde::Deserialize;
 use self::course::place_of;
 use self::input::Input;
 use self::level::{Accounts, Arguments, Level, Parts, Place, Row};
-use self::quick::{KNOWN, Known};
 use super::node::{Id, Signature};
 use super::peer::{Peer, Step};
 use super::source::{Ask, De, Feed, Key, Origin, Part, Source};
@@ -87,8 +86,6 @@ pub(crate) struct Adapter<'de> {
     located: bool,
     /// A container was left in the middle.
     broken: bool,
-    /// How structs are fed, for a writer's list of fields and a reader's: a sequence would compare them with every element.
-    known: [Known<'de>; KNOWN],
 }
 
 /// Most messages nest no deeper.
@@ -111,7 +108,6 @@ impl<'de> Adapter<'de> {
             accounts: Vec::new(),
             located: false,
             broken: false,
-            known: [Known::NONE; KNOWN],
         };
         adapter.stand_at(here);
         Ok(adapter)
@@ -120,9 +116,6 @@ impl<'de> Adapter<'de> {
 
 impl<'de> Source<'de> for Adapter<'de> {
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault> {
-        if let Some(feed) = self.structure(ask) {
-            return Ok(feed);
-        }
         match self.answer(ask) {
             Ok(feed) => Ok(feed),
             Err(fault) => Err(self.located(fault)),

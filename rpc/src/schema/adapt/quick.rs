@@ -2,33 +2,14 @@
 //!
 //! Each reads what it is made for, or does nothing: then the type asks, and `answer.rs` does it or says why not.
 
-use super::super::node::Field;
+use super::super::node::{Field, Node};
 use super::super::peer::Leaf::{self as Written, Bool, I16, I32, I64, Str, Struct, U8, U16, U32, U64};
-use super::super::peer::{Span, Step};
-use super::super::source::{Ask, Feed, Kind, Leaf, Part, Source};
+use super::super::peer::{Fed, Step};
+use super::super::source::{Leaf, Part, Source};
 use super::Adapter;
 use super::input::signed;
-use super::level::{Accounts, Element, Fed, Level, Parts, Row};
+use super::level::{Accounts, Element, Level, Parts, Row};
 use crate::frame::payload::Fault;
-
-/// How the fields of a struct are fed.
-#[derive(Clone, Copy)]
-pub(super) struct Known<'de> {
-    /// The writer's list of fields, and where the reader's names are.
-    row: u32,
-    names: &'static [&'static str],
-    fed: Fed,
-    fields: &'de [Field],
-    steps: Span,
-}
-
-/// As many as most messages have types of structs.
-pub(super) const KNOWN: usize = 8;
-
-impl Known<'_> {
-    /// No row has this number.
-    pub(super) const NONE: Self = Self { row: u32::MAX, names: &[], fed: Fed::InOrder, fields: &[], steps: Span { first: 0, count: 0 } };
-}
 
 impl<'de> Adapter<'de> {
     /// The value of the writer's that is asked for next, if it is one.
@@ -99,40 +80,35 @@ impl<'de> Adapter<'de> {
         self.located = false;
     }
 
-    /// A struct from a struct, as most are.
-    #[inline]
-    pub(super) fn structure(&mut self, ask: &Ask) -> Option<Feed<'de>> {
-        let Kind::Struct(_, names) = ask.kind else { return None };
+    /// The next struct, of this size and with these names, if it is one that such a type has been read from before. What are given are its
+    /// fields, or none of them if they are asked for in their order and without their names.
+    #[inline(never)]
+    pub(in super::super) fn structure(&mut self, names: &'static [&'static str], size: usize) -> Option<&'de [Field]> {
         let step = self.due()?;
         let Struct = step.kind else { return None };
-        let &Known { fed, fields, steps, .. } = self.known(step.row, names)?;
+        let fed = self.peer.known(step.row, names)?;
+        let Node::Struct(_, fields) = self.peer.node(step.bare) else { return None };
+        let fields = &fields.list[..];
         let named = match fed {
             Fed::InOrder => false,
-            Fed::Named => true,
-            Fed::ByName => return None,
+            Fed::Named if !fields.is_empty() => true,
+            _ => return None,
         };
         self.input.step().ok()?;
-        let outside = self.input.decoder.guard.enter(ask.size(), ask.size()).ok()?;
+        let outside = self.input.decoder.guard.enter(size, size).ok()?;
         self.taken();
         self.levels.push(Level { parts: Parts::Fields { fields, named }, around: self.row, outside: Some(outside), accounts: false });
-        self.row = Row::of(steps);
-        Some(if named { Feed::Fields(fields) } else { Feed::Row(fields.len()) })
+        self.row = Row::of(self.peer.row(step.row));
+        Some(if named { fields } else { &[] })
     }
 
-    /// How these fields are fed to a type that knows these names, if they have met before.
-    #[inline]
-    fn known(&self, row: u32, names: &'static [&'static str]) -> Option<&Known<'de>> {
-        let known = &self.known[row as usize % KNOWN];
-        (known.row == row && std::ptr::eq(known.names, names)).then_some(known)
-    }
-
+    /// How these fields are fed to a type that knows these names.
     pub(super) fn fed(&mut self, fields: &'de [Field], row: u32, names: &'static [&'static str]) -> Fed {
-        if let Some(known) = self.known(row, names) {
-            return known.fed;
-        }
-        let fed = fed(fields, names);
-        self.known[row as usize % KNOWN] = Known { row, names, fed, fields, steps: self.peer.row(row) };
-        fed
+        self.peer.known(row, names).unwrap_or_else(|| {
+            let fed = fed(fields, names);
+            self.peer.meet(row, names, fed);
+            fed
+        })
     }
 
     /// How many elements of this size may be asked for now, one after the other, each after [`element`](Self::element): those that there is

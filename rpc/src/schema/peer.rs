@@ -38,9 +38,11 @@ pub(crate) struct Peer {
 
 /// A type that reads fields by their names: its list of names, and how it is fed. One for each such type of this program.
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     names: &'static [&'static str],
-    fed: Fed,
+    pub(super) fed: Fed,
+    /// The fields, as [`Peer::row`] gives them.
+    pub(super) row: Span,
     next: OnceLock<Box<Self>>,
 }
 
@@ -256,12 +258,12 @@ impl Peer {
 
     /// How the fields of this row are fed to a type that knows these names, if they have met before.
     #[inline]
-    pub(super) fn known(&self, row: u32, names: &'static [&'static str]) -> Option<Fed> {
+    pub(super) fn known(&self, row: u32, names: &'static [&'static str]) -> Option<&Known> {
         let mut known = self.readers[row as usize].get()?;
         while !std::ptr::eq(known.names, names) {
             known = known.next.get()?;
         }
-        Some(known.fed)
+        Some(known)
     }
 
     /// They have met.
@@ -269,7 +271,7 @@ impl Peer {
     pub(super) fn meet(&self, row: u32, names: &'static [&'static str], fed: Fed) {
         let mut slot = &self.readers[row as usize];
         for _ in 0..READERS {
-            let known = slot.get_or_init(|| Box::new(Known { names, fed, next: OnceLock::new() }));
+            let known = slot.get_or_init(|| Box::new(Known { names, fed, row: self.row(row), next: OnceLock::new() }));
             if std::ptr::eq(known.names, names) {
                 return;
             }

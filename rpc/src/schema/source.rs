@@ -296,10 +296,12 @@ impl<'de> Origin<'_, 'de> {
         }
     }
 
-    /// See [`Source::failed`].
+    /// The answer of a visitor that takes nothing of this kind.
     #[cold]
-    fn failed(&mut self, fault: &mut Fault) {
-        self.source().failed(fault, true);
+    fn refused(&mut self, feed: Feed<'de>, expected: &dyn Expected) -> Fault {
+        let mut fault = unsuitable(&feed, expected);
+        self.source().failed(&mut fault, feed.contains());
+        fault
     }
 }
 
@@ -338,13 +340,10 @@ impl<'de> De<'_, '_, 'de> {
                     Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
                     Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(from)),
                     Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(from)),
-                    Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left: 0, more: More::Asked }),
-                    Feed::Elements if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left: 0, more: More::Given }),
-                    Feed::Row(left) if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { from, left, more: More::None }),
-                    Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { from, fields: None, named: false }),
-                    Feed::Fields(fields) if const { takes::all::<TAKES>(takes::MAP) } => {
-                        visitor.visit_map(InMap { from, fields: Some(fields), named: false })
+                    Feed::Seq | Feed::Elements | Feed::Row(_) if const { takes::all::<TAKES>(takes::SEQ) } => {
+                        visitor.visit_seq(InSeq::of(from, &feed))
                     }
+                    Feed::Map | Feed::Fields(_) if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap::of(from, &feed)),
                     Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(from)),
                     feed => Err(unsuitable(&feed, &visitor)),
                 }
@@ -368,29 +367,32 @@ impl<'de> De<'_, '_, 'de> {
         self.structure_of(name, names, visitor)
     }
 
-    /// Most structs are read from structs.
+    /// Most structs are read from structs. The visitor is called in one place for each of the two ways, so that what it does is compiled
+    /// into that place, and what it makes is made where it is returned.
     #[inline(never)]
     fn structure_of<V: Visitor<'de>>(self, name: &'static str, names: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         let from = self.0;
-        let fields = match from {
+        let known = match from {
             Origin::Message(message) => message.structure(names, size_of::<V::Value>()),
             Origin::Other(_) => None,
         };
-        let Some(fields) = fields else { return De(from).feed::<{ takes::MAP | takes::SEQ }, V>(Kind::Struct(name, names), visitor) };
-        let mut made = if fields.is_empty() {
-            visitor.visit_seq(InSeq { from, left: names.len(), more: More::None })
-        } else {
-            visitor.visit_map(InMap { from, fields: Some(fields), named: false })
+        let feed = match known {
+            Some([]) => Feed::Row(names.len()),
+            Some(fields) => Feed::Fields(fields),
+            None => from.source().ask(&Ask { kind: Kind::Struct(name, names), asker: const { &Asker::of::<V>() } })?,
         };
-        match &mut made {
-            Ok(_) => {
-                if let Err(fault) = from.end() {
-                    made = Err(fault);
-                }
+        let made = match feed {
+            Feed::Seq | Feed::Elements | Feed::Row(_) => visitor.visit_seq(InSeq::of(from, &feed)),
+            Feed::Map | Feed::Fields(_) => visitor.visit_map(InMap::of(from, &feed)),
+            feed => return Err(from.refused(feed, &visitor)),
+        };
+        match made {
+            Ok(value) => from.end().map(|()| value),
+            Err(mut fault) => {
+                from.source().failed(&mut fault, true);
+                Err(fault)
             }
-            Err(fault) => from.failed(fault),
         }
-        made
     }
 
     /// Most values are numbers and texts, and are read without a question.
@@ -503,7 +505,17 @@ enum More {
     Given,
 }
 
-impl InSeq<'_, '_, '_> {
+impl<'a, 's, 'de> InSeq<'a, 's, 'de> {
+    #[inline]
+    fn of(from: &'a mut Origin<'s, 'de>, feed: &Feed<'de>) -> Self {
+        let (left, more) = match feed {
+            Feed::Row(left) => (*left, More::None),
+            Feed::Elements => (0, More::Given),
+            _ => (0, More::Asked),
+        };
+        Self { from, left, more }
+    }
+
     #[inline(never)]
     fn more(&mut self, size: usize) -> Result<bool, Fault> {
         self.left = match (self.more, &mut *self.from) {
@@ -546,6 +558,14 @@ struct InMap<'a, 's, 'de> {
     fields: Option<&'de [Field]>,
     /// Else: the last key was a name that was not asked for, and the next question is about its value.
     named: bool,
+}
+
+impl<'a, 's, 'de> InMap<'a, 's, 'de> {
+    #[inline]
+    fn of(from: &'a mut Origin<'s, 'de>, feed: &Feed<'de>) -> Self {
+        let fields = if let Feed::Fields(fields) = feed { Some(*fields) } else { None };
+        Self { from, fields, named: false }
+    }
 }
 
 impl<'de> de::MapAccess<'de> for InMap<'_, '_, 'de> {

@@ -4,7 +4,7 @@ use super::super::node::{Field, Id, Node, Shape};
 use super::super::peer::{Fed, Leaf, Span};
 use super::super::source::{Ask, Feed, Kind};
 use super::input::{signed, unknown};
-use super::level::{Arguments, Element, Held, Level, Parts, Place, Row};
+use super::level::{Arguments, Element, Held, Level, Paid, Parts, Place, Row};
 use super::{Adapter, OUT_OF_TURN, known_as};
 use crate::frame::payload::{Fault, Problem, decode};
 
@@ -165,7 +165,7 @@ impl<'de> Adapter<'de> {
         let count = self.input.decoder.length()?;
         self.begin(ask, Parts::Elements { element, taken: 0, last: limit(ask.kind).map_or(count, |limit| count.min(limit)), count })?;
         self.holds(count, least)?;
-        let accounts = self.levels.last().is_some_and(|level| level.accounts);
+        let accounts = self.levels.last().is_some_and(|level| matches!(level.paid, Paid::Accounts { .. }));
         Ok(if accounts && matches!(element, Element::Value(_)) { Feed::Elements } else { Feed::Seq })
     }
 

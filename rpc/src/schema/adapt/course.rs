@@ -4,7 +4,7 @@ use super::super::node::Shape;
 use super::super::peer::Peer;
 use super::super::source::{Ask, Kind, Part};
 use super::input::unknown;
-use super::level::{Accounts, Arguments, Element, Held, Level, Parts, Place, Row, path};
+use super::level::{Arguments, Element, Held, Level, Paid, Parts, Place, Row, path};
 use super::{Adapter, OUT_OF_TURN, known_as};
 use crate::frame::payload::Fault;
 use crate::frame::payload::guard::Account;
@@ -19,17 +19,18 @@ impl<'de> Adapter<'de> {
             Kind::Option | Kind::Enum(..) => (ask.size().saturating_sub(1), None),
             Kind::TupleVariant(_) | Kind::StructVariant(_) => {
                 // They are no deeper than their variant, and stand in its room.
-                self.levels.push(Level { parts, around, outside: None, accounts: false });
+                self.levels.push(Level { parts, around, paid: Paid::Before });
                 return Ok(());
             }
             Kind::Map | Kind::Any if parts.are_entries() => (0, Some(Account::map_named as fn(&str) -> Account)),
             _ => (0, Some(Account::sequence_named as fn(&str) -> Account)),
         };
         let outside = self.input.decoder.guard.enter(ask.size(), room)?;
-        if let Some(account) = accounts {
-            self.accounts.push(Accounts { elements: account(ask.value()), values: account(ask.value()) });
-        }
-        self.levels.push(Level { parts, around, outside: Some(outside), accounts: accounts.is_some() });
+        let paid = match accounts {
+            Some(account) => Paid::Accounts { outside, elements: account(ask.value()), values: account(ask.value()) },
+            None => Paid::Room { outside },
+        };
+        self.levels.push(Level { parts, around, paid });
         Ok(())
     }
 
@@ -116,11 +117,9 @@ impl<'de> Adapter<'de> {
             }
             Parts::One | Parts::Fields { .. } | Parts::Tuple { .. } | Parts::Variant { .. } => return Err(Fault::malformed(OUT_OF_TURN)),
         };
-        if level.accounts
-            && let Some(accounts) = self.accounts.last_mut()
-        {
+        if let Paid::Accounts { elements, values, .. } = &mut level.paid {
             let guard = &mut self.input.decoder.guard;
-            let account = if part == Part::Value { &mut accounts.values } else { &mut accounts.elements };
+            let account = if part == Part::Value { values } else { elements };
             if least == 0 && size != 0 && account.is_new() {
                 guard.empty_elements(left)?;
             }
@@ -183,11 +182,9 @@ impl<'de> Adapter<'de> {
             } else {
                 self.row = level.around;
             }
-            if let Some(outside) = level.outside {
-                self.input.decoder.guard.leave(outside);
-            }
-            if level.accounts {
-                self.accounts.pop();
+            match level.paid {
+                Paid::Before => {}
+                Paid::Room { outside } | Paid::Accounts { outside, .. } => self.input.decoder.guard.leave(outside),
             }
         }
     }

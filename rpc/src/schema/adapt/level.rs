@@ -36,10 +36,17 @@ pub(super) struct Level<'de> {
     pub(super) parts: Parts<'de>,
     /// What is left of the row that it is in.
     pub(super) around: Row,
-    /// What the guard has to get back at the end. None for the parts of a variant: they are no deeper than it.
-    pub(super) outside: Option<usize>,
-    /// It is one whose size the type does not tell: there are accounts for its elements.
-    pub(super) accounts: bool,
+    pub(super) paid: Paid,
+}
+
+/// What a container has cost, and what the guard has to get back at its end.
+pub(super) enum Paid {
+    /// The parts of a variant: they are no deeper than it, and stand in its room.
+    Before,
+    /// One whose size the type tells.
+    Room { outside: usize },
+    /// One whose size it does not tell: there are accounts for its elements, or for its keys and values.
+    Accounts { outside: usize, elements: Account, values: Account },
 }
 
 /// Values that are asked for one after the other: what is left of the innermost container, or as much of it as is known.
@@ -95,12 +102,6 @@ pub(super) struct Held<'de> {
     pub(super) shape: &'de Shape,
     /// See [`Peer::row`](super::super::peer::Peer::row).
     pub(super) row: u32,
-}
-
-/// Of elements, or of keys and values.
-pub(super) struct Accounts {
-    pub(super) elements: Account,
-    pub(super) values: Account,
 }
 
 /// The parts of a container, and how many of them have been taken.

@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 use self::course::place_of;
 use self::input::Input;
-use self::level::{Accounts, Arguments, Level, Parts, Place, Row};
+use self::level::{Arguments, Level, Paid, Parts, Place, Row};
 use super::node::{Id, Signature};
 use super::peer::{Peer, Step};
 use super::source::{Ask, De, Feed, Key, Origin, Part, Source};
@@ -80,8 +80,6 @@ pub(crate) struct Adapter<'de> {
     parked: Row,
     /// What is around it, from the outside in.
     levels: Vec<Level<'de>>,
-    /// Of those levels that have some.
-    accounts: Vec<Accounts>,
     /// The fault that is on its way out says where it happened.
     located: bool,
     /// A container was left in the middle.
@@ -105,7 +103,6 @@ impl<'de> Adapter<'de> {
             here: Place::Read,
             parked: Row::EMPTY,
             levels: Vec::with_capacity(LEVELS),
-            accounts: Vec::new(),
             located: false,
             broken: false,
         };
@@ -129,7 +126,8 @@ impl<'de> Source<'de> for Adapter<'de> {
     fn key(&mut self, size: usize) -> Result<Key<'de>, Fault> {
         if !self.broken
             && matches!((self.here, self.row.first()), (Place::Read, None))
-            && let Some(Level { parts: Parts::Asked { fields, taken, named, known }, accounts: false, .. }) = self.levels.last_mut()
+            && let Some(Level { parts: Parts::Asked { fields, taken, named, known }, paid: Paid::Before | Paid::Room { .. }, .. }) =
+                self.levels.last_mut()
         {
             *named = true;
             let Some(field) = fields.get(*taken) else { return Ok(Key::End) };

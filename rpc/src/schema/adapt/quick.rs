@@ -4,11 +4,11 @@
 
 use super::super::node::{Field, Node};
 use super::super::peer::Leaf::{self as Written, Bool, I16, I32, I64, Str, Struct, U8, U16, U32, U64};
-use super::super::peer::{Fed, Step};
+use super::super::peer::{Fed, Known, Step};
 use super::super::source::{Leaf, Part, Source};
 use super::Adapter;
 use super::input::signed;
-use super::level::{Accounts, Element, Level, Parts, Row};
+use super::level::{Element, Level, Paid, Parts, Row};
 use crate::frame::payload::Fault;
 
 impl<'de> Adapter<'de> {
@@ -86,7 +86,7 @@ impl<'de> Adapter<'de> {
     pub(in super::super) fn structure(&mut self, names: &'static [&'static str], size: usize) -> Option<&'de [Field]> {
         let step = self.due()?;
         let Struct = step.kind else { return None };
-        let fed = self.peer.known(step.row, names)?;
+        let &Known { fed, row, .. } = self.peer.known(step.row, names)?;
         let Node::Struct(_, fields) = self.peer.node(step.bare) else { return None };
         let fields = &fields.list[..];
         let named = match fed {
@@ -97,18 +97,19 @@ impl<'de> Adapter<'de> {
         self.input.step().ok()?;
         let outside = self.input.decoder.guard.enter(size, size).ok()?;
         self.taken();
-        self.levels.push(Level { parts: Parts::Fields { fields, named }, around: self.row, outside: Some(outside), accounts: false });
-        self.row = Row::of(self.peer.row(step.row));
+        self.levels.push(Level { parts: Parts::Fields { fields, named }, around: self.row, paid: Paid::Room { outside } });
+        self.row = Row::of(row);
         Some(if named { fields } else { &[] })
     }
 
     /// How these fields are fed to a type that knows these names.
     pub(super) fn fed(&mut self, fields: &'de [Field], row: u32, names: &'static [&'static str]) -> Fed {
-        self.peer.known(row, names).unwrap_or_else(|| {
-            let fed = fed(fields, names);
-            self.peer.meet(row, names, fed);
-            fed
-        })
+        if let Some(known) = self.peer.known(row, names) {
+            return known.fed;
+        }
+        let fed = fed(fields, names);
+        self.peer.meet(row, names, fed);
+        fed
     }
 
     /// How many elements of this size may be asked for now, one after the other, each after [`element`](Self::element): those that there is
@@ -117,8 +118,8 @@ impl<'de> Adapter<'de> {
         if !self.next(Part::Element, size)? {
             return Ok(0);
         }
-        if let Some(Level { parts: Parts::Elements { element: Element::Value(id), taken, last, .. }, accounts: true, .. }) = self.levels.last_mut()
-            && let Some(Accounts { elements, .. }) = self.accounts.last_mut()
+        if let Some(Level { parts, paid: Paid::Accounts { elements, .. }, .. }) = self.levels.last_mut()
+            && let Parts::Elements { element: Element::Value(id), taken, last, .. } = parts
         {
             let more = elements.elements_in_place((*last - *taken).min(Row::LONGEST - 1));
             *taken += more;

@@ -369,7 +369,6 @@ impl<'de> De<'_, '_, 'de> {
 
     /// Most structs are read from structs. The visitor is called in one place for each of the two ways, so that what it does is compiled
     /// into that place, and what it makes is made where it is returned.
-    #[inline(never)]
     fn structure_of<V: Visitor<'de>>(self, name: &'static str, names: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
         let from = self.0;
         let known = match from {

@@ -225,6 +225,17 @@ impl Account {
         Ok(())
     }
 
+    /// The same, if there is memory for it already. Else nothing has been done.
+    #[inline]
+    pub(crate) fn element_in_place(&mut self, guard: &mut Guard, size: usize) -> bool {
+        if self.used == self.paid {
+            return false;
+        }
+        self.used += 1;
+        guard.paid(size);
+        true
+    }
+
     /// As many more elements as there is memory for already, of those that are still to come. The guard is told of each by its reader.
     pub(crate) fn elements_in_place(&mut self, left: usize) -> usize {
         let more = left.min(self.paid - self.used);

@@ -132,7 +132,7 @@ impl<'de> Adapter<'de> {
     /// The innermost container is over: what is left of it is passed over, where that is allowed.
     #[inline(never)]
     pub(super) fn close(&mut self) -> Result<(), Fault> {
-        let left = self.row.len();
+        let left = self.rest().len();
         if !matches!(self.levels.last(), Some(Level { parts: Parts::Fields { .. } | Parts::Tuple { .. }, .. })) {
             self.pass()?;
         }
@@ -174,6 +174,11 @@ impl<'de> Adapter<'de> {
         Ok(())
     }
 
+    /// What is left of the innermost container, though it may be that nothing of it can be read.
+    fn rest(&self) -> Row {
+        if self.broken { self.parked } else { self.row }
+    }
+
     #[inline]
     pub(super) fn leave(&mut self) {
         if let Some(level) = self.levels.pop() {
@@ -205,8 +210,7 @@ impl<'de> Adapter<'de> {
         if !self.located {
             self.located = true;
             let names = self.arguments.as_ref().map_or(&[][..], |arguments| arguments.names);
-            let innermost = if self.broken { self.parked } else { self.row };
-            let row = self.levels.get(levels).map_or(innermost, |level| level.around);
+            let row = self.levels.get(levels).map_or(self.rest(), |level| level.around);
             fault.locate(&path(&self.levels[..levels], row, names));
         }
     }

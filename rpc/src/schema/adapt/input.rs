@@ -10,7 +10,7 @@ use crate::frame::payload::{Budget, Fault, decode::Decoder};
 pub(super) struct Input<'de> {
     pub(super) decoder: Decoder<'de>,
     /// How many values may still be visited: a schema may hold thousands of them that take no bytes.
-    steps: usize,
+    pub(super) steps: usize,
 }
 
 /// Values visited for each byte of a message: more than types have that people write.

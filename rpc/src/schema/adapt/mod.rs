@@ -25,6 +25,7 @@ use serde::Deserialize;
 use self::course::place_of;
 use self::input::Input;
 use self::level::{Arguments, Level, Paid, Parts, Place, Row};
+use self::quick::{MET, Met};
 use super::node::{Id, Signature};
 use super::peer::{Peer, Step};
 use super::source::{Ask, De, Feed, Key, Origin, Part, Source};
@@ -80,6 +81,8 @@ pub(crate) struct Adapter<'de> {
     parked: Row,
     /// What is around it, from the outside in.
     levels: Vec<Level<'de>>,
+    /// The structs that were read last, by how deep they are.
+    met: [Met<'de>; MET],
     /// The fault that is on its way out says where it happened.
     located: bool,
     /// A container was left in the middle.
@@ -103,6 +106,7 @@ impl<'de> Adapter<'de> {
             here: Place::Read,
             parked: Row::EMPTY,
             levels: Vec::with_capacity(LEVELS),
+            met: [Met::NONE; MET],
             located: false,
             broken: false,
         };
@@ -120,6 +124,18 @@ impl<'de> Source<'de> for Adapter<'de> {
     }
 
     fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
+        if let (None, Place::Read, Some(Level { parts, paid: Paid::Accounts { elements, values, .. }, .. })) =
+            (self.row.first(), self.here, self.levels.last_mut())
+            && let Parts::Entries { key, value, taken, count } = parts
+        {
+            let (id, account) = if part == Part::Value { (*value, values) } else { (*key, elements) };
+            let is_value = usize::from(part == Part::Value);
+            if *taken < *count + is_value && account.element_in_place(&mut self.input.decoder.guard, size) {
+                *taken += 1 - is_value;
+                self.row = Row::one(id);
+                return Ok(true);
+            }
+        }
         self.advance(part, size).map_err(|fault| self.located(fault))
     }
 

@@ -11,6 +11,25 @@ use super::input::signed;
 use super::level::{Element, Level, Paid, Parts, Row};
 use crate::frame::payload::Fault;
 
+/// A struct and the type that it was read into. What it is made of is worth having at hand, though the peer's schema says it: to find it
+/// there takes six steps, each of which has to wait for the one before, and the struct's first part has to wait for all.
+#[derive(Clone, Copy)]
+pub(super) struct Met<'de> {
+    step: usize,
+    names: &'static [&'static str],
+    fields: &'de [Field],
+    row: Row,
+    named: bool,
+}
+
+/// One for each depth, where structs of one kind mostly follow each other; those that are deeper share.
+pub(super) const MET: usize = 4;
+
+impl Met<'_> {
+    /// No step has this number.
+    pub(super) const NONE: Self = Self { step: usize::MAX, names: &[], fields: &[], row: Row::EMPTY, named: false };
+}
+
 impl<'de> Adapter<'de> {
     /// The value of the writer's that is asked for next, if it is one.
     #[inline]
@@ -23,9 +42,13 @@ impl<'de> Adapter<'de> {
     #[inline]
     pub(in super::super) fn small(&mut self) -> Option<u16> {
         let kind = self.due()?.kind;
-        let (number, rest) = match self.input.decoder.input {
-            [low @ 0..=0x7f, rest @ ..] if matches!(kind, U8 | U16 | U32 | U64) => (u16::from(*low), rest),
-            [low, high @ 0..=0x7f, rest @ ..] if matches!(kind, U16 | U32 | U64) => (u16::from(*low & 0x7f) | u16::from(*high) << 7, rest),
+        if !matches!(kind, U8 | U16 | U32 | U64) {
+            return None;
+        }
+        let (low, rest) = self.input.decoder.input.split_first()?;
+        let (number, rest) = match rest {
+            _ if *low < 0x80 => (u16::from(*low), rest),
+            [high @ 0..=0x7f, rest @ ..] if kind != U8 => (u16::from(*low & 0x7f) | u16::from(*high) << 7, rest),
             _ => return None,
         };
         self.input.decoder.input = rest;
@@ -84,22 +107,38 @@ impl<'de> Adapter<'de> {
     /// fields, or none of them if they are asked for in their order and without their names.
     #[inline(never)]
     pub(in super::super) fn structure(&mut self, names: &'static [&'static str], size: usize) -> Option<&'de [Field]> {
-        let step = self.due()?;
+        let step = self.row.first()?;
+        let met = self.met[self.levels.len() % MET];
+        if met.step != step || !std::ptr::eq(met.names, names) {
+            return self.meet(step, names, size);
+        }
+        // Whatever may fail or allocate is left to the question: a function without calls is a fast one.
+        if self.levels.len() == self.levels.capacity() {
+            return None;
+        }
+        let steps = self.input.steps.checked_sub(1)?;
+        let outside = self.input.decoder.guard.enter(size, size).ok()?;
+        self.input.steps = steps;
+        self.taken();
+        let Met { fields, named, .. } = met;
+        self.levels.push(Level { parts: Parts::Fields { fields, named }, around: self.row, paid: Paid::Room { outside } });
+        self.row = met.row;
+        Some(if named { fields } else { &[] })
+    }
+
+    /// The same for the first of several.
+    #[inline(never)]
+    fn meet(&mut self, at: usize, names: &'static [&'static str], size: usize) -> Option<&'de [Field]> {
+        let step = self.steps.get(at)?;
         let Struct = step.kind else { return None };
         let &Known { fed, row, .. } = self.peer.known(step.row, names)?;
         let Node::Struct(_, fields) = self.peer.node(step.bare) else { return None };
         let fields = &fields.list[..];
-        let named = match fed {
-            Fed::InOrder => false,
-            Fed::Named if !fields.is_empty() => true,
-            _ => return None,
-        };
-        self.input.step().ok()?;
-        let outside = self.input.decoder.guard.enter(size, size).ok()?;
-        self.taken();
-        self.levels.push(Level { parts: Parts::Fields { fields, named }, around: self.row, paid: Paid::Room { outside } });
-        self.row = Row::of(row);
-        Some(if named { fields } else { &[] })
+        if matches!(fed, Fed::ByName) || fields.is_empty() {
+            return None;
+        }
+        self.met[self.levels.len() % MET] = Met { step: at, names, fields, row: Row::of(row), named: matches!(fed, Fed::Named) };
+        self.structure(names, size)
     }
 
     /// How these fields are fed to a type that knows these names.

@@ -291,17 +291,25 @@ impl<'de> Origin<'_, 'de> {
     #[inline]
     fn end(&mut self) -> Result<(), Fault> {
         match self {
-            Self::Message(message) => message.end(),
+            Self::Message(message) => {
+                if message.end_of_fields() {
+                    return Ok(());
+                }
+                message.end()
+            }
             Self::Other(source) => source.end(),
         }
     }
 
-    /// The answer of a visitor that takes nothing of this kind.
-    #[cold]
-    fn refused(&mut self, feed: Feed<'de>, expected: &dyn Expected) -> Fault {
-        let mut fault = unsuitable(&feed, expected);
-        self.source().failed(&mut fault, feed.contains());
-        fault
+    /// The parts of what is fed to the visitor of a struct.
+    #[inline(never)]
+    fn structure(&mut self, ask: &Ask, expected: &dyn Expected) -> Result<Parts<'de>, Fault> {
+        let feed = self.source().ask(ask)?;
+        Parts::of(&feed).ok_or_else(|| {
+            let mut fault = unsuitable(&feed, expected);
+            self.source().failed(&mut fault, feed.contains());
+            fault
+        })
     }
 }
 
@@ -340,12 +348,16 @@ impl<'de> De<'_, '_, 'de> {
                     Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
                     Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(from)),
                     Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(from)),
-                    Feed::Seq | Feed::Elements | Feed::Row(_) if const { takes::all::<TAKES>(takes::SEQ) } => {
-                        visitor.visit_seq(InSeq::of(from, &feed))
-                    }
-                    Feed::Map | Feed::Fields(_) if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap::of(from, &feed)),
                     Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(from)),
-                    feed => Err(unsuitable(&feed, &visitor)),
+                    feed => match Parts::of(&feed) {
+                        Some(Parts::Listed { left, more }) if const { takes::all::<TAKES>(takes::SEQ) } => {
+                            visitor.visit_seq(InSeq { from, left, more })
+                        }
+                        Some(Parts::Named { fields }) if const { takes::all::<TAKES>(takes::MAP) } => {
+                            visitor.visit_map(InMap { from, fields, named: false })
+                        }
+                        _ => Err(unsuitable(&feed, &visitor)),
+                    },
                 }
             }
         };
@@ -375,15 +387,14 @@ impl<'de> De<'_, '_, 'de> {
             Origin::Message(message) => message.structure(names, size_of::<V::Value>()),
             Origin::Other(_) => None,
         };
-        let feed = match known {
-            Some([]) => Feed::Row(names.len()),
-            Some(fields) => Feed::Fields(fields),
-            None => from.source().ask(&Ask { kind: Kind::Struct(name, names), asker: const { &Asker::of::<V>() } })?,
+        let parts = match known {
+            Some([]) => Parts::Listed { left: names.len(), more: More::None },
+            Some(fields) => Parts::Named { fields: Some(fields) },
+            None => from.structure(&Ask { kind: Kind::Struct(name, names), asker: const { &Asker::of::<V>() } }, &visitor)?,
         };
-        let made = match feed {
-            Feed::Seq | Feed::Elements | Feed::Row(_) => visitor.visit_seq(InSeq::of(from, &feed)),
-            Feed::Map | Feed::Fields(_) => visitor.visit_map(InMap::of(from, &feed)),
-            feed => return Err(from.refused(feed, &visitor)),
+        let made = match parts {
+            Parts::Listed { left, more } => visitor.visit_seq(InSeq { from, left, more }),
+            Parts::Named { fields } => visitor.visit_map(InMap { from, fields, named: false }),
         };
         match made {
             Ok(value) => from.end().map(|()| value),
@@ -485,6 +496,29 @@ impl<'de> Deserializer<'de> for De<'_, '_, 'de> {
     }
 }
 
+/// How the parts of a container are asked for.
+#[derive(Clone, Copy)]
+enum Parts<'de> {
+    /// So many of them before it is known whether there are more.
+    Listed { left: usize, more: More },
+    /// These, if it is a map of fields, or else entries.
+    Named { fields: Option<&'de [Field]> },
+}
+
+impl<'de> Parts<'de> {
+    #[inline]
+    fn of(feed: &Feed<'de>) -> Option<Self> {
+        Some(match feed {
+            Feed::Seq => Self::Listed { left: 0, more: More::Asked },
+            Feed::Elements => Self::Listed { left: 0, more: More::Given },
+            Feed::Row(left) => Self::Listed { left: *left, more: More::None },
+            Feed::Map => Self::Named { fields: None },
+            Feed::Fields(fields) => Self::Named { fields: Some(fields) },
+            _ => return None,
+        })
+    }
+}
+
 /// The inside of the sequence that was fed last.
 struct InSeq<'a, 's, 'de> {
     from: &'a mut Origin<'s, 'de>,
@@ -504,17 +538,7 @@ enum More {
     Given,
 }
 
-impl<'a, 's, 'de> InSeq<'a, 's, 'de> {
-    #[inline]
-    fn of(from: &'a mut Origin<'s, 'de>, feed: &Feed<'de>) -> Self {
-        let (left, more) = match feed {
-            Feed::Row(left) => (*left, More::None),
-            Feed::Elements => (0, More::Given),
-            _ => (0, More::Asked),
-        };
-        Self { from, left, more }
-    }
-
+impl InSeq<'_, '_, '_> {
     #[inline(never)]
     fn more(&mut self, size: usize) -> Result<bool, Fault> {
         self.left = match (self.more, &mut *self.from) {
@@ -557,14 +581,6 @@ struct InMap<'a, 's, 'de> {
     fields: Option<&'de [Field]>,
     /// Else: the last key was a name that was not asked for, and the next question is about its value.
     named: bool,
-}
-
-impl<'a, 's, 'de> InMap<'a, 's, 'de> {
-    #[inline]
-    fn of(from: &'a mut Origin<'s, 'de>, feed: &Feed<'de>) -> Self {
-        let fields = if let Feed::Fields(fields) = feed { Some(*fields) } else { None };
-        Self { from, fields, named: false }
-    }
 }
 
 impl<'de> de::MapAccess<'de> for InMap<'_, '_, 'de> {

@@ -126,7 +126,20 @@ impl<'de> Adapter<'de> {
         Some(if named { fields } else { &[] })
     }
 
-    /// The same for the first of several.
+    /// Ends the innermost container, if it is a struct that has been read to its end.
+    #[inline]
+    pub(in super::super) fn end_of_fields(&mut self) -> bool {
+        if self.broken || self.row.len() != 0 {
+            return false;
+        }
+        let Some(&Level { parts: Parts::Fields { .. }, around, paid: Paid::Room { outside } }) = self.levels.last() else { return false };
+        self.input.decoder.guard.leave(outside);
+        self.row = around;
+        self.levels.pop();
+        true
+    }
+
+    /// As [`structure`](Self::structure), for the first of several.
     #[inline(never)]
     fn meet(&mut self, at: usize, names: &'static [&'static str], size: usize) -> Option<&'de [Field]> {
         let step = self.steps.get(at)?;

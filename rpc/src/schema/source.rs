@@ -266,6 +266,7 @@ fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
 }
 
 /// What is read from.
+#[expect(clippy::large_enum_variant, reason = "it stays where it is made, and a message is not to be looked for")]
 pub(crate) enum Origin<'s, 'de> {
     Message(Adapter<'de>),
     Other(&'s mut dyn Source<'de>),
@@ -579,7 +580,7 @@ struct InMap<'a, 's, 'de> {
     from: &'a mut Origin<'s, 'de>,
     /// Those that are left, if it is a map of fields.
     fields: Option<&'de [Field]>,
-    /// Else: the last key was a name that was not asked for, and the next question is about its value.
+    /// The last key was a name that was not asked for, and its value has not been read.
     named: bool,
 }
 
@@ -590,30 +591,29 @@ impl<'de> de::MapAccess<'de> for InMap<'_, '_, 'de> {
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         let name = match &mut self.fields {
             Some(fields) => {
-                if let Origin::Message(message) = &mut *self.from
-                    && !message.is_at(fields.len())
-                {
+                if self.named {
                     pass(&mut *self.from)?;
                 }
-                let Some((field, rest)) = fields.split_first() else { return Ok(None) };
+                let Some((field, rest)) = fields.split_first() else {
+                    self.named = false;
+                    return Ok(None);
+                };
                 *fields = rest;
                 &field.name
             }
             None => match self.from.source().key(size_of::<K::Value>())? {
                 Key::End => return Ok(None),
                 Key::Asked => return seed.deserialize(De(&mut *self.from)).map(Some),
-                Key::Named(name) => {
-                    self.named = true;
-                    name
-                }
+                Key::Named(name) => name,
             },
         };
+        self.named = true;
         seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
     }
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        if self.fields.is_none() && !std::mem::take(&mut self.named) {
+        if !std::mem::take(&mut self.named) {
             self.from.source().next(Part::Value, size_of::<V::Value>())?;
         }
         seed.deserialize(De(&mut *self.from))

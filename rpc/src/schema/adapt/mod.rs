@@ -36,7 +36,8 @@ use crate::frame::payload::{Budget, Fault};
 /// # Errors
 /// As plain decoding, where the reader's type cannot take the value as well. Texts say where.
 pub(crate) fn value<'de, T: Deserialize<'de>>(peer: &'de Peer, root: Id, bytes: &'de [u8], budget: Budget) -> Result<T, Fault> {
-    let mut message = Origin::Message(Adapter::new(peer, Place::Node(root), bytes, budget, size_of::<T>())?);
+    let input = Input::new(bytes, budget, size_of::<T>())?;
+    let mut message = Origin::Message(Adapter::new(peer, Place::Node(root), None, input));
     let value = T::deserialize(De(&mut message))?;
     finish(message)?;
     Ok(value)
@@ -53,9 +54,8 @@ pub(crate) fn arguments<'de, A: Deserialize<'de>>(
     bytes: &'de [u8],
     budget: Budget,
 ) -> Result<A, Fault> {
-    let mut adapter = Adapter::new(peer, Place::Arguments, bytes, budget, size_of::<A>())?;
-    adapter.arguments = Some(Arguments { signature, names, starts: None });
-    let mut message = Origin::Message(adapter);
+    let input = Input::new(bytes, budget, size_of::<A>())?;
+    let mut message = Origin::Message(Adapter::new(peer, Place::Arguments, Some(Arguments { signature, names, starts: None }), input));
     let value = A::deserialize(De(&mut message))?;
     finish(message)?;
     Ok(value)
@@ -95,23 +95,24 @@ const LEVELS: usize = 8;
 const OUT_OF_TURN: &str = "the type reads on after a part of it was refused";
 
 impl<'de> Adapter<'de> {
-    fn new(peer: &'de Peer, here: Place<'de>, bytes: &'de [u8], budget: Budget, size: usize) -> Result<Self, Fault> {
-        let input = Input::new(bytes, budget, size)?;
-        let mut adapter = Self {
+    fn new(peer: &'de Peer, here: Place<'de>, arguments: Option<Arguments<'de>>, input: Input<'de>) -> Self {
+        let (row, here) = match here {
+            Place::Node(id) => (Row::one(id), Place::Read),
+            place => (Row::EMPTY, place),
+        };
+        Self {
             peer,
             steps: peer.all_steps(),
             input,
-            arguments: None,
-            row: Row::EMPTY,
-            here: Place::Read,
+            arguments,
+            row,
+            here,
             parked: Row::EMPTY,
             levels: Vec::with_capacity(LEVELS),
             met: [Met::NONE; MET],
             located: false,
             broken: false,
-        };
-        adapter.stand_at(here);
-        Ok(adapter)
+        }
     }
 }
 

@@ -187,12 +187,6 @@ impl<'de> Adapter<'de> {
         self.input.decoder.guard.paid(size);
         if self.row.len() == after + 1 { Ok(()) } else { self.pass_to(after + 1) }
     }
-
-    /// Fewer than so many parts of the row are left: all before them have been read.
-    #[inline]
-    pub(in super::super) fn is_at(&self, left: usize) -> bool {
-        self.row.len() <= left
-    }
 }
 
 /// Fields that are the reader's too, in its order, go without their names.

@@ -406,16 +406,24 @@ impl<'de> De<'_, '_, 'de> {
         }
     }
 
-    /// Most values are numbers and texts, and are read without a question.
+    /// Most values are small numbers, and are read without a question: nothing else is in this function, as what it saved for that would be
+    /// half of what it does.
     #[inline(never)]
     fn leaf<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        let from = self.0;
-        let Origin::Message(message) = from else { return De(from).feed::<TAKES, V>(kind, visitor) };
         if TAKES == takes::NUMBER
+            && let Origin::Message(message) = &mut *self.0
             && let Some(number) = message.small()
         {
             return visitor.visit_u64(number.into()).map_err(|fault| refused(message, fault));
         }
+        self.any_leaf::<TAKES, V>(kind, visitor)
+    }
+
+    /// Any number or bool.
+    #[inline(never)]
+    fn any_leaf<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
+        let from = self.0;
+        let Origin::Message(message) = from else { return De(from).feed::<TAKES, V>(kind, visitor) };
         let fed = match message.leaf() {
             Some(Leaf::Unsigned(value)) if TAKES == takes::NUMBER => visitor.visit_u64(value),
             Some(Leaf::Signed(value)) if TAKES == takes::NUMBER => visitor.visit_i64(value),
@@ -427,6 +435,7 @@ impl<'de> De<'_, '_, 'de> {
         fed.map_err(|fault| refused(message, fault))
     }
 
+    /// The same for texts.
     #[inline(never)]
     fn text<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
         let from = self.0;

@@ -4,9 +4,8 @@
 //! end, and each node's smallest encoding is known, so that no length passes that the rest of a message cannot hold. What a
 //! message may cost is not decided here: `adapt` reads it under the accounts of `frame/payload/guard.rs`.
 
-use std::sync::OnceLock;
-
 use super::node::{Field, Id, Node, Schema, Shape, Signature};
+use super::steps::Steps;
 use crate::frame::payload::{Budget, decode};
 
 /// As long as a schema may be.
@@ -28,54 +27,8 @@ pub(crate) struct Peer {
     schema: Schema,
     /// One for each node.
     facts: Vec<Facts>,
-    /// The nodes once more, as they are read: first each by itself, then what each contains.
-    steps: Vec<Step>,
-    /// Where among them the parts of a tuple, a struct or a variant are.
-    rows: Vec<Span>,
-    /// For each row, who reads its parts by their names.
-    readers: Vec<OnceLock<Box<Known>>>,
-}
-
-/// A type that reads fields by their names: its list of names, and how it is fed. One for each such type of this program.
-#[derive(Debug)]
-pub(super) struct Known {
-    names: &'static [&'static str],
-    pub(super) fed: Fed,
-    /// The fields, as [`Peer::row`] gives them.
-    pub(super) row: Span,
-    next: OnceLock<Box<Self>>,
-}
-
-/// Types that read the same fields, and are remembered.
-const READERS: usize = 8;
-
-/// How fields are given to their reader.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fed {
-    /// One after the other: writer and reader have the same.
-    InOrder,
-    /// Likewise, and the reader is told their names, which are the writer's.
-    Named,
-    /// The reader is told their names, or what it knows instead of them.
-    ByName,
-}
-
-/// Steps that follow each other.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) first: u32,
-    pub(super) count: u32,
-}
-
-/// A value that is to be read: its node, and what is known of it without looking there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Step {
-    pub(super) node: Id,
-    /// The node without the newtypes and names around it.
-    pub(super) bare: Id,
-    pub(super) kind: Leaf,
-    /// See [`Peer::row_of`].
-    pub(super) row: u32,
+    /// The nodes as they are read.
+    pub(super) steps: Steps,
 }
 
 /// What is worked out about a node.
@@ -89,50 +42,6 @@ struct Facts {
     least: u32,
     /// How many types in types all values contain.
     depth: u32,
-    /// See [`Peer::row_of`].
-    row: u32,
-    /// What the bare node is.
-    leaf: Leaf,
-}
-
-/// The nodes that most values end in, and what contains most of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaf {
-    Bool,
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-    U64,
-    F32,
-    F64,
-    Str,
-    Struct,
-    Other,
-}
-
-impl Leaf {
-    fn of(node: &Node) -> Self {
-        match node {
-            Node::Bool => Self::Bool,
-            Node::I8 => Self::I8,
-            Node::I16 => Self::I16,
-            Node::I32 => Self::I32,
-            Node::I64 => Self::I64,
-            Node::U8 => Self::U8,
-            Node::U16 => Self::U16,
-            Node::U32 => Self::U32,
-            Node::U64 => Self::U64,
-            Node::F32 => Self::F32,
-            Node::F64 => Self::F64,
-            Node::Str => Self::Str,
-            Node::Struct(..) => Self::Struct,
-            _ => Self::Other,
-        }
-    }
 }
 
 impl Peer {
@@ -155,50 +64,8 @@ impl Peer {
     pub(crate) fn check(schema: Schema) -> Result<Self, String> {
         check_tables(&schema)?;
         let facts = facts(&schema.nodes)?;
-        let mut peer = Self { schema, facts, steps: Vec::new(), rows: Vec::new(), readers: Vec::new() };
-        peer.lay_out();
-        Ok(peer)
-    }
-
-    /// Works out the steps.
-    fn lay_out(&mut self) {
-        let nodes = &self.schema.nodes;
-        for (facts, node) in self.facts.iter_mut().zip(nodes) {
-            facts.row = self.rows.len() as u32;
-            let parts = match node {
-                Node::Enum(_, variants) => variants.len(),
-                Node::Tuple(_) | Node::TupleStruct(..) | Node::Struct(..) => 1,
-                _ => 0,
-            };
-            self.rows.resize(self.rows.len() + parts, Span { first: 0, count: 0 });
-        }
-        self.readers.resize_with(self.rows.len(), OnceLock::new);
-        let step = |id: Id| {
-            let facts = self.facts[id as usize];
-            Step { node: id, bare: facts.bare, kind: facts.leaf, row: self.facts[facts.bare as usize].row }
-        };
-        self.steps.extend((0..nodes.len() as Id).map(step));
-        let mut rows = self.rows.iter_mut();
-        let mut row = |parts: &mut dyn Iterator<Item = Id>| {
-            let start = self.steps.len();
-            self.steps.extend(parts.map(step));
-            if let Some(row) = rows.next() {
-                *row = Span { first: start as u32, count: (self.steps.len() - start) as u32 };
-            }
-        };
-        for node in nodes {
-            match node {
-                Node::Tuple(ids) | Node::TupleStruct(_, ids) => row(&mut ids.iter().copied()),
-                Node::Struct(_, fields) => row(&mut fields.list.iter().map(|field| field.node)),
-                Node::Enum(_, variants) => variants.iter().for_each(|variant| match &variant.shape {
-                    Shape::Newtype(id) => row(&mut std::iter::once(*id)),
-                    Shape::Tuple(ids) => row(&mut ids.iter().copied()),
-                    Shape::Struct(fields) => row(&mut fields.list.iter().map(|field| field.node)),
-                    Shape::Unit | Shape::Unknown => row(&mut std::iter::empty()),
-                }),
-                _ => {}
-            }
-        }
+        let steps = Steps::of(&schema.nodes, |id| facts[id as usize].bare);
+        Ok(Self { schema, facts, steps })
     }
 
     /// What the peer sent.
@@ -230,53 +97,6 @@ impl Peer {
     #[inline]
     pub(super) fn inner(&self, id: Id) -> Id {
         self.facts[id as usize].inner
-    }
-
-    /// All steps. Those of single nodes have the numbers of these.
-    #[inline]
-    pub(super) fn all_steps(&self) -> &[Step] {
-        &self.steps
-    }
-
-    #[inline]
-    pub(super) fn steps(&self, span: Span) -> &[Step] {
-        &self.steps[span.first as usize..(span.first + span.count) as usize]
-    }
-
-    /// The number of the row of parts of this node, which is a tuple or a struct, or that of its first variant, which those of the others
-    /// follow.
-    #[inline]
-    pub(super) fn row_of(&self, id: Id) -> u32 {
-        self.facts[self.facts[id as usize].bare as usize].row
-    }
-
-    /// The parts of a tuple, a struct or a variant.
-    #[inline]
-    pub(super) fn row(&self, row: u32) -> Span {
-        self.rows[row as usize]
-    }
-
-    /// How the fields of this row are fed to a type that knows these names, if they have met before.
-    #[inline]
-    pub(super) fn known(&self, row: u32, names: &'static [&'static str]) -> Option<&Known> {
-        let mut known = self.readers[row as usize].get()?;
-        while !std::ptr::eq(known.names, names) {
-            known = known.next.get()?;
-        }
-        Some(known)
-    }
-
-    /// They have met.
-    #[cold]
-    pub(super) fn meet(&self, row: u32, names: &'static [&'static str], fed: Fed) {
-        let mut slot = &self.readers[row as usize];
-        for _ in 0..READERS {
-            let known = slot.get_or_init(|| Box::new(Known { names, fed, row: self.row(row), next: OnceLock::new() }));
-            if std::ptr::eq(known.names, names) {
-                return;
-            }
-            slot = &known.next;
-        }
     }
 
     /// No value of this node takes fewer bytes.
@@ -392,7 +212,7 @@ fn facts(nodes: &[Node]) -> Result<Vec<Facts>, String> {
 }
 
 fn fact(id: Id, node: &Node, known: &[Option<Facts>]) -> Option<Facts> {
-    let leaf = |least| Some(Facts { bare: id, inner: id, least, depth: 1, row: 0, leaf: Leaf::of(node) });
+    let leaf = |least| Some(Facts { bare: id, inner: id, least, depth: 1 });
     let all = |parts: &mut dyn Iterator<Item = Id>| {
         let (mut least, mut depth) = (0_u32, 0);
         for part in parts {
@@ -400,7 +220,7 @@ fn fact(id: Id, node: &Node, known: &[Option<Facts>]) -> Option<Facts> {
             least = least.saturating_add(part.least);
             depth = depth.max(part.depth);
         }
-        Some(Facts { bare: id, inner: id, least, depth: depth + 1, row: 0, leaf: Leaf::of(node) })
+        Some(Facts { bare: id, inner: id, least, depth: depth + 1 })
     };
     match node {
         Node::Unit | Node::UnitStruct(_) => leaf(0),

@@ -1,8 +1,8 @@
 //! What a question is answered with: what the type asks for and what the writer wrote are brought together.
 
 use super::super::node::{Field, Id, Node, Shape};
-use super::super::peer::{Fed, Leaf, Span};
 use super::super::source::{Ask, Feed, Kind};
+use super::super::steps::{Fed, Form, Span};
 use super::input::{signed, unknown};
 use super::level::{Arguments, Element, Held, Level, Paid, Parts, Place, Row};
 use super::{Adapter, OUT_OF_TURN, known_as};
@@ -83,7 +83,7 @@ impl<'de> Adapter<'de> {
     /// Anything but an option or a newtype, from a value of the writer's.
     fn node(&mut self, ask: &Ask, id: Id) -> Result<Feed<'de>, Fault> {
         let peer = self.peer;
-        let (mut node, mut row) = (peer.bare(id), peer.row_of(id));
+        let (mut node, mut row) = (peer.bare(id), peer.steps.row_of(id));
         while let Node::Option(part) = node {
             if matches!(ask.kind, Kind::Any) {
                 return self.option(ask, Place::Node(id));
@@ -92,7 +92,7 @@ impl<'de> Adapter<'de> {
                 return if matches!(ask.kind, Kind::Unit | Kind::UnitStruct(_)) { Ok(Feed::Unit) } else { Err(none()) };
             }
             self.input.step()?;
-            (node, row) = (peer.bare(*part), peer.row_of(*part));
+            (node, row) = (peer.bare(*part), peer.steps.row_of(*part));
         }
         let decoder = &mut self.input.decoder;
         Ok(match node {
@@ -130,7 +130,7 @@ impl<'de> Adapter<'de> {
             Node::Bytes => return self.sequence(ask, Element::Byte),
             Node::Seq(part) if matches!(ask.kind, Kind::Bytes) && matches!(peer.bare(*part), Node::U8) => Feed::Bytes(decoder.counted()?),
             Node::Seq(part) => return self.sequence(ask, Element::Value(*part)),
-            Node::Tuple(_) | Node::TupleStruct(..) => return self.list(ask, peer.row(row)),
+            Node::Tuple(_) | Node::TupleStruct(..) => return self.list(ask, peer.steps.row(row)),
             Node::Map(key, value) => return self.entries(ask, *key, *value),
             Node::Struct(_, fields) => return self.fields(ask, &fields.list, row),
             Node::Enum(_, variants) => {
@@ -187,7 +187,7 @@ impl<'de> Adapter<'de> {
     }
 
     fn list(&mut self, ask: &Ask, steps: Span) -> Result<Feed<'de>, Fault> {
-        if matches!(ask.kind, Kind::Bytes) && self.peer.steps(steps).iter().all(|step| step.kind == Leaf::U8) {
+        if matches!(ask.kind, Kind::Bytes) && self.peer.steps.get(steps).iter().all(|step| step.form == Form::U8) {
             return Ok(Feed::Bytes(self.input.decoder.bytes(steps.count as usize)?));
         }
         self.tuple(ask, steps, limit(ask.kind))
@@ -210,7 +210,7 @@ impl<'de> Adapter<'de> {
             Kind::Struct(_, names) | Kind::StructVariant(names) => (names, self.fed(fields, row, names)),
             _ => (&[][..], Fed::ByName),
         };
-        let steps = Row::of(self.peer.row(row));
+        let steps = Row::of(self.peer.steps.row(row));
         let (parts, row, feed) = match fed {
             Fed::InOrder => (Parts::Fields { fields, named: false }, steps, Feed::Row(fields.len())),
             Fed::Named => (Parts::Fields { fields, named: true }, steps, Feed::Fields(fields)),
@@ -267,7 +267,7 @@ impl<'de> Adapter<'de> {
     fn tuple_variant(&mut self, ask: &Ask, length: usize) -> Result<Feed<'de>, Fault> {
         let held = self.held()?;
         match held.shape {
-            Shape::Tuple(_) => self.tuple(ask, self.peer.row(held.row), Some(length)),
+            Shape::Tuple(_) => self.tuple(ask, self.peer.steps.row(held.row), Some(length)),
             Shape::Newtype(id) => match self.peer.bare(*id) {
                 // `A((u8, u8))` is `A(u8, u8)` to JSON.
                 Node::Tuple(..) | Node::TupleStruct(..) | Node::Seq(_) | Node::Bytes => self.node(ask, *id),
@@ -286,7 +286,7 @@ impl<'de> Adapter<'de> {
             Shape::Unit => self.no_fields(ask),
             // `A(Fields)` is `A { .. }` to JSON.
             Shape::Newtype(id) => self.node(ask, *id),
-            Shape::Tuple(_) => self.tuple(ask, self.peer.row(held.row), Some(names.len())),
+            Shape::Tuple(_) => self.tuple(ask, self.peer.steps.row(held.row), Some(names.len())),
             Shape::Unknown => Err(unknown()),
         }
     }

@@ -51,7 +51,7 @@ impl<'de> Adapter<'de> {
                     return Ok(false);
                 }
                 *taken += 1;
-                Place::Node(self.peer.steps(*steps)[*taken - 1].node)
+                Place::Node(self.peer.steps.get(*steps)[*taken - 1].node)
             }
             Parts::Asked { fields, taken, named, known } => {
                 *named = part != Part::Key;
@@ -152,8 +152,8 @@ impl<'de> Adapter<'de> {
             // The parts would have been taken for one another.
             Parts::Tuple { .. } if left != 0 => return Err(Fault::malformed("the type leaves out a part of it")),
             // A shorter tuple reads a longer one.
-            Parts::Tuple { steps, length } => self.input.skip_steps(nodes, self.peer.steps(*steps).get(*length..).unwrap_or_default())?,
-            Parts::List { steps, taken } => self.input.skip_steps(nodes, &self.peer.steps(*steps)[*taken..])?,
+            Parts::Tuple { steps, length } => self.input.skip_steps(nodes, self.peer.steps.get(*steps).get(*length..).unwrap_or_default())?,
+            Parts::List { steps, taken } => self.input.skip_steps(nodes, &self.peer.steps.get(*steps)[*taken..])?,
             Parts::Asked { fields, taken, .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
             Parts::Elements { taken, count, .. } if taken - left != *count => return Err(too_many(count - (taken - left))),
             Parts::Entries { taken, count, .. } if taken != count => return Err(too_many(count - taken)),
@@ -255,7 +255,7 @@ impl<'de> Adapter<'de> {
             Place::Node(id) => self.input.skip(nodes, id),
             Place::Byte => self.input.decoder.byte().map(drop),
             Place::Fields(fields, _) => self.input.skip_fields(nodes, fields),
-            Place::List(steps) => self.input.skip_steps(nodes, self.peer.steps(steps)),
+            Place::List(steps) => self.input.skip_steps(nodes, self.peer.steps.get(steps)),
             Place::Arguments => {
                 let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
                 signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(nodes, *id))
@@ -279,7 +279,7 @@ pub(super) fn place_of<'de>(peer: &'de Peer, held: Held<'de>) -> Result<Place<'d
     match held.shape {
         Shape::Unit => Ok(Place::Nothing),
         Shape::Newtype(id) => Ok(Place::Node(*id)),
-        Shape::Tuple(_) => Ok(Place::List(peer.row(held.row))),
+        Shape::Tuple(_) => Ok(Place::List(peer.steps.row(held.row))),
         Shape::Struct(fields) => Ok(Place::Fields(&fields.list, held.row)),
         Shape::Unknown => Err(unknown()),
     }

@@ -1,8 +1,8 @@
 //! A message that is read by a schema, its numbers and texts, and passing over values in it that nobody wants. They are checked all the same.
 
 use super::super::node::{Field, Id, Node, Shape, Variant};
-use super::super::peer::{self, Step};
 use super::super::source::Leaf;
+use super::super::steps::{Form, Step};
 use crate::frame::payload::guard::EMPTY_ELEMENTS;
 use crate::frame::payload::{Budget, Fault, decode::Decoder};
 
@@ -39,10 +39,10 @@ impl<'de> Input<'de> {
     }
 
     /// A number or a bool; none if it is something else.
-    pub(super) fn number(&mut self, leaf: peer::Leaf) -> Result<Option<Leaf>, Fault> {
-        use peer::Leaf::{Bool, F32, F64, I8, I16, I32, I64, Other, Str, Struct, U8, U16, U32, U64};
+    pub(super) fn number(&mut self, form: Form) -> Result<Option<Leaf>, Fault> {
+        use Form::{Bool, F32, F64, I8, I16, I32, I64, Other, Str, Struct, U8, U16, U32, U64};
         let decoder = &mut self.decoder;
-        Ok(Some(match leaf {
+        Ok(Some(match form {
             Bool => Leaf::Bool(decoder.bool()?.into()),
             I8 => Leaf::Signed((decoder.byte()? as i8).into()),
             I16 => Leaf::Signed(signed(decoder.varint_u16()?.into())),

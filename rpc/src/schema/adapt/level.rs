@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::super::node::{Field, Id, Shape, Signature};
-use super::super::peer::Span;
+use super::super::steps::Span;
 use crate::frame::payload::guard::Account;
 
 /// What the next question is about.
@@ -100,7 +100,7 @@ impl Row {
 #[derive(Clone, Copy)]
 pub(super) struct Held<'de> {
     pub(super) shape: &'de Shape,
-    /// See [`Peer::row`](super::super::peer::Peer::row).
+    /// See [`Steps::row`](super::super::steps::Steps::row).
     pub(super) row: u32,
 }
 

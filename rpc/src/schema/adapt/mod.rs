@@ -26,9 +26,11 @@ use self::course::place_of;
 use self::input::Input;
 use self::level::{Arguments, Level, Paid, Parts, Place, Row};
 use self::quick::{MET, Met};
+use super::de::{De, Origin};
 use super::node::{Id, Signature};
-use super::peer::{Peer, Step};
-use super::source::{Ask, De, Feed, Key, Origin, Part, Source};
+use super::peer::Peer;
+use super::source::{Ask, Feed, Key, Part, Source};
+use super::steps::Step;
 use crate::frame::payload::{Budget, Fault};
 
 /// Reads one value that is the whole message.
@@ -102,7 +104,7 @@ impl<'de> Adapter<'de> {
         };
         Self {
             peer,
-            steps: peer.all_steps(),
+            steps: peer.steps.all(),
             input,
             arguments,
             row,
@@ -125,17 +127,8 @@ impl<'de> Source<'de> for Adapter<'de> {
     }
 
     fn next(&mut self, part: Part, size: usize) -> Result<bool, Fault> {
-        if let (None, Place::Read, Some(Level { parts, paid: Paid::Accounts { elements, values, .. }, .. })) =
-            (self.row.first(), self.here, self.levels.last_mut())
-            && let Parts::Entries { key, value, taken, count } = parts
-        {
-            let (id, account) = if part == Part::Value { (*value, values) } else { (*key, elements) };
-            let is_value = usize::from(part == Part::Value);
-            if *taken < *count + is_value && account.element_in_place(&mut self.input.decoder.guard, size) {
-                *taken += 1 - is_value;
-                self.row = Row::one(id);
-                return Ok(true);
-            }
+        if self.entry(part, size) {
+            return Ok(true);
         }
         self.advance(part, size).map_err(|fault| self.located(fault))
     }

@@ -3,12 +3,12 @@
 //! Each reads what it is made for, or does nothing: then the type asks, and `answer.rs` does it or says why not.
 
 use super::super::node::{Field, Node};
-use super::super::peer::Leaf::{self as Written, Bool, I16, I32, I64, Str, Struct, U8, U16, U32, U64};
-use super::super::peer::{Fed, Known, Step};
 use super::super::source::{Leaf, Part, Source};
+use super::super::steps::Form::{self, Bool, I16, I32, I64, Str, Struct, U8, U16, U32, U64};
+use super::super::steps::{Fed, Known, Step};
 use super::Adapter;
 use super::input::signed;
-use super::level::{Element, Level, Paid, Parts, Row};
+use super::level::{Element, Level, Paid, Parts, Place, Row};
 use crate::frame::payload::Fault;
 
 /// A struct and the type that it was read into. What it is made of is worth having at hand, though the peer's schema says it: to find it
@@ -41,14 +41,14 @@ impl<'de> Adapter<'de> {
     /// their type is.
     #[inline]
     pub(in super::super) fn small(&mut self) -> Option<u16> {
-        let kind = self.due()?.kind;
-        if !matches!(kind, U8 | U16 | U32 | U64) {
+        let form = self.due()?.form;
+        if !matches!(form, U8 | U16 | U32 | U64) {
             return None;
         }
         let (low, rest) = self.input.decoder.input.split_first()?;
         let (number, rest) = match rest {
             _ if *low < 0x80 => (u16::from(*low), rest),
-            [high @ 0..=0x7f, rest @ ..] if kind != U8 => (u16::from(*low & 0x7f) | u16::from(*high) << 7, rest),
+            [high @ 0..=0x7f, rest @ ..] if form != U8 => (u16::from(*low & 0x7f) | u16::from(*high) << 7, rest),
             _ => return None,
         };
         self.input.decoder.input = rest;
@@ -59,17 +59,17 @@ impl<'de> Adapter<'de> {
     /// The next number or bool, read at once if it is one whatever the type asks for.
     #[inline(never)]
     pub(in super::super) fn leaf(&mut self) -> Option<Leaf> {
-        let kind = self.due()?.kind;
+        let form = self.due()?.form;
         let (number, rest) = match self.input.decoder.input {
             [low @ 0..=0x7f, rest @ ..] => (u64::from(*low), rest),
-            [low, high @ 0..=0x7f, rest @ ..] if !matches!(kind, Bool | U8) => (u64::from(*low & 0x7f) | u64::from(*high) << 7, rest),
-            _ => return self.large(kind),
+            [low, high @ 0..=0x7f, rest @ ..] if !matches!(form, Bool | U8) => (u64::from(*low & 0x7f) | u64::from(*high) << 7, rest),
+            _ => return self.large(form),
         };
-        let leaf = match kind {
+        let leaf = match form {
             U8 | U16 | U32 | U64 => Leaf::Unsigned(number),
             I16 | I32 | I64 => Leaf::Signed(signed(number)),
             Bool if number < 2 => Leaf::Bool(number),
-            _ => return self.large(kind),
+            _ => return self.large(form),
         };
         self.input.decoder.input = rest;
         self.taken();
@@ -77,9 +77,9 @@ impl<'de> Adapter<'de> {
     }
 
     #[inline(never)]
-    fn large(&mut self, kind: Written) -> Option<Leaf> {
+    fn large(&mut self, form: Form) -> Option<Leaf> {
         let before = self.input.decoder.input;
-        let Ok(Some(number)) = self.input.number(kind) else {
+        let Ok(Some(number)) = self.input.number(form) else {
             self.input.decoder.input = before;
             return None;
         };
@@ -90,7 +90,7 @@ impl<'de> Adapter<'de> {
     /// The next text.
     #[inline]
     pub(in super::super) fn text(&mut self) -> Option<&'de str> {
-        let Str = self.due()?.kind else { return None };
+        let Str = self.due()?.form else { return None };
         let text = self.input.text()?;
         self.taken();
         Some(text)
@@ -143,8 +143,8 @@ impl<'de> Adapter<'de> {
     #[inline(never)]
     fn meet(&mut self, at: usize, names: &'static [&'static str], size: usize) -> Option<&'de [Field]> {
         let step = self.steps.get(at)?;
-        let Struct = step.kind else { return None };
-        let &Known { fed, row, .. } = self.peer.known(step.row, names)?;
+        let Struct = step.form else { return None };
+        let &Known { fed, row, .. } = self.peer.steps.known(step.row, names)?;
         let Node::Struct(_, fields) = self.peer.node(step.bare) else { return None };
         let fields = &fields.list[..];
         if matches!(fed, Fed::ByName) || fields.is_empty() {
@@ -156,11 +156,11 @@ impl<'de> Adapter<'de> {
 
     /// How these fields are fed to a type that knows these names.
     pub(super) fn fed(&mut self, fields: &'de [Field], row: u32, names: &'static [&'static str]) -> Fed {
-        if let Some(known) = self.peer.known(row, names) {
+        if let Some(known) = self.peer.steps.known(row, names) {
             return known.fed;
         }
         let fed = fed(fields, names);
-        self.peer.meet(row, names, fed);
+        self.peer.steps.meet(row, names, fed);
         fed
     }
 
@@ -179,6 +179,23 @@ impl<'de> Adapter<'de> {
             return Ok(1 + more);
         }
         Ok(1)
+    }
+
+    /// The next key, or value, of a map is asked for next, if there is one and there is memory for it already.
+    #[inline]
+    pub(super) fn entry(&mut self, part: Part, size: usize) -> bool {
+        let (None, Place::Read, Some(level)) = (self.row.first(), self.here, self.levels.last_mut()) else { return false };
+        let (Parts::Entries { key, value, taken, count }, Paid::Accounts { elements, values, .. }) = (&mut level.parts, &mut level.paid) else {
+            return false;
+        };
+        // A value has been counted with its key.
+        let (id, account, counts) = if part == Part::Value { (*value, values, 0) } else { (*key, elements, 1) };
+        if *taken + counts > *count || !account.element_in_place(&mut self.input.decoder.guard, size) {
+            return false;
+        }
+        *taken += counts;
+        self.row = Row::one(id);
+        true
     }
 
     /// The next element is asked for next, and so many after it.

@@ -1,11 +1,13 @@
 //! Messages read by their writer's schema: `evolution` (what may change in a type), `places` (where borrowed data and errors
-//! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them).
+//! point), `plain` (beside plain decoding), `quick` (what is read without a question), `hostile` (what a stranger writes), `mutated`
+//! (a million of them).
 
 mod evolution;
 mod hostile;
 mod mutated;
 mod places;
 mod plain;
+mod quick;
 
 use std::collections::HashMap;
 

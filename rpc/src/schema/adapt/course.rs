@@ -268,7 +268,8 @@ impl<'de> Adapter<'de> {
     #[inline]
     pub(super) fn stand_at(&mut self, place: Place<'de>) {
         match place {
-            Place::Node(id) => self.row = Row::one(id),
+            // A name that nobody asked for is passed by.
+            Place::Node(id) => (self.row, self.here) = (Row::one(id), Place::Read),
             place => self.here = place,
         }
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use super::types::*;
 use super::*;
@@ -156,5 +156,41 @@ fn values_whose_names_were_enough_are_passed_over() {
     for _ in 0..2 {
         let read: (Names, u8) = value(&writer, 0, &message, Budget::default()).expect("it adapts");
         assert_eq!(read, (Names(["id", "lines", "end"].map(str::to_owned).into()), 5));
+    }
+}
+
+/// Takes what a variant holds for a number, whichever variant it is.
+#[derive(Debug, PartialEq)]
+struct AnyVariant(u64);
+
+impl<'de> Deserialize<'de> for AnyVariant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Unread;
+        impl<'de> Deserialize<'de> for Unread {
+            fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                Ok(Self)
+            }
+        }
+        struct Takes;
+        impl<'de> Visitor<'de> for Takes {
+            type Value = AnyVariant;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a variant")
+            }
+            fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<AnyVariant, A::Error> {
+                let (Unread, variant) = variant.variant()?;
+                variant.newtype_variant().map(AnyVariant)
+            }
+        }
+        deserializer.deserialize_enum("AnyVariant", &[], Takes)
+    }
+}
+
+#[test]
+fn a_variant_whose_name_nobody_reads_holds_what_it_holds() {
+    for node in [U64, newtype("Number", U64), option(U64)] {
+        let writer = enumeration("Written", [("None", Holds::Nothing), ("Some", Holds::One(node.clone()))]);
+        let bytes = if matches!(node, Type::Option(_)) { &[1, 1, 0xac, 2][..] } else { &[1, 0xac, 2] };
+        assert_eq!(read::<AnyVariant>(&writer, bytes), Ok(AnyVariant(300)));
     }
 }

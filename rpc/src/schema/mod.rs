@@ -3,16 +3,17 @@
 //! - `node.rs`: a type as a table of nodes
 //! - `show.rs`: types as Rust text
 //! - `lock/`: a contract as a file in its user's repository, and what a change of it breaks
-//! - `source.rs`: the one deserializer; whoever feeds a type by it is a source
+//! - `de.rs`: the one deserializer; `source.rs`: what it asks, of whoever feeds a type by it
 //! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
-//! - `peer.rs`: a peer's schema, checked; `adapt/`: reading messages by it; `fit/`: what is to be expected
+//! - `peer.rs`: a peer's schema, checked; `steps.rs`: laid out for reading; `adapt/`: reading messages by it; `fit/`: what is to be expected
 //! - `exchange.rs`: what becomes of each method once both schemas are known
 //! - `json/`: JSON to types and back
 //! - `diff.rs`: what a change of a service breaks, method by method
 //! - [`Reader`]: the door through which generated code lends its types
 
 pub(crate) mod adapt;
+mod de;
 mod diff;
 pub(crate) mod exchange;
 pub(crate) mod fit;
@@ -24,6 +25,7 @@ pub(crate) mod own;
 pub(crate) mod peer;
 pub(crate) mod show;
 pub(crate) mod source;
+mod steps;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -32,12 +34,12 @@ mod walk;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::de::{De, Origin};
 pub use self::diff::{Change, Verdict, compare};
 #[cfg(feature = "json")]
 pub(crate) use self::json::{Json, Typed, Types, Unwritten, write};
 pub use self::lock::read_lock;
 pub use self::node::{Field, Fields, Id, Node, Root, Schema, Shape, Signature, Variant};
-pub(crate) use self::source::De;
 use self::source::Source;
 use crate::frame::payload::{self, Fault};
 
@@ -65,7 +67,7 @@ impl<'a, 'de> Reader<'a, 'de> {
     /// Those of the type, and those of what it reads from.
     pub fn read<T: Serialize + Deserialize<'de>>(self) -> Result<(), Fault> {
         self.source.root(std::any::type_name::<T>());
-        let value = T::deserialize(De(self.source))?;
+        let value = T::deserialize(De(&mut Origin::Other(self.source)))?;
         if let Some(written) = self.written {
             let mut bytes = Vec::new();
             *written = payload::encode_item(&value, usize::MAX, &mut bytes).map(|()| bytes);
@@ -80,7 +82,7 @@ impl<'a, 'de> Reader<'a, 'de> {
     #[cfg(feature = "json")]
     pub(crate) fn only_read<T: Deserialize<'de>>(self) -> Result<(), Fault> {
         self.source.root(std::any::type_name::<T>());
-        T::deserialize(De(self.source)).map(drop)
+        T::deserialize(De(&mut Origin::Other(self.source))).map(drop)
     }
 
     /// The method has no such type.

@@ -5,6 +5,7 @@
 //! message may cost is not decided here: `adapt` reads it under the accounts of `frame/payload/guard.rs`.
 
 use super::node::{Field, Id, Node, Schema, Shape, Signature};
+use super::steps::Steps;
 use crate::frame::payload::{Budget, decode};
 
 /// As long as a schema may be.
@@ -26,6 +27,8 @@ pub(crate) struct Peer {
     schema: Schema,
     /// One for each node.
     facts: Vec<Facts>,
+    /// The nodes as they are read.
+    pub(super) steps: Steps,
 }
 
 /// What is worked out about a node.
@@ -39,45 +42,6 @@ struct Facts {
     least: u32,
     /// How many types in types all values contain.
     depth: u32,
-    /// What the bare node is, if it is a number, a bool or a text.
-    leaf: Option<Leaf>,
-}
-
-/// The nodes that most values end in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leaf {
-    Bool,
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-    U64,
-    F32,
-    F64,
-    Str,
-}
-
-impl Leaf {
-    fn of(node: &Node) -> Option<Self> {
-        Some(match node {
-            Node::Bool => Self::Bool,
-            Node::I8 => Self::I8,
-            Node::I16 => Self::I16,
-            Node::I32 => Self::I32,
-            Node::I64 => Self::I64,
-            Node::U8 => Self::U8,
-            Node::U16 => Self::U16,
-            Node::U32 => Self::U32,
-            Node::U64 => Self::U64,
-            Node::F32 => Self::F32,
-            Node::F64 => Self::F64,
-            Node::Str => Self::Str,
-            _ => return None,
-        })
-    }
 }
 
 impl Peer {
@@ -100,7 +64,8 @@ impl Peer {
     pub(crate) fn check(schema: Schema) -> Result<Self, String> {
         check_tables(&schema)?;
         let facts = facts(&schema.nodes)?;
-        Ok(Self { schema, facts })
+        let steps = Steps::of(&schema.nodes, |id| facts[id as usize].bare);
+        Ok(Self { schema, facts, steps })
     }
 
     /// What the peer sent.
@@ -123,16 +88,15 @@ impl Peer {
         &self.schema.nodes[self.facts[id as usize].bare as usize]
     }
 
+    #[inline]
+    pub(super) fn node(&self, id: Id) -> &Node {
+        &self.schema.nodes[id as usize]
+    }
+
     /// What is inside a newtype. Anything else is itself.
     #[inline]
     pub(super) fn inner(&self, id: Id) -> Id {
         self.facts[id as usize].inner
-    }
-
-    /// What a node is without the newtypes and names around it, if it is a number, a bool or a text.
-    #[inline]
-    pub(super) fn leaf(&self, id: Id) -> Option<Leaf> {
-        self.facts[id as usize].leaf
     }
 
     /// No value of this node takes fewer bytes.
@@ -248,7 +212,7 @@ fn facts(nodes: &[Node]) -> Result<Vec<Facts>, String> {
 }
 
 fn fact(id: Id, node: &Node, known: &[Option<Facts>]) -> Option<Facts> {
-    let leaf = |least| Some(Facts { bare: id, inner: id, least, depth: 1, leaf: Leaf::of(node) });
+    let leaf = |least| Some(Facts { bare: id, inner: id, least, depth: 1 });
     let all = |parts: &mut dyn Iterator<Item = Id>| {
         let (mut least, mut depth) = (0_u32, 0);
         for part in parts {
@@ -256,7 +220,7 @@ fn fact(id: Id, node: &Node, known: &[Option<Facts>]) -> Option<Facts> {
             least = least.saturating_add(part.least);
             depth = depth.max(part.depth);
         }
-        Some(Facts { bare: id, inner: id, least, depth: depth + 1, leaf: None })
+        Some(Facts { bare: id, inner: id, least, depth: depth + 1 })
     };
     match node {
         Node::Unit | Node::UnitStruct(_) => leaf(0),

@@ -1,16 +1,12 @@
-//! The one deserializer for all that is not plain postcard: tracing a type, reading a message by its writer's schema, and
-//! reading JSON. A type's `Deserialize` is compiled once for the three.
+//! What a type asks when it is read, and what answers: a [`Source`] for tracing a type, for reading a message by its writer's schema, and
+//! for reading JSON.
 //!
-//! [`De`] hands every question of a type to a [`Source`] and feeds what comes back to its visitor. It knows no formats.
-//! Texts and bytes live as long as `'de`: message, schema and parsed JSON are borrowed for that long.
+//! No format is known here. `de.rs` puts the questions. Texts and bytes live as long as `'de`: message, schema and parsed JSON are borrowed
+//! for that long.
 
 use std::any::type_name;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::mem::discriminant;
-use std::slice;
 
-use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, IgnoredAny, Unexpected, Visitor};
+use serde::de::Visitor;
 
 use super::node::Field;
 use crate::frame::payload::Fault;
@@ -32,7 +28,7 @@ pub(crate) struct Asker {
 }
 
 impl Asker {
-    const fn of<'de, V: Visitor<'de>>() -> Self {
+    pub(super) const fn of<'de, V: Visitor<'de>>() -> Self {
         Self { visitor: type_name::<V>, value: type_name::<V::Value>, size: size_of::<V::Value>() }
     }
 }
@@ -116,6 +112,8 @@ pub(crate) enum Feed<'de> {
     Some,
     Newtype,
     Seq,
+    /// A sequence of equal elements, of a message: several are given at once.
+    Elements,
     /// A sequence of so many parts, which are asked for one after the other without [`Source::next`] in between.
     Row(usize),
     Map,
@@ -125,8 +123,8 @@ pub(crate) enum Feed<'de> {
 }
 
 impl Feed<'_> {
-    fn contains(&self) -> bool {
-        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Row(_) | Self::Map | Self::Fields(_) | Self::Enum)
+    pub(super) fn contains(&self) -> bool {
+        matches!(self, Self::Some | Self::Newtype | Self::Seq | Self::Elements | Self::Row(_) | Self::Map | Self::Fields(_) | Self::Enum)
     }
 }
 
@@ -179,19 +177,6 @@ pub(crate) trait Source<'de> {
     /// The type of the whole value that is about to be read.
     fn root(&mut self, _name: &'static str) {}
 
-    /// The next number or bool, read at once if it is one whatever the type asks for. Else nothing has been read, and the type
-    /// [asks](Self::ask).
-    #[inline]
-    fn leaf(&mut self) -> Option<Leaf> {
-        None
-    }
-
-    /// The same for a text.
-    #[inline]
-    fn text(&mut self) -> Option<&'de str> {
-        None
-    }
-
     /// What to feed to this visitor.
     fn ask(&mut self, ask: &Ask) -> Result<Feed<'de>, Fault>;
 
@@ -223,322 +208,4 @@ pub(crate) trait Source<'de> {
     /// The visitor that was fed last and has not ended refuses; `container` says whether it was fed one. The fault may be changed,
     /// to say where.
     fn failed(&mut self, _fault: &mut Fault, _container: bool) {}
-}
-
-/// Which feeds a question can be answered with, as bits: a visitor is compiled for these alone. The rest nobody's visitor takes, and one
-/// function says so for all types: half of the code of a type would be its ways to say no.
-mod takes {
-    pub(super) const UNIT: u32 = 1;
-    pub(super) const BOOL: u32 = 1 << 1;
-    pub(super) const NUMBER: u32 = 1 << 2;
-    pub(super) const TEXT: u32 = 1 << 3;
-    pub(super) const BYTES: u32 = 1 << 4;
-    pub(super) const OPTION: u32 = UNIT | 1 << 5;
-    pub(super) const NEWTYPE: u32 = 1 << 6;
-    pub(super) const SEQ: u32 = 1 << 7;
-    pub(super) const MAP: u32 = 1 << 8;
-    pub(super) const ENUM: u32 = 1 << 9;
-    /// The small numbers that stand for names.
-    pub(super) const INDEX: u32 = 1 << 10;
-    pub(super) const ANY: u32 = u32::MAX;
-
-    pub(super) const fn all<const TAKES: u32>(feeds: u32) -> bool {
-        TAKES & feeds == feeds
-    }
-
-    pub(super) const fn any<const TAKES: u32>(feeds: u32) -> bool {
-        TAKES & feeds != 0
-    }
-}
-
-/// The answer of a visitor that takes nothing of this kind.
-#[cold]
-#[inline(never)]
-fn unsuitable(feed: &Feed<'_>, expected: &dyn Expected) -> Fault {
-    let unexpected = match feed {
-        Feed::Unit => Unexpected::Unit,
-        Feed::Bool(value) => Unexpected::Bool(*value),
-        Feed::Unsigned(value) => Unexpected::Unsigned(*value),
-        Feed::Signed(value) => Unexpected::Signed(*value),
-        Feed::U128(_) | Feed::I128(_) => Unexpected::Other("integer of 128 bits"),
-        Feed::Float(value) => Unexpected::Float(*value),
-        Feed::Str(text) => Unexpected::Str(text),
-        Feed::String(text) => Unexpected::Str(text),
-        Feed::Bytes(bytes) => Unexpected::Bytes(bytes),
-        Feed::Buffer(bytes) => Unexpected::Bytes(bytes),
-        Feed::None | Feed::Some => Unexpected::Option,
-        Feed::Newtype => Unexpected::NewtypeStruct,
-        Feed::Seq | Feed::Row(_) => Unexpected::Seq,
-        Feed::Map | Feed::Fields(_) => Unexpected::Map,
-        Feed::Enum => Unexpected::Enum,
-    };
-    de::Error::invalid_type(unexpected, expected)
-}
-
-/// Deserializes from a source.
-pub(crate) struct De<'a, 'de>(pub(crate) &'a mut dyn Source<'de>);
-
-impl<'de> De<'_, 'de> {
-    #[inline]
-    fn feed<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        self.answer::<TAKES, V>(&Ask { kind, asker: const { &Asker::of::<V>() } }, visitor)
-    }
-
-    /// All calls of a visitor, in one place: each is compiled once a visitor. What it makes is made where it is returned: it would be
-    /// read back before it has been written. What a `const` rules out is not compiled at all, in debug builds as well, where nothing else
-    /// leaves it out.
-    #[inline(never)]
-    fn answer<const TAKES: u32, V: Visitor<'de>>(self, ask: &Ask, visitor: V) -> Result<V::Value, Fault> {
-        let source = self.0;
-        let (mut fed, mut container) = (false, false);
-        let mut made = match source.ask(ask) {
-            Err(fault) => Err(fault),
-            Ok(feed) => {
-                (fed, container) = (true, feed.contains());
-                match feed {
-                    Feed::Unit if const { takes::all::<TAKES>(takes::UNIT) } => visitor.visit_unit(),
-                    Feed::Bool(value) if const { takes::all::<TAKES>(takes::BOOL) } => visitor.visit_bool(value),
-                    Feed::Unsigned(value) if const { takes::any::<TAKES>(takes::NUMBER | takes::INDEX) } => visitor.visit_u64(value),
-                    Feed::Signed(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i64(value),
-                    Feed::U128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_u128(*value),
-                    Feed::I128(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_i128(*value),
-                    Feed::Float(value) if const { takes::all::<TAKES>(takes::NUMBER) } => visitor.visit_f64(value),
-                    Feed::Str(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_borrowed_str(text),
-                    Feed::String(text) if const { takes::all::<TAKES>(takes::TEXT) } => visitor.visit_string(text),
-                    Feed::Bytes(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_borrowed_bytes(bytes),
-                    Feed::Buffer(bytes) if const { takes::all::<TAKES>(takes::BYTES) } => visitor.visit_byte_buf(bytes.into_vec()),
-                    Feed::None if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_none(),
-                    Feed::Some if const { takes::all::<TAKES>(takes::OPTION) } => visitor.visit_some(De(source)),
-                    Feed::Newtype if const { takes::all::<TAKES>(takes::NEWTYPE) } => visitor.visit_newtype_struct(De(source)),
-                    Feed::Seq if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: None, source }),
-                    Feed::Row(left) if const { takes::all::<TAKES>(takes::SEQ) } => visitor.visit_seq(InSeq { left: Some(left), source }),
-                    Feed::Map if const { takes::all::<TAKES>(takes::MAP) } => visitor.visit_map(InMap { source, fields: None, named: false }),
-                    Feed::Fields(fields) if const { takes::all::<TAKES>(takes::MAP) } => {
-                        visitor.visit_map(InMap { source, fields: Some(fields.iter()), named: false })
-                    }
-                    Feed::Enum if const { takes::all::<TAKES>(takes::ENUM) } => visitor.visit_enum(Inside(source)),
-                    feed => Err(unsuitable(&feed, &visitor)),
-                }
-            }
-        };
-        match &mut made {
-            Ok(_) if container => {
-                if let Err(fault) = source.end() {
-                    made = Err(fault);
-                }
-            }
-            Err(fault) if fed => source.failed(fault, container),
-            _ => {}
-        }
-        made
-    }
-
-    /// Most values are numbers and texts, and are read without a question.
-    #[inline(never)]
-    fn leaf<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        let source = self.0;
-        let fed = match source.leaf() {
-            Some(Leaf::Unsigned(value)) if TAKES == takes::NUMBER => visitor.visit_u64(value),
-            Some(Leaf::Signed(value)) if TAKES == takes::NUMBER => visitor.visit_i64(value),
-            Some(Leaf::Float(bits)) if TAKES == takes::NUMBER => visitor.visit_f64(f64::from_bits(bits)),
-            Some(Leaf::Bool(value)) if TAKES == takes::BOOL => visitor.visit_bool(value != 0),
-            Some(leaf) => Err(unsuitable(&leaf.into(), &visitor)),
-            None => return De(source).feed::<TAKES, V>(kind, visitor),
-        };
-        fed.map_err(|mut fault| {
-            source.failed(&mut fault, false);
-            fault
-        })
-    }
-
-    #[inline(never)]
-    fn text<const TAKES: u32, V: Visitor<'de>>(self, kind: Kind, visitor: V) -> Result<V::Value, Fault> {
-        let source = self.0;
-        let Some(text) = source.text() else { return De(source).feed::<TAKES, V>(kind, visitor) };
-        visitor.visit_borrowed_str(text).map_err(|mut fault| {
-            source.failed(&mut fault, false);
-            fault
-        })
-    }
-}
-
-macro_rules! asks {
-    ($($method:ident($($name:ident: $type:ty),*) $kind:expr, $how:ident $takes:expr;)*) => {$(
-        #[inline]
-        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, Fault> {
-            self.$how::<{ $takes }, V>($kind, visitor)
-        }
-    )*};
-}
-
-impl<'de> Deserializer<'de> for De<'_, 'de> {
-    type Error = Fault;
-
-    /// As postcard is not: a type has one shape here, whatever carries it.
-    #[inline]
-    fn is_human_readable(&self) -> bool {
-        false
-    }
-
-    asks! {
-        deserialize_any() Kind::Any, feed takes::ANY;
-        deserialize_bool() Kind::Bool, leaf takes::BOOL;
-        deserialize_i8() Kind::I8, leaf takes::NUMBER;
-        deserialize_i16() Kind::I16, leaf takes::NUMBER;
-        deserialize_i32() Kind::I32, leaf takes::NUMBER;
-        deserialize_i64() Kind::I64, leaf takes::NUMBER;
-        deserialize_i128() Kind::I128, feed takes::NUMBER;
-        deserialize_u8() Kind::U8, leaf takes::NUMBER;
-        deserialize_u16() Kind::U16, leaf takes::NUMBER;
-        deserialize_u32() Kind::U32, leaf takes::NUMBER;
-        deserialize_u64() Kind::U64, leaf takes::NUMBER;
-        deserialize_u128() Kind::U128, feed takes::NUMBER;
-        deserialize_f32() Kind::F32, leaf takes::NUMBER;
-        deserialize_f64() Kind::F64, leaf takes::NUMBER;
-        deserialize_char() Kind::Char, text takes::TEXT;
-        deserialize_str() Kind::Str, text takes::TEXT;
-        deserialize_string() Kind::Str, text takes::TEXT;
-        deserialize_bytes() Kind::Bytes, feed takes::BYTES | takes::TEXT | takes::SEQ;
-        deserialize_byte_buf() Kind::Bytes, feed takes::BYTES | takes::TEXT | takes::SEQ;
-        deserialize_option() Kind::Option, feed takes::OPTION;
-        deserialize_unit() Kind::Unit, feed takes::UNIT;
-        deserialize_unit_struct(name: &'static str) Kind::UnitStruct(name), feed takes::UNIT;
-        deserialize_newtype_struct(name: &'static str) Kind::Newtype(name), feed takes::NEWTYPE;
-        deserialize_seq() Kind::Seq, feed takes::SEQ;
-        deserialize_tuple(length: usize) Kind::Tuple(length), feed takes::SEQ;
-        deserialize_tuple_struct(name: &'static str, length: usize) Kind::TupleStruct(name, length), feed takes::SEQ;
-        deserialize_map() Kind::Map, feed takes::MAP;
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) Kind::Struct(name, fields), feed takes::MAP | takes::SEQ;
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]) Kind::Enum(name, variants), feed takes::ENUM;
-        deserialize_identifier() Kind::Identifier, feed takes::TEXT | takes::INDEX | takes::BYTES;
-        deserialize_ignored_any() Kind::Ignored, feed takes::ANY;
-    }
-}
-
-/// The inside of the sequence that was fed last.
-struct InSeq<'a, 'de> {
-    source: &'a mut dyn Source<'de>,
-    /// See [`Source::in_a_row`].
-    left: Option<usize>,
-}
-
-impl<'de> de::SeqAccess<'de> for InSeq<'_, 'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        match &mut self.left {
-            Some(0) => return Ok(None),
-            Some(left) => *left -= 1,
-            None if !self.source.next(Part::Element, size_of::<T::Value>())? => return Ok(None),
-            None => {}
-        }
-        seed.deserialize(De(&mut *self.source)).map(Some)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.source.hint()
-    }
-}
-
-/// The inside of the map that was fed last.
-struct InMap<'a, 'de> {
-    source: &'a mut dyn Source<'de>,
-    /// Those that are left, if it is a map of fields.
-    fields: Option<slice::Iter<'de, Field>>,
-    /// The last key was a name that was not asked for, and its value has not been read.
-    named: bool,
-}
-
-impl<'de> de::MapAccess<'de> for InMap<'_, 'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        let name = match &mut self.fields {
-            Some(fields) => {
-                if self.named {
-                    pass(self.source)?;
-                }
-                let Some(field) = fields.next() else {
-                    self.named = false;
-                    return Ok(None);
-                };
-                &field.name
-            }
-            None => match self.source.key(size_of::<K::Value>())? {
-                Key::End => return Ok(None),
-                Key::Asked => return seed.deserialize(De(&mut *self.source)).map(Some),
-                Key::Named(name) => name,
-            },
-        };
-        self.named = true;
-        seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some)
-    }
-
-    #[inline]
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        if !std::mem::take(&mut self.named) {
-            self.source.next(Part::Value, size_of::<V::Value>())?;
-        }
-        seed.deserialize(De(&mut *self.source))
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.source.hint()
-    }
-}
-
-/// Passes over a value whose type went on to the next key.
-#[cold]
-fn pass(source: &mut dyn Source<'_>) -> Result<(), Fault> {
-    IgnoredAny::deserialize(De(source)).map(drop)
-}
-
-/// The inside of the enum that was fed last.
-struct Inside<'a, 'de>(&'a mut dyn Source<'de>);
-
-impl<'de> de::EnumAccess<'de> for Inside<'_, 'de> {
-    type Error = Fault;
-    type Variant = Self;
-
-    #[inline]
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
-        let name = seed.deserialize(De(&mut *self.0))?;
-        // serde_derive reads a name into an enum of its own without fields, so a name and its alias become equal.
-        let same = || {
-            let mut hasher = DefaultHasher::new();
-            discriminant(&name).hash(&mut hasher);
-            hasher.finish()
-        };
-        self.0.variant((size_of::<V::Value>() <= 1).then_some(&same))?;
-        Ok((name, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for Inside<'_, 'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn unit_variant(self) -> Result<(), Fault> {
-        self.0.payload(false)
-    }
-
-    #[inline]
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
-        self.0.payload(true)?;
-        seed.deserialize(De(self.0))
-    }
-
-    #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        De(self.0).feed::<{ takes::SEQ }, V>(Kind::TupleVariant(length), visitor)
-    }
-
-    #[inline]
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
-        De(self.0).feed::<{ takes::MAP | takes::SEQ }, V>(Kind::StructVariant(fields), visitor)
-    }
 }

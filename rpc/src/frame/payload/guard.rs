@@ -236,6 +236,13 @@ impl Account {
         true
     }
 
+    /// As many more elements as there is memory for already, of those that are still to come. The guard is told of each by its reader.
+    pub(crate) fn elements_in_place(&mut self, left: usize) -> usize {
+        let more = left.min(self.paid - self.used);
+        self.used += more;
+        more
+    }
+
     fn grow(&mut self, guard: &mut Guard, size: usize, left: Option<usize>) -> Result<(), Refusal> {
         if size == 0 {
             let count = left.unwrap_or(1);

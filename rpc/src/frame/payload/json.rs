@@ -10,7 +10,7 @@ use serde_json::{Map, Number, Value};
 
 use super::guard::{Account, Budget, Guard, Refusal};
 use super::{Fault, Problem, text};
-use crate::schema::{De, Json};
+use crate::schema::{De, Json, Origin};
 use crate::service::Method;
 
 /// A value, parsed but not yet of any type.
@@ -55,7 +55,7 @@ impl Parsed {
 
     /// A value of this type; it may borrow from the strings in here. `names` stand in for the places of the outermost array in errors.
     pub(super) fn read<'a, T: Deserialize<'a>>(&'a self, names: &'static [&'static str]) -> Result<T, Fault> {
-        T::deserialize(De(&mut Json::new(&self.value, self.length, size_of::<T>(), self.budget, names)?))
+        T::deserialize(De(&mut Origin::Other(&mut Json::new(&self.value, self.length, size_of::<T>(), self.budget, names)?)))
     }
 }
 

@@ -1,8 +1,8 @@
 //! A message that is read by a schema, its numbers and texts, and passing over values in it that nobody wants. They are checked all the same.
 
 use super::super::node::{Field, Id, Node, Shape, Variant};
-use super::super::peer;
 use super::super::source::Leaf;
+use super::super::steps::{Form, Step};
 use crate::frame::payload::guard::EMPTY_ELEMENTS;
 use crate::frame::payload::{Budget, Fault, decode::Decoder};
 
@@ -10,7 +10,7 @@ use crate::frame::payload::{Budget, Fault, decode::Decoder};
 pub(super) struct Input<'de> {
     pub(super) decoder: Decoder<'de>,
     /// How many values may still be visited: a schema may hold thousands of them that take no bytes.
-    steps: usize,
+    pub(super) steps: usize,
 }
 
 /// Values visited for each byte of a message: more than types have that people write.
@@ -38,11 +38,11 @@ impl<'de> Input<'de> {
         }
     }
 
-    /// A number or a bool; none if it is a text.
-    pub(super) fn number(&mut self, leaf: peer::Leaf) -> Result<Option<Leaf>, Fault> {
-        use peer::Leaf::{Bool, F32, F64, I8, I16, I32, I64, Str, U8, U16, U32, U64};
+    /// A number or a bool; none if it is something else.
+    pub(super) fn number(&mut self, form: Form) -> Result<Option<Leaf>, Fault> {
+        use Form::{Bool, F32, F64, I8, I16, I32, I64, Other, Str, Struct, U8, U16, U32, U64};
         let decoder = &mut self.decoder;
-        Ok(Some(match leaf {
+        Ok(Some(match form {
             Bool => Leaf::Bool(decoder.bool()?.into()),
             I8 => Leaf::Signed((decoder.byte()? as i8).into()),
             I16 => Leaf::Signed(signed(decoder.varint_u16()?.into())),
@@ -54,7 +54,7 @@ impl<'de> Input<'de> {
             U64 => Leaf::Unsigned(decoder.varint_u64()?),
             F32 => Leaf::Float(f64::from(f32::from_le_bytes(decoder.array()?)).to_bits()),
             F64 => Leaf::Float(u64::from_le_bytes(decoder.array()?)),
-            Str => return Ok(None),
+            Str | Struct | Other => return Ok(None),
         }))
     }
 
@@ -80,9 +80,9 @@ impl<'de> Input<'de> {
 
     /// The number of a variant, and what it is.
     #[inline]
-    pub(super) fn variant<'n>(&mut self, variants: &'n [Variant]) -> Result<&'n Variant, Fault> {
+    pub(super) fn variant<'n>(&mut self, variants: &'n [Variant]) -> Result<(u32, &'n Variant), Fault> {
         let number = self.decoder.varint_u32()?;
-        variants.get(number as usize).ok_or_else(|| no_variant(number, variants.len()))
+        variants.get(number as usize).map(|variant| (number, variant)).ok_or_else(|| no_variant(number, variants.len()))
     }
 
     /// Passes over a value.
@@ -126,7 +126,7 @@ impl<'de> Input<'de> {
             Node::Tuple(parts) | Node::TupleStruct(_, parts) => self.skip_all(nodes, parts),
             Node::Struct(_, fields) => self.skip_fields(nodes, &fields.list),
             Node::Enum(_, variants) => {
-                let variant = self.variant(variants)?;
+                let (_, variant) = self.variant(variants)?;
                 self.skip_shape(nodes, &variant.shape)
             }
             _ => Ok(()),
@@ -146,6 +146,10 @@ impl<'de> Input<'de> {
 
     pub(super) fn skip_all(&mut self, nodes: &[Node], parts: &[Id]) -> Result<(), Fault> {
         parts.iter().try_for_each(|part| self.skip(nodes, *part))
+    }
+
+    pub(super) fn skip_steps(&mut self, nodes: &[Node], steps: &[Step]) -> Result<(), Fault> {
+        steps.iter().try_for_each(|step| self.skip(nodes, step.node))
     }
 
     pub(super) fn skip_fields(&mut self, nodes: &[Node], fields: &[Field]) -> Result<(), Fault> {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::super::node::{Field, Id, Shape, Signature};
+use super::super::steps::Span;
 use crate::frame::payload::guard::Account;
 
 /// What the next question is about.
@@ -15,9 +16,9 @@ pub(super) enum Place<'de> {
     /// An element of what the writer has as bytes.
     Byte,
     /// The fields of a variant that the reader takes for one value.
-    Fields(&'de [Field]),
+    Fields(&'de [Field], u32),
     /// Likewise, parts without names.
-    List(&'de [Id]),
+    List(Span),
     /// A variant that holds nothing, which the reader takes to hold something.
     Nothing,
     /// An argument that the writer does not have.
@@ -34,45 +35,73 @@ pub(super) enum Place<'de> {
 pub(super) struct Level<'de> {
     pub(super) parts: Parts<'de>,
     /// What is left of the row that it is in.
-    pub(super) around: Row<'de>,
-    /// What the guard has to get back at the end. None for the parts of a variant: they are no deeper than it.
-    pub(super) outside: Option<usize>,
-    /// It is one whose size the type does not tell: there are accounts for its elements.
-    pub(super) accounts: bool,
+    pub(super) around: Row,
+    pub(super) paid: Paid,
 }
 
-/// The parts that are left of a container whose parts are asked for one after the other.
+/// What a container has cost, and what the guard has to get back at its end.
+pub(super) enum Paid {
+    /// The parts of a variant: they are no deeper than it, and stand in its room.
+    Before,
+    /// One whose size the type tells.
+    Room { outside: usize },
+    /// One whose size it does not tell: there are accounts for its elements, or for its keys and values.
+    Accounts { outside: usize, elements: Account, values: Account },
+}
+
+/// Values that are asked for one after the other: what is left of the innermost container, or as much of it as is known.
+///
+/// One word, which is written and read as a whole: it is put by and taken back with every struct. From its highest bit on, the number of the
+/// next step (32), whether the one after it has the next number (1), and how many are left (31).
 #[derive(Clone, Copy)]
-pub(super) enum Row<'de> {
-    Fields(&'de [Field]),
-    List(&'de [Id]),
-}
+pub(super) struct Row(u64);
 
-impl Row<'_> {
-    pub(super) const EMPTY: Self = Self::List(&[]);
+impl Row {
+    pub(super) const EMPTY: Self = Self(0);
+    pub(super) const LONGEST: usize = 0x7fff_ffff;
+    const MOVES: u32 = 31;
+    const STEP: u32 = 32;
 
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Fields(fields) => fields.len(),
-            Self::List(ids) => ids.len(),
-        }
+    pub(super) fn of(span: Span) -> Self {
+        Self(u64::from(span.first) << Self::STEP | 1 << Self::MOVES | u64::from(span.count))
     }
 
-    /// The next part, and what is left after it.
     #[inline]
-    pub(super) fn next(self) -> Option<(Id, Self)> {
-        match self {
-            Self::Fields(fields) => fields.split_first().map(|(field, rest)| (field.node, Self::Fields(rest))),
-            Self::List(ids) => ids.split_first().map(|(id, rest)| (*id, Self::List(rest))),
-        }
+    pub(super) fn one(id: Id) -> Self {
+        Self::repeated(id, 1)
+    }
+
+    /// So many values of this node, and no more than [`LONGEST`](Self::LONGEST).
+    #[inline]
+    pub(super) fn repeated(id: Id, count: usize) -> Self {
+        Self(u64::from(id) << Self::STEP | count as u64)
+    }
+
+    #[inline]
+    pub(super) fn len(self) -> usize {
+        self.0 as usize & Self::LONGEST
+    }
+
+    /// The number of the first step.
+    #[inline]
+    pub(super) fn first(self) -> Option<usize> {
+        if self.len() == 0 { None } else { Some((self.0 >> Self::STEP) as usize) }
+    }
+
+    /// What is left once the first of them, which there must be, has been read.
+    #[inline]
+    pub(super) fn rest(self) -> Self {
+        Self((self.0 - 1) + ((self.0 >> Self::MOVES & 1) << Self::STEP))
     }
 }
 
-/// Of elements, or of keys and values.
-pub(super) struct Accounts {
-    pub(super) elements: Account,
-    pub(super) values: Account,
+/// What a variant holds.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'de> {
+    pub(super) shape: &'de Shape,
+    /// See [`Steps::row`](super::super::steps::Steps::row).
+    pub(super) row: u32,
 }
 
 /// The parts of a container, and how many of them have been taken.
@@ -87,13 +116,13 @@ pub(super) enum Parts<'de> {
     },
     /// A row of parts without names.
     Tuple {
-        ids: &'de [Id],
+        steps: Span,
         /// The reader's type has no more than this.
         length: usize,
     },
     /// A tuple whose reader takes as many parts as there are.
     List {
-        ids: &'de [Id],
+        steps: Span,
         taken: usize,
     },
     /// Fields, each after its name, which is one of those that the reader knows, if any is.
@@ -106,6 +135,7 @@ pub(super) enum Parts<'de> {
     },
     Elements {
         element: Element,
+        /// With those that are in the row.
         taken: usize,
         /// As many as may be taken: the reader's type may have no more.
         last: usize,
@@ -119,13 +149,13 @@ pub(super) enum Parts<'de> {
     },
     Variant {
         name: &'de str,
-        shape: &'de Shape,
+        held: Held<'de>,
         begun: bool,
     },
     /// A variant that is read as a map of one entry, its name and what it holds: as JSON has it.
     Entry {
         name: &'de str,
-        shape: &'de Shape,
+        held: Held<'de>,
         taken: bool,
     },
     Arguments {
@@ -133,21 +163,10 @@ pub(super) enum Parts<'de> {
     },
 }
 
-/// How fields are given to their reader.
-#[derive(Clone, Copy)]
-pub(super) enum Fed {
-    /// One after the other: writer and reader have the same.
-    InOrder,
-    /// Likewise, and the reader is told their names, which are the writer's.
-    Named,
-    /// As [`Parts::Asked`].
-    ByName,
-}
-
 /// What a sequence is made of.
 #[derive(Clone, Copy)]
 pub(super) enum Element {
-    Node(Id),
+    Value(Id),
     Byte,
 }
 
@@ -161,7 +180,7 @@ impl Parts<'_> {
     #[inline]
     pub(super) fn left(&self) -> usize {
         match self {
-            Self::List { ids, taken } => ids.len() - taken,
+            Self::List { steps, taken } => steps.count as usize - taken,
             Self::Asked { fields, taken, .. } => fields.len() - taken,
             Self::Elements { taken, last, .. } => last - taken,
             Self::Entries { taken, count, .. } => count - taken,
@@ -172,7 +191,7 @@ impl Parts<'_> {
 }
 
 /// Where the innermost of these levels is: `order.lines[3].qty`. `row` is what is left of it, if it is a row.
-pub(super) fn path(levels: &[Level<'_>], row: Row<'_>, names: &[&str]) -> String {
+pub(super) fn path(levels: &[Level<'_>], row: Row, names: &[&str]) -> String {
     let mut path = String::new();
     let rows = levels.iter().skip(1).map(|level| level.around).chain([row]);
     for (level, row) in levels.iter().zip(rows) {
@@ -185,8 +204,9 @@ pub(super) fn path(levels: &[Level<'_>], row: Row<'_>, names: &[&str]) -> String
 fn write_step(path: &mut String, level: &Level<'_>, left: usize, names: &[&str]) -> fmt::Result {
     let name = match &level.parts {
         Parts::One => return Ok(()),
-        Parts::Tuple { ids, length } => return write_place(path, ids.len().min(*length) - left),
-        Parts::List { taken, .. } | Parts::Elements { taken, .. } | Parts::Entries { taken, .. } => return write_place(path, *taken),
+        Parts::Tuple { steps, length } => return write_place(path, (steps.count as usize).min(*length) - left),
+        Parts::Elements { taken, .. } => return write_place(path, taken - left),
+        Parts::List { taken, .. } | Parts::Entries { taken, .. } => return write_place(path, *taken),
         Parts::Fields { fields, .. } => fields.get((fields.len() - left).wrapping_sub(1)).map(|field| field.name.as_str()),
         Parts::Asked { fields, taken, named, .. } => fields.get(taken.wrapping_sub(1)).filter(|_| *named).map(|field| field.name.as_str()),
         Parts::Variant { name, begun, .. } => begun.then_some(*name),

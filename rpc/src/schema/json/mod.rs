@@ -1,4 +1,4 @@
-//! JSON and the user's types, without code per type beyond `source.rs`: the forms are in `docs/json.md`.
+//! JSON and the user's types, without code per type beyond `de.rs`: the forms are in `docs/json.md`.
 //!
 //! - `read.rs`: JSON to a type. No schema is needed: the type's questions say what they are about, by name where that matters
 //! - `write.rs`: postcard's bytes to JSON, by the schema that they were written by

@@ -1,11 +1,13 @@
 //! Messages read by their writer's schema: `evolution` (what may change in a type), `places` (where borrowed data and errors
-//! point), `plain` (beside plain decoding), `hostile` (what a stranger writes), `mutated` (a million of them).
+//! point), `plain` (beside plain decoding), `quick` (what is read without a question), `hostile` (what a stranger writes), `mutated`
+//! (a million of them).
 
 mod evolution;
 mod hostile;
 mod mutated;
 mod places;
 mod plain;
+mod quick;
 
 use std::collections::HashMap;
 
@@ -15,6 +17,7 @@ use serde::de::DeserializeOwned;
 use super::super::node::{Field, Fields, Id, Node, Schema, Shape, Signature, Variant};
 use super::super::peer::Peer;
 use super::*;
+use crate::frame::payload::{Problem, decode};
 
 /// A type as its writer knows it, written down by hand: [`Types`] makes a table of it.
 #[derive(Clone, Debug)]

@@ -128,15 +128,15 @@ impl<'de> Adapter<'de> {
     }
 
     fn skip(&mut self, place: Place<'de>) -> Result<(), Fault> {
-        let nodes = self.peer.nodes();
+        let peer = self.peer;
         match place {
-            Place::Node(id) => self.input.skip(nodes, id),
+            Place::Node(id) => self.input.skip(peer, id),
             Place::Byte => self.input.decoder.byte().map(drop),
-            Place::Fields(fields) => self.input.skip_fields(nodes, fields),
-            Place::List(ids) => self.input.skip_all(nodes, ids),
+            Place::Fields(fields) => self.input.skip_fields(peer, fields),
+            Place::List(ids) => self.input.skip_all(peer, ids),
             Place::Arguments => {
                 let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
-                signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(nodes, *id))
+                signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(peer, *id))
             }
             Place::Name(_) | Place::Nothing | Place::Absent(_) | Place::Read | Place::Broken => Ok(()),
         }
@@ -435,7 +435,10 @@ impl<'de> Adapter<'de> {
 
     fn variant_of(&mut self, ask: &Ask, name: &'de str, aliases: &'de [String], shape: &'de Shape) -> Result<Feed<'de>, Fault> {
         match (ask.kind, shape) {
-            (Kind::Enum(_, known), _) => self.variant(ask, known_as(name, aliases, known), shape),
+            (Kind::Enum(_, known), _) => {
+                let name = known_as(&mut self.input, name, aliases, known)?;
+                self.variant(ask, name, shape)
+            }
             (_, Shape::Unit) => self.name(ask, name),
             (Kind::Identifier, _) => Err(no_name()),
             _ => {
@@ -511,7 +514,7 @@ impl<'de> Adapter<'de> {
             let starts = starts.insert(Vec::with_capacity(written.len()));
             for (_, id) in written {
                 starts.push(self.input.decoder.input);
-                self.input.skip(self.peer.nodes(), *id)?;
+                self.input.skip(self.peer, *id)?;
             }
             self.input.decoder.finish()?;
         }
@@ -560,7 +563,7 @@ impl<'de> Adapter<'de> {
                 }
                 let field = &fields[*taken - 1];
                 match part {
-                    Part::Key => Place::Name(known_as(&field.name, &field.aliases, known)),
+                    Part::Key => Place::Name(known_as(&mut self.input, &field.name, &field.aliases, known)?),
                     _ => Place::Node(field.node),
                 }
             }
@@ -619,10 +622,15 @@ impl<'de> Adapter<'de> {
         {
             let guard = &mut self.input.decoder.guard;
             let account = if part == Part::Value { &mut accounts.values } else { &mut accounts.elements };
-            if least == 0 && size != 0 && account.is_new() {
+            let is_new = account.is_new();
+            if least == 0 && size != 0 && is_new {
                 guard.empty_elements(left)?;
             }
             account.element(guard, size, Some(left))?;
+            if size == 0 && is_new {
+                // The reader's own type is a list of nothing, and plain decoding would take as many.
+                self.input.steps = self.input.steps.saturating_add(left);
+            }
         }
         Ok(true)
     }
@@ -632,13 +640,13 @@ impl<'de> Adapter<'de> {
     fn close(&mut self) -> Result<(), Fault> {
         self.pass()?;
         let Some(level) = self.levels.last() else { return Err(Fault::malformed(OUT_OF_TURN)) };
-        let nodes = self.peer.nodes();
+        let peer = self.peer;
         match &level.parts {
             Parts::One => {}
             Parts::Fields { fields, named } => {
                 let left = &fields[fields.len() - self.row.len()..];
                 if *named {
-                    self.input.skip_fields(nodes, left)?;
+                    self.input.skip_fields(peer, left)?;
                 } else if let Some(field) = left.first() {
                     // The reader's list of names has aliases in it, so two of the writer's fields are one to the reader.
                     return Err(Fault::malformed(format!("field `{}` is there under another name too", field.name)));
@@ -647,21 +655,21 @@ impl<'de> Adapter<'de> {
             // The parts would have been taken for one another.
             Parts::Tuple { .. } if self.row.len() != 0 => return Err(Fault::malformed("the type leaves out a part of it")),
             // A shorter tuple reads a longer one.
-            Parts::Tuple { ids, length } => self.input.skip_all(nodes, ids.get(*length..).unwrap_or_default())?,
-            Parts::List { ids, taken } => self.input.skip_all(nodes, &ids[*taken..])?,
-            Parts::Asked { fields, taken, .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
+            Parts::Tuple { ids, length } => self.input.skip_all(peer, ids.get(*length..).unwrap_or_default())?,
+            Parts::List { ids, taken } => self.input.skip_all(peer, &ids[*taken..])?,
+            Parts::Asked { fields, taken, .. } => self.input.skip_fields(peer, &fields[*taken..])?,
             Parts::Elements { taken, count, .. } | Parts::Entries { taken, count, .. } => {
                 if taken != count {
                     return Err(Fault::malformed(format!("{} elements too many", count - taken)));
                 }
             }
-            Parts::Variant { shape, begun: false, .. } => self.input.skip_shape(nodes, shape)?,
+            Parts::Variant { shape, begun: false, .. } => self.input.skip_shape(peer, shape)?,
             Parts::Variant { .. } => {}
-            Parts::Entry { shape, taken: false, .. } => self.input.skip_shape(nodes, shape)?,
+            Parts::Entry { shape, taken: false, .. } => self.input.skip_shape(peer, shape)?,
             Parts::Entry { .. } => {}
             Parts::Arguments { taken } => match &self.arguments {
                 Some(Arguments { signature, starts: None, .. }) => {
-                    signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(nodes, *id))?;
+                    signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(peer, *id))?;
                 }
                 // All of them have been passed over before.
                 _ => self.input.decoder.input = &[],
@@ -776,7 +784,8 @@ impl<'de> Source<'de> for Adapter<'de> {
             let Some(field) = fields.get(*taken) else { return Ok(Key::End) };
             *taken += 1;
             self.here = Place::Node(field.node);
-            return Ok(Key::Named(known_as(&field.name, &field.aliases, known)));
+            let name = known_as(&mut self.input, &field.name, &field.aliases, known);
+            return name.map(Key::Named).map_err(|fault| self.located(fault));
         }
         self.next(Part::Key, size).map(|more| if more { Key::Asked } else { Key::End })
     }
@@ -796,7 +805,7 @@ impl<'de> Source<'de> for Adapter<'de> {
             return Ok(());
         }
         // A variant that holds nothing any more, or the one that stands for all that the reader does not know.
-        self.input.skip_shape(self.peer.nodes(), shape).map_err(|fault| self.located(fault))
+        self.input.skip_shape(self.peer, shape).map_err(|fault| self.located(fault))
     }
 
     fn end(&mut self) -> Result<(), Fault> {
@@ -826,13 +835,15 @@ impl<'de> Source<'de> for Adapter<'de> {
     }
 }
 
-/// The name that the reader knows a field or variant by: the writer's, or what the writer also accepts for it.
+/// The name that the reader knows a field or variant by: the writer's, or what the writer also accepts for it. A stranger's may have
+/// thousands of other names.
 #[inline]
-fn known_as<'de>(name: &'de str, aliases: &'de [String], known: &[&str]) -> &'de str {
+fn known_as<'de>(input: &mut Input<'_>, name: &'de str, aliases: &'de [String], known: &[&str]) -> Result<&'de str, Fault> {
     if aliases.is_empty() || known.contains(&name) {
-        return name;
+        return Ok(name);
     }
-    aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name)
+    input.steps(aliases.len())?;
+    Ok(aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name))
 }
 
 /// Where is remembered how they are fed.

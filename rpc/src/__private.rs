@@ -18,6 +18,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::frame::limits::SCHEMA_MEMORY;
 use crate::frame::payload::{self, Budget, Encoding};
 use crate::schema;
 use crate::schema::lock::{self, Lock};
@@ -255,7 +256,7 @@ impl Writer {
     /// # Errors
     /// What is wrong with the schema.
     pub fn new(schema: &[u8], root: schema::Id) -> Result<Self, String> {
-        let peer = schema::peer::Peer::parse(schema)?;
+        let peer = schema::peer::Peer::parse(schema, SCHEMA_MEMORY)?;
         if root as usize >= peer.schema().nodes.len() {
             return Err(format!("a schema without a type with the number {root}"));
         }

@@ -6,7 +6,7 @@ use super::node::{Id, Root, Schema, Signature};
 use super::peer::Peer;
 use super::table::{Hasher, Table};
 use super::{Run, trace};
-use crate::frame::limits::MAX_SCHEMA;
+use crate::frame::limits::SCHEMA_MEMORY;
 use crate::service::{Contract, Hash};
 
 /// What this end knows of a service.
@@ -84,7 +84,7 @@ impl Own {
         let schema = Schema { methods: signatures, nodes };
         // Growing a Vec is all that could fail. What no peer would take is not sent, or it would close the connection (protocol 9.5).
         let mut bytes = postcard::to_stdvec(&schema).expect("a schema is plain data");
-        if bytes.len() > MAX_SCHEMA || Peer::check(schema.clone()).is_err() {
+        if Peer::parse(&bytes, SCHEMA_MEMORY).is_err() {
             bytes = Vec::new();
         }
         let hash = service_hash(service, &schema, &hashes);

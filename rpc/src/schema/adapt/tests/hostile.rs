@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use super::super::super::fit::{Fit, fit};
 use super::types::*;
 use super::*;
+use crate::frame::limits::SCHEMA_MEMORY;
 use crate::frame::payload::guard::Refusal;
 
 fn schema(nodes: Vec<Node>) -> Schema {
@@ -18,7 +19,7 @@ fn schema(nodes: Vec<Node>) -> Schema {
 fn refused(nodes: Vec<Node>) -> String {
     let schema = schema(nodes);
     let text = Peer::check(schema.clone()).expect_err("no sound schema");
-    assert_eq!(Peer::parse(&bytes_of(&schema)).map(drop), Err(text.clone()), "however it comes");
+    assert_eq!(Peer::parse(&bytes_of(&schema), usize::MAX).map(drop), Err(text.clone()), "however it comes");
     text
 }
 
@@ -92,7 +93,7 @@ fn tables_keep_to_their_limits() {
     let aliased = Field { aliases: vec![long.clone()], ..field("a", 0) };
     assert_eq!(refused(vec![Node::Unit, Node::Struct("A".into(), fields(vec![aliased]))]), text);
     assert_eq!(refused(vec![Node::Opaque("x".repeat(4097))]), "a schema with 4097 bytes in the name of a type, above the limit of 4096");
-    assert_eq!(Peer::parse(&vec![0; (1 << 20) + 1]).map(drop), Err("a schema of 1048577 bytes, above the limit of 1048576".into()));
+    assert_eq!(Peer::parse(&vec![0; (1 << 20) + 1], SCHEMA_MEMORY).map(drop), Err("a schema of 1048577 bytes, above the limit of 1048576".into()));
 
     let method =
         |name: &str, id| Signature { name: name.into(), arguments: vec![("a".into(), id)], upload: None, returns: None, error: None, download: None };
@@ -105,11 +106,55 @@ fn tables_keep_to_their_limits() {
 }
 
 #[test]
-fn a_schema_takes_no_more_memory_than_its_bytes_allow() {
-    // A field is 64 bytes in memory and may be four on the wire.
-    let bytes = [&bytes_of(&(0_u8, 1_u8, 25_u8, "", 260_000_u32))[..], &[0; 1_000_000]].concat();
-    let peak = allocation_counter::measure(|| drop(Peer::parse(&bytes))).bytes_max;
-    assert!(peak < 17 << 20, "{peak}");
+fn a_schema_takes_no_more_memory_than_its_connection_has_for_it() {
+    // A field is 56 bytes in memory and may be four on the wire; an element that is nothing is one.
+    let full = format!("schemas that fill more than {SCHEMA_MEMORY} bytes of memory (protocol 9.5)");
+    let names = [&bytes_of(&(0_u8, 1_u8, 25_u8, "", 500_000_u32))[..], &[0; 1_000_000]].concat();
+    let fields = [&bytes_of(&(0_u8, 1_u8, 24_u8, "", 200_000_u32))[..], &[0; 800_000]].concat();
+    let parts = [&bytes_of(&(0_u8, 1_u8, 20_u8, 1_000_000_u32))[..], &[0; 1_000_000]].concat();
+    let nodes = [&bytes_of(&(0_u8, 1_000_000_u32))[..], &[0; 1_000_000]].concat();
+    for bytes in [names, fields, parts, nodes] {
+        let mut why = None;
+        let taken = allocation_counter::measure(|| why = Peer::parse(&bytes, SCHEMA_MEMORY).err()).bytes_max;
+        assert!(taken < SCHEMA_MEMORY as u64, "{taken}");
+        assert_eq!(why.as_deref(), Some(&*full));
+    }
+}
+
+/// What protocol 9.5 says of each kind of thing that a schema has many of.
+#[test]
+fn a_schema_that_counts_as_four_mebibytes_is_taken() {
+    let named = |count: usize| (0..count).map(|n| format!("{n}")).collect::<Vec<_>>();
+    let list = |count| named(count).iter().map(|name| field(name, 0)).collect::<Vec<_>>();
+    let shape = Shape::Struct(Fields { list: Vec::new(), strict: false });
+    let variants = |count| named(count).iter().map(|name| Variant { shape: shape.clone(), ..unit_variant(name) }).collect::<Vec<_>>();
+    let method =
+        |name: String| Signature { name, arguments: Vec::new(), upload: Some((String::new(), 0)), returns: None, error: None, download: None };
+    let of = |node| Schema { methods: Vec::new(), nodes: vec![Node::Unit, node] };
+    let aliased = |count| Field { aliases: named(count), ..field("a", 0) };
+    let schemas: [&dyn Fn(usize) -> Schema; 5] = [
+        &|count| of(Node::Struct("A".into(), fields(list(count)))),
+        &|count| of(Node::Enum("A".into(), variants(count))),
+        &|count| of(Node::Struct("A".into(), fields(vec![aliased(count)]))),
+        &|count| schema(vec![Node::Struct(String::new(), fields(Vec::new())); count.min(4096)]),
+        &|count| Schema { methods: named(count.min(4096)).into_iter().map(method).collect(), nodes: vec![Node::Unit] },
+    ];
+    for (at, schema) in schemas.iter().enumerate() {
+        let mut count = SCHEMA_MEMORY / 256;
+        let bytes = loop {
+            let bytes = bytes_of(&schema(count));
+            if 2 * bytes.len() + 256 * (count + 3) <= SCHEMA_MEMORY {
+                break bytes;
+            }
+            count -= 16;
+        };
+        let mut peer = Err(String::new());
+        let taken = allocation_counter::measure(|| peer = Peer::parse(&bytes, SCHEMA_MEMORY));
+        assert!(taken.bytes_max < SCHEMA_MEMORY as u64, "{at}: {}", taken.bytes_max);
+        let memory = peer.as_ref().map(|peer| peer.memory() as i64);
+        // Its bytes are kept beside it.
+        assert!(memory.as_ref().is_ok_and(|memory| *memory >= taken.bytes_current + bytes.len() as i64), "{at}: {memory:?} {}", taken.bytes_current);
+    }
 }
 
 #[test]

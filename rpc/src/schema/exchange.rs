@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::alike::alike;
 use super::fit::{self, Fit};
 use super::node::{Id, Root, Signature};
 use super::peer::Peer;
@@ -186,6 +187,11 @@ impl Compared {
                 methods.push(Comparison { signature: 0, plan: Plan::Unknown, note: None });
                 continue;
             };
+            if alike(own, ours, &peer, &theirs.methods[signature], left) {
+                // Its hash is equal, so there is nothing to look at: neither what cannot be described nor how strict this end is.
+                methods.push(Comparison { signature, plan: Plan::Plain, note: None });
+                continue;
+            }
             let (ours, theirs) = ((&own.schema.nodes[..], ours), (&theirs.nodes[..], &theirs.methods[signature]));
             let (caller, callee) = match role {
                 Role::Caller => (ours, theirs),
@@ -433,6 +439,66 @@ mod tests {
         assert!(schemas.memory.load(Ordering::Relaxed) <= SCHEMAS_MEMORY);
         kept.pop();
         assert!(matches!(compare(1000).unwrap().plan(0), Plan::Plain), "who leaves makes room");
+    }
+
+    static BLIND: Contract = Contract::new(
+        "Blind",
+        "",
+        &[Method {
+            name: "see",
+            arguments: &["one", "other"],
+            run: |root, reader| match root {
+                Root::Argument(0) => reader.read::<Unread<1>>(),
+                Root::Argument(1) => reader.read::<Unread<2>>(),
+                Root::Returns => reader.read::<std::marker::PhantomData<u8>>(),
+                _ => reader.none(),
+            },
+            ..Method::DEFAULT
+        }],
+    );
+
+    /// A type that nobody can make: what it looks like cannot be found out. Two of them are not the same.
+    struct Unread<const N: usize>;
+
+    impl<const N: usize> serde::Serialize for Unread<N> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+
+    impl<'de, const N: usize> serde::Deserialize<'de> for Unread<N> {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom(format!("never {N}")))
+        }
+    }
+
+    #[test]
+    fn a_method_whose_hash_is_equal_is_never_refused() {
+        let own = BLIND.own();
+        let texts: Vec<&Node> = own.schema.nodes.iter().filter(|node| matches!(node, Node::Opaque(_))).collect();
+        assert!(!texts.is_empty(), "{:?}", own.schema);
+        for strictness in [Strictness::Warn, Strictness::Refuse, Strictness::Exact] {
+            for role in [Role::Caller, Role::Callee] {
+                // The other end was built by another version of this crate, or of the compiler, whose texts are different.
+                let mut theirs = own.schema.clone();
+                for node in &mut theirs.nodes {
+                    match node {
+                        Node::Opaque(text) => text.push_str(", as it was said once"),
+                        Node::UnitStruct(_) => *node = Node::Unit,
+                        Node::Unit => *node = Node::UnitStruct("Nothing".to_owned()),
+                        _ => {}
+                    }
+                }
+                let plan = |theirs: &Schema| {
+                    let bytes = postcard::to_stdvec(theirs).unwrap();
+                    let compared = Schemas::new(strictness).compare(&BLIND, role, &bytes, &mut Left::default()).unwrap();
+                    (matches!(compared.plan(0), Plan::Plain), compared.differs(0))
+                };
+                assert_eq!(plan(&theirs), (true, false), "{role:?} {strictness:?}");
+                theirs.methods[0].arguments[0].0 = "once".to_owned();
+                assert_ne!(plan(&theirs), (true, false), "{role:?} {strictness:?}: another name is another hash");
+            }
+        }
     }
 
     #[test]

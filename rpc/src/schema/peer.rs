@@ -139,7 +139,13 @@ impl Peer {
     /// A node, without the newtypes and names around it.
     #[inline]
     pub(super) fn bare(&self, id: Id) -> &Node {
-        &self.schema.nodes[self.facts[id as usize].bare as usize]
+        &self.schema.nodes[self.bare_id(id) as usize]
+    }
+
+    /// The number of that node.
+    #[inline]
+    pub(super) fn bare_id(&self, id: Id) -> Id {
+        self.facts[id as usize].bare
     }
 
     /// What is inside a newtype. Anything else is itself.

@@ -187,7 +187,7 @@ fn elements_without_size_are_counted() {
 
 /// How many values are visited to pass over, or to read, this message; and whether it can be.
 fn steps<'de, T: Deserialize<'de>>(peer: &'de Peer, bytes: &'de [u8]) -> (usize, Result<(), String>) {
-    let mut adapter = Adapter::new(peer, Place::Node(0), bytes, Budget::default(), size_of::<T>()).unwrap();
+    let mut adapter = Adapter::new(peer, Place::Node(0), bytes, Budget::default(), size_of::<T>()).expect("few bytes");
     let before = adapter.input.steps;
     let read = T::deserialize(De(&mut adapter)).map(drop).and_then(|()| adapter.pass());
     (before - adapter.input.steps, read.map_err(|fault| fault.to_string()))

@@ -216,6 +216,15 @@ arguments!(A B C D E F G H I J K L M N);
 arguments!(A B C D E F G H I J K L M N O);
 arguments!(A B C D E F G H I J K L M N O P);
 
+/// A handler of the method with this number.
+///
+/// # Panics
+/// If there is none.
+#[inline]
+pub fn handler<S>(handlers: &[fn(Arc<S>) -> Handler], service: &Arc<S>, method: usize) -> Handler {
+    handlers[method](service.clone())
+}
+
 /// The arguments of this request.
 ///
 /// # Errors

@@ -42,3 +42,17 @@ fn its_services_bring_tests_that_pass_without_warnings() {
     assert!(!log.contains("warning"), "{log}");
     assert!(out.contains("test result: ok. 3 passed; 0 failed"), "{out}");
 }
+
+/// And one that forbids every lint: an `allow` in what is generated would be an error there.
+#[test]
+fn a_crate_that_forbids_lints_compiles_without_warnings() {
+    for command in ["build", "clippy"] {
+        if command == "clippy" && !Command::new(env!("CARGO")).args(["clippy", "--version"]).output().is_ok_and(|ran| ran.status.success()) {
+            rpc_tests::report!("NOT RUN, because clippy is not here");
+            continue;
+        }
+        let ran = cargo(command);
+        let log = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && !log.contains("warning"), "{command}: {log}");
+    }
+}

@@ -45,7 +45,6 @@ pub(super) fn module(scope: &Scope<'_>) -> TokenStream {
         #(#cfgs)*
         #[cfg(test)]
         #[doc(hidden)]
-        #[allow(non_snake_case, dead_code, unnameable_test_items)]
         mod #module {
             pub(super) struct Tests;
             #travels

@@ -291,13 +291,14 @@ pub fn assert_travels(contract: &'static Contract) {
     assert!(problems.is_empty(), "{} has types that do not travel as they are:\n{}", contract.name, problems.join("\n"));
 }
 
-/// In a generated test: the service is what its lock file says, or the file is written anew if that is asked for.
+/// In a generated test: the service is what its lock file says, or the file is written anew if that is asked for. Some of its methods may be
+/// behind a `#[cfg]`.
 ///
 /// # Panics
 /// When it is not, with what that breaks.
-pub fn assert_locked(contract: &'static Contract, root: &str, file: &str) {
+pub fn assert_locked(contract: &'static Contract, root: &str, file: &str, conditional: &[&str]) {
     let variable = std::env::var(lock::VARIABLE).ok();
     if let Err(text) = lock::check(&Lock::of(contract), &Path::new(root).join(file), variable.as_deref()) {
-        panic!("{text}");
+        panic!("{text}{}", lock::of_features(contract, conditional));
     }
 }

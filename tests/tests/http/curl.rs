@@ -63,6 +63,12 @@ async fn curl_can_call() {
     let body = "{\"account\":\"a\"}\n{\"amount\":1}\n{\"amount\":2}\n";
     let lines = ["-H", "Content-Type: application/x-ndjson", "--data-binary", body, &ledger];
     assert_eq!(curl(&lines).await, r#"{"rows":2} 200"#);
+    // As it reads them.
+    let script = format!(
+        r#"printf '%s\n' '{{"account":"a"}}' '{{"amount":1}}' | curl -sS --noproxy '*' --max-time 30 -X POST -T - -H 'Content-Type: application/x-ndjson' {ledger}"#
+    );
+    let ran = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &script]).output().unwrap()).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), r#"{"rows":1}"#, "{}", String::from_utf8_lossy(&ran.stderr));
     assert!(curl(&["-d", "[21]", &url]).await.ends_with(" 415"), "a form is no JSON");
     assert!(curl(&[&url]).await.ends_with(" 405"));
 }

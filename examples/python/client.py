@@ -7,6 +7,7 @@
     client.pay(key="k", order="o", amount=amount, card=token)    # or by name; the one service with a `pay` is found
     for event in client.Checkout.events(0):                      # a stream, item by item
         print(event)
+    client.Ledger.book("a", iter(rows))                          # an iterator is the stream that a method takes
     client.close()
 
 It calls methods by their names, with JSON. One connection serves any number of threads: a thread of its own reads it
@@ -18,7 +19,7 @@ Two kinds of exceptions, both `RpcError`s that say whether the method ran (`exec
   `"conflict"`, the exception's class is named after it: `except errors.Declined as declined: print(declined.detail)`.
 * `RpcError` itself, for everything else, with its `kind`.
 
-What is not here: streams that a method takes; methods for the server to call; TLS.
+What is not here: methods for the server to call.
 
 Numbers in brackets are clauses of docs/protocol.md.
 """
@@ -28,6 +29,7 @@ import json
 import re
 import select
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -39,14 +41,14 @@ PREFACE = b"\xf5rpc\r\n\x01\x00"  # (2.1)
 
 # Kinds of frames (3.3).
 HELLO, REFUSED, BIND, BOUND, CALL, NOTIFY, REPLY, FAIL, ERROR, CALL_CHUNK, REPLY_CHUNK = range(1, 12)
-CANCEL, PING, PONG, GO_AWAY, CALL_ITEMS, REPLY_ITEMS, CALL_END, CALL_CREDIT, REPLY_CREDIT = range(12, 21)
+CANCEL, PING, PONG, GO_AWAY, CALL_ITEMS, REPLY_ITEMS, CALL_END, CALL_CREDIT, REPLY_CREDIT, STOP = range(12, 22)
 KNOWN = range(1, 22)
 
 # Flags of frames (3.2), and the low bits of their first byte, the kind.
 MORE, OPTIONS, SKIP, KIND = 0x20, 0x40, 0x80, 0x1F
 
 # Optional parts of a call (5.6).
-DEADLINE, METADATA, JSON, ITEMS = 1, 2, 4, 8
+DEADLINE, METADATA, JSON, ITEMS, ITEMS_ALONG = 1, 2, 4, 8, 16
 
 MAX_FRAME = 65_536  # (3.1)
 MAX_HEAD = 64  # room for ids, numbers and options; metadata comes on top
@@ -232,8 +234,13 @@ class _Call:
         self.items = None  # of a stream: bytes that came and were not taken
         self.credit = WINDOW  # bytes of them that the server may still send
         self.is_begun = False  # there are items, or there will be
+        self.room = None  # bytes of items that may be sent, of a call that takes some
+        self.is_stopped = False  # the server takes no more of them
+        self.fault = None  # why there are no more of them, if they were cut off
 
     def result(self):
+        if self.fault is not None:
+            raise self.fault
         if self.error is not None:
             raise self.error
         try:
@@ -282,16 +289,22 @@ class _Connection:
         with self._changed:
             return self._end is None and not self._is_leaving
 
-    def watch(self, method, payload, deadline, metadata):
-        """Sends a call whose answer is a stream, and waits until that has begun."""
+    def watch(self, method, payload, deadline, metadata, along=None):
+        """Sends a call whose answer is a stream, and waits until that has begun.
+
+        Items that go along are sent by a thread of their own.
+        """
         head = b"".join(_text(key) + _text(str(value)) for key, value in metadata.items())
         call_id, call = self._begin(method, len(payload), len(head), deadline)
         call.items = bytearray()
         items = Items(self, call_id, call, deadline)
         try:
-            self._send_call(call_id, call, payload, head, len(metadata), deadline)
+            self._send_call(call_id, call, payload, head, len(metadata), deadline, along is not None)
+            if along is not None:
+                arguments = (call_id, call, along, deadline)
+                threading.Thread(target=self._send_along, args=arguments, name="rpc items", daemon=True).start()
             self.wait_for(call, lambda: call.is_begun, deadline)
-            if not call.is_begun and (call.error is not None or call.kind == FAIL):
+            if not call.is_begun and (call.fault is not None or call.error is not None or call.kind == FAIL):
                 call.result()
         except BaseException:
             items.close()
@@ -337,12 +350,14 @@ class _Connection:
             if is_open:
                 self._write(_frame(REPLY_CREDIT, _varint(call_id), _varint(more)))
 
-    def call(self, method, payload, deadline, metadata):
-        """Sends a call and waits for its answer."""
+    def call(self, method, payload, deadline, metadata, along=None):
+        """Sends a call, and the items that go along, and waits for its answer."""
         head = b"".join(_text(key) + _text(str(value)) for key, value in metadata.items())
         call_id, call = self._begin(method, len(payload), len(head), deadline)
         try:
-            self._send_call(call_id, call, payload, head, len(metadata), deadline)
+            self._send_call(call_id, call, payload, head, len(metadata), deadline, along is not None)
+            if along is not None:
+                self._send_items(call_id, call, along, deadline)
             if call.answered.wait(_left(deadline)):
                 return call.result()
         except BaseException:
@@ -353,6 +368,45 @@ class _Connection:
         if call.answered.is_set():
             return call.result()
         raise RpcError("deadline_exceeded", "maybe", f"{method}: deadline exceeded")
+
+    def _send_along(self, call_id, call, items, deadline):
+        """In a thread of its own: whoever reads the answer hears of what went wrong."""
+        try:
+            self._send_items(call_id, call, items, deadline)
+        except Exception as fault:  # noqa: BLE001, raised by `result`
+            with self._changed:
+                call.fault = fault
+            self._cancel(call_id, call)
+
+    def _send_items(self, call_id, call, items, deadline):
+        """Sends items as far as the server takes them, and that they have ended (7.2 to 7.5)."""
+        for item in items:
+            text = _json(item)
+            if len(text) > self._most["max_message"]:
+                most = self._most["max_message"]
+                message = f"{call.method}: an item of {len(text)} bytes exceeds the server's limit of {most}"
+                raise RpcError("too_large", "maybe", message)
+            data = _varint(len(text)) + text
+            while data:
+                self.wait_for(call, lambda: call.room > 0 or call.is_stopped, deadline)
+                with self._changed:
+                    if call.is_stopped or call.answered.is_set():
+                        return
+                    count = min(call.room, len(data), MAX_FRAME - MAX_HEAD)
+                    call.room -= count
+                if not self._send_if_open(call_id, call, _frame(CALL_ITEMS, _varint(call_id), data[:count])):
+                    return
+                data = data[count:]
+        self._send_if_open(call_id, call, _frame(CALL_END, _varint(call_id), _varint(0)))
+
+    def _send_if_open(self, call_id, call, frame):
+        """After its last frame nothing is sent for a call: its id may be another's (7.6)."""
+        with self._sending:
+            with self._changed:
+                is_open = self._calls.get(call_id) is call and not call.is_stopped
+            if is_open:
+                self._write(frame)
+        return is_open
 
     def _begin(self, method, length, head, deadline):
         """Takes an id and room for a call, as soon as there is some (5.1, 5.5)."""
@@ -387,8 +441,12 @@ class _Connection:
         if self._is_leaving:
             raise _NotTaken("unavailable", "no", f"{method}: the connection is being closed")
 
-    def _send_call(self, call_id, call, payload, metadata, pairs, deadline):
+    def _send_call(self, call_id, call, payload, metadata, pairs, deadline, along):
         options = JSON if call.items is None else JSON | ITEMS
+        if along:
+            options |= ITEMS_ALONG
+            # Behind arguments in chunks the server says when (7.3).
+            call.room = 0 if call.is_large else WINDOW
         parts = b""
         left = _left(deadline)
         if left is not None and left <= 0:
@@ -526,6 +584,9 @@ class _Connection:
             if self._reader is not None:
                 self._wait_for_bytes()
             read = self._socket.recv(1 << 16)
+            if read is None:
+                # Half a record of TLS.
+                continue
             if not read:
                 raise ConnectionError("the server closed the connection")
             self._read += read
@@ -601,6 +662,8 @@ class _Connection:
             self._on_error(fields)
         elif kind == REPLY_ITEMS:
             self._on_items(fields)
+        elif kind in (CALL_CREDIT, STOP):
+            self._on_credit(kind, fields)
         elif kind == PING:
             self._send(_frame(PONG, bytes(fields.rest)))
         elif kind == GO_AWAY:
@@ -611,8 +674,8 @@ class _Connection:
             self._on_call(kind, fields)
         elif kind in (HELLO, REFUSED) or (kind not in KNOWN and not flags & SKIP):
             raise _Violation(f"a frame of kind {kind} out of place")
-        # What else there is needs no answer: a bound says only what the errors of calls say as well (4.2), a pong has done
-        # its work by coming, and no call has items of its own.
+        # What else there is needs no answer: a bound says only what the errors of calls say as well (4.2), and a pong has done
+        # its work by coming.
 
     def _call_with(self, fields):
         call_id = fields.varint()
@@ -642,6 +705,16 @@ class _Connection:
                 raise _Violation("more bytes of a stream than there was credit for")
             call.is_begun = True
             call.items += fields.rest
+            self._changed.notify_all()
+
+    def _on_credit(self, kind, fields):
+        """For items of a call, or that no more of them are taken. Its answer may have come before (7.6)."""
+        call, more = self._calls.get(fields.varint()), 0 if kind == STOP else fields.varint()
+        if call is None or call.room is None:
+            return
+        with self._changed:
+            call.room += more
+            call.is_stopped |= kind == STOP
             self._changed.notify_all()
 
     def _on_chunk(self, fields):
@@ -709,6 +782,90 @@ class _Connection:
             self._send(_frame(ERROR, _varint(call_id), answer))
 
 
+class _Secure:
+    """TLS over a socket, for one thread that reads and others that write. (An `SSLSocket` is for one thread at a time.)"""
+
+    def __init__(self, sock, context, host):
+        self._socket = sock
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._lock = threading.Lock()
+        self._tls = context.wrap_bio(self._came, self._goes, server_hostname=host)
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                if not self._feed():
+                    raise ConnectionError("the server closed the connection") from None
+            except ssl.SSLError:
+                # It says why it does not go on.
+                self._flush()
+                raise
+        self._flush()
+
+    def _flush(self):
+        self._socket.sendall(self._goes.read())
+
+    def _feed(self):
+        read = self._socket.recv(1 << 16)
+        with self._lock:
+            if read:
+                self._came.write(read)
+            else:
+                self._came.write_eof()
+        return bool(read)
+
+    def recv(self, count):
+        """All that has come, or None if that is not enough to tell what it is.
+
+        What TLS itself has to answer leaves with what is sent next.
+        """
+        # The end of the handshake may have brought some.
+        data = self._opened(count)
+        if data is None:
+            self._feed()
+            data = self._opened(count)
+        return data
+
+    def _opened(self, count):
+        data = bytearray()
+        with self._lock:
+            while True:
+                try:
+                    some = self._tls.read(count)
+                except ssl.SSLWantReadError:
+                    return bytes(data) or None
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    some = b""
+                if not some:
+                    return bytes(data)
+                data += some
+
+    def sendall(self, data):
+        """Callers take turns already, so what is encrypted first leaves first."""
+        with self._lock:
+            self._tls.write(data)
+            ready = self._goes.read()
+        self._socket.sendall(ready)
+
+    def settimeout(self, timeout):
+        self._socket.settimeout(timeout)
+
+    def shutdown(self, how):
+        self._socket.shutdown(how)
+
+    def close(self):
+        self._socket.close()
+
+    def fileno(self):
+        return self._socket.fileno()
+
+
+def _json(value):
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
 def _left(deadline):
     return None if deadline is None else max(0.0, deadline - time.monotonic())
 
@@ -739,18 +896,20 @@ def _length(data, start):
 # ---- what programs use
 
 
-def connect(host, port=None, *, timeout=CALL_TIMEOUT, metadata=None, service=None):
+def connect(host, port=None, *, timeout=CALL_TIMEOUT, metadata=None, service=None, tls=None):
     """Connects to a server: `connect("localhost", 8080)`, or `connect("localhost:8080")`.
 
     `timeout` is how many seconds a call may take, None for any number. `metadata` travels with every call. `service` is
     whose methods are meant by names without a service; without it the one service that has such a method is found, if the
-    server tells what it serves.
+    server tells what it serves. `tls=True` trusts whom this machine trusts; an `ssl.SSLContext` says whom, and who this is.
     """
+    if tls is True:
+        tls = ssl.create_default_context()
     if port is None:
         host, separator, port = host.rpartition(":")
         if not separator:
             raise ValueError("write `host:port`, or give the port as the second argument")
-    link = _Link((host.strip("[]"), int(port)))
+    link = _Link((host.strip("[]"), int(port)), tls or None)
     link.connection()
     return Client(link, timeout, dict(metadata or {}), service)
 
@@ -758,8 +917,9 @@ def connect(host, port=None, *, timeout=CALL_TIMEOUT, metadata=None, service=Non
 class _Link:
     """What a client and its views share: the address, the connection to it, and what is known of the server."""
 
-    def __init__(self, address):
+    def __init__(self, address, tls):
         self._address = address
+        self._tls = tls
         self._lock = threading.Lock()
         self._connection = None
         self._is_closed = False
@@ -779,9 +939,9 @@ class _Link:
         sock = None
         try:
             sock = socket.create_connection(self._address, CONNECT_TIMEOUT)
-            sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _Connection(sock)
+            # Until the hello is there the time for a connection counts.
+            return _Connection(sock if self._tls is None else _Secure(sock, self._tls, self._address[0]))
         except BaseException as error:
             if sock is not None:
                 sock.close()
@@ -829,10 +989,16 @@ class Client:
     def call(self, method, /, *arguments, **named):
         """Calls a method by its full name: `client.call("Checkout.get", "order-1")`.
 
-        One that returns a stream gives `Items`, if the server tells what it serves; otherwise there is `watch`.
+        One that returns a stream gives `Items`, if the server tells what it serves; otherwise there is `watch`. An argument
+        that is an iterator is the stream that the method takes: its items are sent as the server takes them, until it ends or
+        there is an answer.
         """
-        if method in self._link.streams:
+        takes = any(map(_is_iterator, [*arguments, *named.values()]))
+        # What was taken out of an iterator could not be sent again.
+        if method in self._link.streams or (takes and self._returns_a_stream(method)):
             return self.watch(method, *arguments, **named)
+        if takes:
+            return self._call("call", self._stream_timeout, method, arguments, named)
         try:
             return self._call("call", self._timeout, method, arguments, named)
         except RpcError as error:
@@ -845,7 +1011,8 @@ class Client:
     def watch(self, method, /, *arguments, **named):
         """Calls a method that returns a stream by its full name: `for event in client.watch("Checkout.events", 0)`.
 
-        A stream has no deadline but that of `options(timeout=..)`.
+        A stream has no deadline but that of `options(timeout=..)`. Of one that takes a stream as well, an iterator among the
+        arguments, a thread of its own sends the items.
         """
         return self._call("watch", self._stream_timeout, method, arguments, named)
 
@@ -857,12 +1024,16 @@ class Client:
     def _call(self, how, timeout, method, arguments, named):
         if arguments and named:
             raise TypeError(f"{method}: arguments go by position or by name, not both")
-        value = named or list(arguments)
-        payload = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        along = [value for value in [*arguments, *named.values()] if _is_iterator(value)]
+        if len(along) > 1:
+            raise TypeError(f"{method}: a method takes one stream")
+        # The stream is none of the arguments that travel (7.1).
+        value = {name: value for name, value in named.items() if not _is_iterator(value)} if named else None
+        payload = _json([value for value in arguments if not _is_iterator(value)] if value is None else value)
         deadline = None if timeout is None else time.monotonic() + timeout
         for _ in range(3):
             try:
-                return getattr(self._link.connection(), how)(method, payload, deadline, self._metadata)
+                return getattr(self._link.connection(), how)(method, payload, deadline, self._metadata, *along)
             except _NotTaken as error:
                 # It was not even sent: the server is leaving, or has left since. Another may be there.
                 refused = error
@@ -946,7 +1117,7 @@ class Items:
         method = self._call.method
         if item is None:
             self._is_over = True
-            if self._call.error is not None or self._call.kind == FAIL:
+            if self._call.fault is not None or self._call.error is not None or self._call.kind == FAIL:
                 self._call.result()
             if self._call.items:
                 raise RpcError("internal", "yes", f"{method}: the stream ended within an item")
@@ -1046,6 +1217,11 @@ def _methods(service):
 
 def _arguments(method):
     return [argument for argument in method.get("arguments") or [] if isinstance(argument, dict)]
+
+
+def _is_iterator(value):
+    """A list is not one, nor is anything else that JSON can write."""
+    return hasattr(value, "__next__")
 
 
 def _signature(method):

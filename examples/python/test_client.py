@@ -1,13 +1,14 @@
-"""Tests of client.py: against a server spoken by hand, and against the checkout.
+"""Tests of client.py: against a server spoken by hand, against the checkout and against the conformance server.
 
-python3 test_client.py            the first alone
-python3 test_client.py ADDR       both
+python3 test_client.py                                  the first alone
+python3 test_client.py ADDR CONFORMANCE TLS CA          all; at TLS is a checkout whose certificate the file CA vouches for
 """
 
 import inspect
 import json
 import pydoc
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -18,7 +19,7 @@ import uuid
 import client as rpc
 from client import RpcError, ServiceError, connect, errors
 
-CHECKOUT = None
+CHECKOUT = CONFORMANCE = SECURE = AUTHORITY = None
 # Keys of their own: what an earlier run has paid is answered at once.
 RUN = uuid.uuid4().hex[:8]
 
@@ -213,6 +214,103 @@ class AgainstTheCheckout(unittest.TestCase):
         self.assertIn("captures", pydoc.render_doc(self.client.Checkout.pay))
 
 
+class AgainstTheConformanceServer(unittest.TestCase):
+    def setUp(self):
+        if CONFORMANCE is None:
+            self.skipTest("no address was given")
+        self.client = connect(CONFORMANCE)
+        self.addCleanup(self.client.close)
+
+    def test_a_stream_goes_up_item_by_item(self):
+        # More than any window, and one item that is longer than one.
+        sizes = [27_182, 8, 1_828, 45_904] + [100] * 2_000
+        uploaded = self.client.Conformance.upload([7] * size for size in sizes)
+        self.assertEqual((uploaded["items"], uploaded["bytes"]), (len(sizes), sum(sizes)))
+        self.assertEqual(self.client.Conformance.upload(iter([]))["items"], 0)
+        self.assertEqual(self.client.Conformance.upload(items=iter([[1]]))["items"], 1)
+
+    def test_a_stream_that_breaks_off_is_no_end(self):
+        before = self.client.Conformance.count()
+
+        def broken():
+            yield [1]
+            # A call that is cancelled before it has begun is none to the server.
+            while self.client.Conformance.count()["taken"] == before["taken"]:
+                pass
+            raise KeyError("the tape is torn")
+
+        with self.assertRaises(KeyError):
+            self.client.Conformance.upload(broken())
+        with self.assertRaises(RpcError) as raised:
+            self.client.Conformance.upload(iter(["no bytes"]))
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("service", "yes"))
+        limit = time.monotonic() + 30
+        while (count := self.client.Conformance.count())["aborted"] < before["aborted"] + 2:
+            self.assertLess(time.monotonic(), limit)
+        self.assertEqual(count["finished"], before["finished"])
+
+    def test_streams_go_both_ways(self):
+        said, heard = threading.Semaphore(1), []
+
+        def lines():
+            for number in range(4):
+                said.acquire()
+                yield [number] * (10_000 * number)
+
+        for line in self.client.watch("Conformance.chat", lines()):
+            heard.append(len(line))
+            # Each is said when the one before has come back.
+            said.release()
+        self.assertEqual(heard, [0, 10_000, 20_000, 30_000])
+
+    def test_an_item_that_is_too_long_fails_its_call_alone(self):
+        with self.assertRaises(RpcError) as raised:
+            self.client.Conformance.upload(iter(["x" * (5 << 20)]))
+        self.assertEqual(raised.exception.kind, "too_large")
+        self.assertEqual(self.client.Conformance.echo([1, 2]), [1, 2])
+
+
+class OverTls(unittest.TestCase):
+    def setUp(self):
+        if SECURE is None:
+            self.skipTest("no address was given")
+        self.port = int(SECURE.rpartition(":")[2])
+
+    def connect(self, host="localhost"):
+        client = connect(host, self.port, tls=ssl.create_default_context(cafile=AUTHORITY))
+        self.addCleanup(client.close)
+        return client
+
+    def test_threads_share_a_connection_that_is_encrypted(self):
+        client = self.connect()
+        things = [{"sku": "tea", "quantity": number + 1} for number in range(3_000)]
+
+        def quote(number):
+            # Long ones, in records between those of others.
+            return client.Checkout.quote(things[: 1 + number * 180])["minor"]
+
+        quotes = in_threads(16, quote)
+        self.assertEqual(quotes, [sum(450 * thing["quantity"] for thing in things[: 1 + number * 180]) for number in range(16)])
+        token = client.Checkout.tokenize(CARD)["token"]
+        key = f"{RUN}-tls"
+        client.Checkout.pay(key, key, AMOUNT, token)
+        events = client.Checkout.events(0)
+        self.assertEqual([next(events)["sequence"] for _ in range(2)], [1, 2])
+        events.close()
+
+    def test_whom_nobody_vouches_for_is_not_talked_to(self):
+        with self.assertRaises(RpcError) as raised:
+            connect("localhost", self.port, tls=True)
+        self.assertEqual((raised.exception.kind, raised.exception.executed), ("unavailable", "no"))
+        self.assertIn("certificate", raised.exception.message)
+        with self.assertRaises(RpcError) as raised:
+            self.connect("127.0.0.1")
+        self.assertIn("127.0.0.1", raised.exception.message, "it is another's certificate")
+        # Without TLS nothing is understood, by either.
+        with self.assertRaises(RpcError):
+            connect("localhost", self.port)
+
+
 class Spoken:
     """A server spoken by hand, from the protocol's text: it reads frames and answers as it is told to."""
 
@@ -224,6 +322,8 @@ class Spoken:
 
     def accept(self, hello=b"", preface=rpc.PREFACE):
         self.socket, _ = self.listener.accept()
+        # Small frames do not wait for each other.
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.numbers = {}
         assert self.exactly(8) == rpc.PREFACE
         assert self.frame()[0] == rpc.HELLO
@@ -252,10 +352,14 @@ class Spoken:
                 self.numbers[number] = name
                 self.send(rpc.BOUND, rpc._varint(number))
                 continue
+            if first == rpc.CALL_ITEMS:
+                # Of a call that was answered, they met its answer on the way.
+                continue
             assert first == rpc.CALL | rpc.OPTIONS, first
             call, number, options = fields.varint(), fields.varint(), fields.varint()
             assert options & rpc.JSON
             self.watches = bool(options & rpc.ITEMS)
+            self.takes = bool(options & rpc.ITEMS_ALONG)
             if options & rpc.DEADLINE:
                 fields.varint()
             self.metadata = {}
@@ -336,12 +440,12 @@ class AgainstAServerSpokenByHand(unittest.TestCase):
         def script(server):
             server.accept()
             calls = [server.call() for _ in range(3)]
+            names.extend(arguments for _, _, arguments in calls)
             server.send(rpc.REPLY | rpc.MORE, rpc._varint(calls[0][0]), rpc._varint(9), b'"from')
             server.send(rpc.FAIL | rpc.MORE, rpc._varint(calls[1][0]), rpc._varint(5), b'"ba')
             server.reply(calls[2][0], calls[2][2])
             server.send(rpc.REPLY_CHUNK, rpc._varint(calls[1][0]), b'd"')
             server.send(rpc.REPLY_CHUNK, rpc._varint(calls[0][0]), b' 0"\n'[:4])
-            names.extend(arguments for _, _, arguments in calls)
 
         names = []
         client = self.serve(script)
@@ -635,6 +739,62 @@ class AgainstAServerSpokenByHand(unittest.TestCase):
             next(items)
         self.assertEqual((raised.exception.kind, raised.exception.executed), ("unavailable", "maybe"))
 
+    def test_a_stream_goes_up_within_its_credit(self):
+        item = json.dumps("x" * 998).encode()
+        framed = rpc._varint(len(item)) + item
+
+        def script(server):
+            server.accept()
+            # What it does not tell is a method that returns no stream.
+            call, name, arguments = server.call()
+            assert name == "rpc.Reflection.services"
+            server.error(call, 4, 0)
+            call, name, arguments = server.call()
+            assert (name, arguments, server.takes, server.watches) == ("Ledger.book", ["a"], True, False)
+            # No more than a window, and then as much as it is given.
+            came = b""
+            while len(came) < rpc.WINDOW:
+                first, fields = server.frame()
+                assert (first, fields.varint()) == (rpc.CALL_ITEMS, call)
+                came += bytes(fields.rest)
+            assert len(came) == rpc.WINDOW
+            server.send(rpc.PING, b"1")
+            assert server.frame()[0] == rpc.PONG, "it waits"
+            server.send(rpc.CALL_CREDIT, rpc._varint(call), rpc._varint(1_000_000))
+            while True:
+                first, fields = server.frame()
+                assert fields.varint() == call
+                if first == rpc.CALL_END:
+                    break
+                came += bytes(fields.rest)
+            assert (came, fields.varint()) == (framed * 40, 0)
+            server.reply(call, 40)
+            # It takes no more of them, and answers all the same.
+            call, _, _ = server.call()
+            server.send(rpc.STOP, rpc._varint(call))
+            while True:
+                server.send(rpc.PING, b"2")
+                while (frame := server.frame())[0] == rpc.CALL_ITEMS:
+                    pass
+                if frame[0] == rpc.PONG:
+                    break
+            server.send(rpc.CALL_CREDIT, rpc._varint(call), rpc._varint(1_000_000))
+            server.reply(call, "enough")
+            # It answers before the items have ended.
+            call, _, _ = server.call()
+            server.reply(call, "early")
+            call, name, _ = server.call()
+            assert name == "Ledger.last"
+            server.reply(call, None)
+
+        client = self.serve(script)
+        self.assertEqual(client.Ledger.book("a", ("x" * 998 for _ in range(40))), 40)
+        self.assertEqual(client.Ledger.book("a", ("x" * 998 for _ in range(1_000_000))), "enough")
+        self.assertEqual(client.Ledger.book("a", ("x" * 998 for _ in range(1_000_000))), "early")
+        with self.assertRaises(TypeError):
+            client.Ledger.book(iter([]), iter([]))
+        self.assertIsNone(client.call("Ledger.last"))
+
     def test_another_protocol_and_another_version_are_named(self):
         for preface, kind, words in [
             (b"HTTP/1.1 400 Bad", "protocol", "another protocol"),
@@ -691,8 +851,8 @@ class AgainstAServerSpokenByHand(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        CHECKOUT = sys.argv[1]
+    if len(sys.argv) == 5:
+        CHECKOUT, CONFORMANCE, SECURE, AUTHORITY = sys.argv[1:]
     elif len(sys.argv) != 1:
         sys.exit(__doc__)
     unittest.main(argv=sys.argv[:1])

@@ -26,7 +26,8 @@ use proc_macro::TokenStream;
 /// Of the service, `#[service(..)]`:
 /// - `name = "shop.v1"`: its name on the wire, if not the trait's;
 /// - `lock = "shop.schema"`: a file in the package, of this service alone, that holds what travels; a generated test fails when the two
-///   differ, and says what would break. `RPC_LOCK=rewrite cargo test` writes it;
+///   differ, and says what would break. `RPC_LOCK=rewrite cargo test` writes it. It holds one contract: with methods behind a `#[cfg]`, that of
+///   one set of features;
 /// - `untested`: no test of its types;
 /// - `crate = "my_framework::rpc"`: where the library is found, if not at `::rpc`.
 ///

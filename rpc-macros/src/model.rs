@@ -332,6 +332,11 @@ pub(crate) fn carried(attributes: &[Attribute]) -> Vec<&Attribute> {
     attributes.iter().filter(carries).collect()
 }
 
+/// Its use is warned of, or may be.
+pub(crate) fn is_deprecated(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| attribute.path().is_ident("deprecated") || is_conditional(attribute, &["deprecated"]))
+}
+
 /// `#[cfg_attr(.., name ..)]` with one of these names.
 fn is_conditional(attribute: &Attribute, names: &[&str]) -> bool {
     let Meta::List(list) = &attribute.meta else { return false };

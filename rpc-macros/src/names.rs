@@ -1,6 +1,6 @@
 //! How things are called: on the wire, in generated code, and as text that tells types apart.
 
-use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident};
 use syn::ext::IdentExt;
 
@@ -11,7 +11,7 @@ pub(crate) fn joined(ident: &Ident, suffix: &str) -> Ident {
 
 /// `pay` to `__pay`: items of the hidden block, which must not shadow what the user's types name.
 pub(crate) fn hidden(ident: &Ident) -> Ident {
-    format_ident!("__{}", ident.unraw())
+    format_ident!("__{}", ident.unraw(), span = Span::call_site())
 }
 
 /// A name for a type parameter that occurs nowhere in these tokens: `S`, if it can be had.

@@ -18,6 +18,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::frame::limits::SCHEMA_MEMORY;
 use crate::frame::payload::{self, Budget, Encoding};
 use crate::schema;
 use crate::schema::lock::{self, Lock};
@@ -215,6 +216,15 @@ arguments!(A B C D E F G H I J K L M N);
 arguments!(A B C D E F G H I J K L M N O);
 arguments!(A B C D E F G H I J K L M N O P);
 
+/// A handler of the method with this number.
+///
+/// # Panics
+/// If there is none.
+#[inline]
+pub fn handler<S>(handlers: &[fn(Arc<S>) -> Handler], service: &Arc<S>, method: usize) -> Handler {
+    handlers[method](service.clone())
+}
+
 /// The arguments of this request.
 ///
 /// # Errors
@@ -255,7 +265,7 @@ impl Writer {
     /// # Errors
     /// What is wrong with the schema.
     pub fn new(schema: &[u8], root: schema::Id) -> Result<Self, String> {
-        let peer = schema::peer::Peer::parse(schema)?;
+        let peer = schema::peer::Peer::parse(schema, SCHEMA_MEMORY)?;
         if root as usize >= peer.schema().nodes.len() {
             return Err(format!("a schema without a type with the number {root}"));
         }
@@ -281,13 +291,14 @@ pub fn assert_travels(contract: &'static Contract) {
     assert!(problems.is_empty(), "{} has types that do not travel as they are:\n{}", contract.name, problems.join("\n"));
 }
 
-/// In a generated test: the service is what its lock file says, or the file is written anew if that is asked for.
+/// In a generated test: the service is what its lock file says, or the file is written anew if that is asked for. Some of its methods may be
+/// behind a `#[cfg]`.
 ///
 /// # Panics
 /// When it is not, with what that breaks.
-pub fn assert_locked(contract: &'static Contract, root: &str, file: &str) {
+pub fn assert_locked(contract: &'static Contract, root: &str, file: &str, conditional: &[&str]) {
     let variable = std::env::var(lock::VARIABLE).ok();
     if let Err(text) = lock::check(&Lock::of(contract), &Path::new(root).join(file), variable.as_deref()) {
-        panic!("{text}");
+        panic!("{text}{}", lock::of_features(contract, conditional));
     }
 }

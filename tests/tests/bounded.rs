@@ -286,3 +286,24 @@ fn short_tasks_that_wait_for_a_cancellation_leave_nothing_behind() {
     let (few, many) = (with(10), with(10_000));
     assert!(many < few + (64 << 10), "{few} bytes with few tasks, {many} with many");
 }
+
+/// Protocol 9.5: a mebibyte of schemas whose fields are four bytes each on the wire and many more in memory.
+#[test]
+fn the_schemas_of_a_peer_are_bounded_in_memory() {
+    let peak = peak(async {
+        let (mut raw, _task) = wire::serve(server());
+        raw.send([wire::opening(&[(5, 1)]), wire::bind_service(0, "Store", &[("never", 7)])].concat()).await;
+        raw.opened().await;
+        let fields = 200_000;
+        let nodes = [vec![0, 1, 24], wire::text(""), wire::varint(fields), vec![0; 4 * fields as usize], vec![0]].concat();
+        for (at, part) in nodes.chunks(60_000).enumerate() {
+            let more = if (at + 1) * 60_000 < nodes.len() { flag::MORE } else { 0 };
+            raw.send(wire::frame(kind::SCHEMA, more, &[&[1, 0], part])).await;
+        }
+        let frames = raw.frames().await;
+        let (code, _, why) = frames.last().unwrap().go_away();
+        assert_eq!((code, why.as_str()), (1, "malformed schema: schemas that fill more than 4194304 bytes of memory (protocol 9.5)"));
+    });
+    // They are put together first.
+    assert!(peak < 7 * MIB, "{peak} bytes");
+}

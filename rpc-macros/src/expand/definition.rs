@@ -54,9 +54,7 @@ fn method(method: &Method) -> TokenStream {
     }
     let signature = future(&method.item.sig, &method.returns());
     let body = body(method.item.default.as_ref(), |block| waiting(block, &method.returns()));
-    // The lint looks at what stands here, which nobody wrote.
-    let allow = method.item.default.is_some().then(|| quote!(#[allow(clippy::manual_async_fn)]));
-    quote!(#(#attributes)* #allow #signature #body)
+    quote!(#(#attributes)* #signature #body)
 }
 
 /// ```text
@@ -70,8 +68,7 @@ fn stream(method: &Method, ty: &Type) -> TokenStream {
     if method.item.sig.asyncness.is_some() {
         let signature = future(&method.item.sig, &returns.to_token_stream());
         let body = body(method.item.default.as_ref(), |block| quote!({ async move #block }));
-        let allow = method.item.default.is_some().then(|| quote!(#[allow(clippy::manual_async_fn)]));
-        return quote!(#(#attributes)* #allow #signature #body);
+        return quote!(#(#attributes)* #signature #body);
     }
     let Signature { fn_token, ident, generics, inputs, .. } = &method.item.sig;
     let body = body(method.item.default.as_ref(), |block| block.to_token_stream());
@@ -121,8 +118,7 @@ fn body(block: Option<&Block>, wrap: impl FnOnce(&Block) -> TokenStream) -> Toke
 /// Input   { Ok(self.quote(cart).await?) }
 /// Output  { async move {
 ///             if let Some(returned) = None::<R> { return returned; }
-///             let returned: R = { Ok(self.quote(cart).await?) };
-///             returned
+///             { Ok(self.quote(cart).await?) }
 ///         } }
 /// ```
 /// A bare async block would leave the compiler to guess the type at each `?` and `return`.
@@ -133,10 +129,7 @@ fn waiting(block: &Block, returns: &TokenStream) -> TokenStream {
             if let ::core::option::Option::Some(#returned) = ::core::option::Option::None::<#returns> {
                 return #returned;
             }
-            #[allow(clippy::let_unit_value, clippy::unused_unit)]
-            let #returned: #returns = #block;
-            #[allow(unreachable_code, clippy::needless_return)]
-            return #returned;
+            #block
         }
     }}
 }

@@ -13,6 +13,7 @@ mod types;
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
 use syn::{GenericParam, Item, ItemTrait, Path, TypeParam, WherePredicate};
 
@@ -20,7 +21,7 @@ use self::types::Types;
 use crate::args::ServiceArguments;
 use crate::check;
 use crate::errors::Errors;
-use crate::model::{Service, cfgs};
+use crate::model::{Service, cfgs, is_deprecated};
 use crate::names;
 
 /// ```text
@@ -218,30 +219,42 @@ fn structs(scope: &Scope<'_>) -> TokenStream {
     quote! {
         #(#cfgs)* #(#deprecated)*
         #[doc = #server_docs]
-        #[allow(dead_code)]
         #vis struct #server<#implementation #(, #declared)*>(::std::sync::Arc<#implementation> #phantom) #where_clause;
 
         #(#cfgs)* #(#deprecated)*
         #[doc = #client_docs]
-        #[allow(dead_code)]
         #vis struct #client #client_generics(#library::Client #phantom) #where_clause;
     }
 }
 
-/// The one block that hides everything else. The lints are off for what the user did not write; all that the user did
-/// write stands in the trait too, where they are on.
+/// The one block that hides everything else. Lints do not look at what the user did not write, and an `allow` that is not needed would
+/// stand in the way of a crate that forbids the lint.
 fn hidden(scope: &Scope<'_>, contents: &TokenStream) -> TokenStream {
     let library = scope.library;
     let cfgs = cfgs(&scope.service.item.attrs);
+    let allowed = allowed(scope.service);
     quote! {
         #(#cfgs)*
-        #[allow(
-            unused, deprecated, nonstandard_style, private_interfaces, private_bounds,
-            non_local_definitions, clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
-        )]
+        #allowed
         const _: () = {
             use #library::__private as __rpc;
             #contents
         };
     }
+}
+
+/// What the user has named in a way that lints look at stands in the trait, where they look; they need not say it again. Of a method that
+/// is deprecated a crate that forbids its use could not even be the server.
+fn allowed(service: &Service) -> TokenStream {
+    let ItemTrait { attrs, ident, .. } = &service.item;
+    let methods = || service.methods.iter();
+    let is_deprecated = is_deprecated(attrs) || methods().any(|method| is_deprecated(&method.item.attrs));
+    let is_plain = |name: &Ident| !name.unraw().to_string().contains(char::is_uppercase);
+    let names_are_plain =
+        methods().all(|method| is_plain(method.ident()) && method.arguments.iter().filter_map(|argument| argument.name.as_ref()).all(is_plain));
+    let is_camel = !ident.unraw().to_string().contains('_') && !is_plain(ident);
+    let deprecated = is_deprecated.then(|| quote!(#[allow(deprecated)]));
+    let style = (!names_are_plain || !is_camel).then(|| quote!(#[allow(nonstandard_style)]));
+    let written = attrs.iter().filter(|attribute| attribute.path().is_ident("allow"));
+    quote!(#deprecated #style #(#written)*)
 }

@@ -72,7 +72,7 @@ fn service(scope: &Scope<'_>) -> TokenStream {
             }
 
             fn handler(&self, method: ::core::primitive::usize) -> __rpc::Handler {
-                Self::__HANDLERS[method](::core::clone::Clone::clone(&self.0))
+                __rpc::handler(Self::__HANDLERS, &self.0, method)
             }
         }
     }

@@ -5,7 +5,7 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use super::Scope;
-use crate::model::cfgs;
+use crate::model::{Method, cfgs};
 
 /// ```text
 /// Input   #[service(lock = "shop.schema")] trait Shop { .. }
@@ -45,7 +45,6 @@ pub(super) fn module(scope: &Scope<'_>) -> TokenStream {
         #(#cfgs)*
         #[cfg(test)]
         #[doc(hidden)]
-        #[allow(non_snake_case, dead_code, unnameable_test_items)]
         mod #module {
             pub(super) struct Tests;
             #travels
@@ -57,19 +56,20 @@ pub(super) fn module(scope: &Scope<'_>) -> TokenStream {
 /// ```text
 /// Output  impl __rpc_Shop::Tests {
 ///             fn travels() { assert_travels(&__CONTRACT); }
-///             fn is_locked() { assert_locked(&__CONTRACT, env!("CARGO_MANIFEST_DIR"), "shop.schema"); }
+///             fn is_locked() { assert_locked(&__CONTRACT, env!("CARGO_MANIFEST_DIR"), "shop.schema", &["refund"]); }
 ///         }
 /// ```
-/// What they do, in the hidden block.
+/// What they do, in the hidden block. Methods behind a `#[cfg]` are named: the file holds the contract of one set of features.
 pub(super) fn bodies(scope: &Scope<'_>) -> TokenStream {
     if is_empty(scope) {
         return TokenStream::new();
     }
     let (module, contract) = (name(scope), scope.contract());
+    let conditional = scope.service.methods.iter().filter(|method| !method.cfgs().is_empty()).map(Method::wire_name);
     let locked = scope.service.arguments.lock.as_ref().map(|file| {
         quote! {
             fn is_locked() {
-                __rpc::assert_locked(#contract, ::core::env!("CARGO_MANIFEST_DIR"), #file);
+                __rpc::assert_locked(#contract, ::core::env!("CARGO_MANIFEST_DIR"), #file, &[#(#conditional),*]);
             }
         }
     });

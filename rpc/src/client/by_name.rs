@@ -93,16 +93,15 @@ impl Client {
             .streaming(false, Some(Upload::json(items)))
     }
 
-    /// As [`call_json`](Self::call_json), or [`watch_json`](Self::watch_json) if it downloads, with arguments that are JSON already; reply and
-    /// items stay JSON.
+    /// As [`call_json`](Self::call_json), or one of those with streams, with arguments that are JSON already; reply and items stay JSON.
     #[cfg(feature = "http")]
-    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8], downloads: bool) -> Call<'_, super::call::Json> {
+    pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8], upload: Option<Upload>, downloads: bool) -> Call<'_, super::call::Json> {
         let write = |_: usize, out: &mut Vec<u8>| {
             out.extend_from_slice(arguments);
             Ok(())
         };
         let call = Call::new(&self.inner, Callee::Named(method.into()), false, write);
-        if downloads { call.streaming(true, None) } else { call }
+        if downloads || upload.is_some() { call.streaming(downloads, upload) } else { call }
     }
 }
 

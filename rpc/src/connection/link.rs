@@ -22,8 +22,7 @@ use crate::frame::codec::{self, Options, Ways};
 use crate::frame::limits::Limits;
 use crate::frame::payload::Encoding;
 use crate::frame::violation::Violation;
-use crate::schema::exchange::{self, Schemas};
-use crate::schema::fit::PAIRS;
+use crate::schema::exchange::{self, Left, Schemas};
 use crate::server::runner::Finished;
 use crate::service::Contract;
 
@@ -136,8 +135,8 @@ pub(crate) struct State {
     /// When the driver will wake by itself.
     pub(crate) armed: Option<Instant>,
     pub(crate) closing: Closing,
-    /// Pairs of types that have been compared for the callee.
-    pairs: usize,
+    /// For schemas of the callee.
+    left: Left,
     /// Handlers that ended in tasks of their own since the driver last looked.
     pub(crate) finished: Vec<Finished>,
 }
@@ -277,7 +276,7 @@ impl Link {
             unwritten: false,
             armed: None,
             closing: Closing::No,
-            pairs: 0,
+            left: Left::default(),
             finished: Vec::new(),
         };
         let writer = Mutex::new(Writer::new(io));
@@ -562,12 +561,11 @@ impl Link {
 
     /// The callee of one of our binds has sent its schema.
     pub(crate) fn on_schema(&self, first: u32, bytes: &[u8], wake: &mut Wake, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
-        let (contract, pairs) = {
+        let (contract, mut left) = {
             let state = self.lock();
-            (state.outbound.asked(first)?, state.pairs)
+            (state.outbound.asked(first)?, state.left)
         };
         // Not under the lock: our own schema is found by running users' code.
-        let mut left = PAIRS.saturating_sub(pairs);
         let compared = self.schemas.compare(contract, Role::Caller, bytes, &mut left);
         let compared = compared.map_err(|why| Violation::BadSchema(exchange::shown(&why).into()))?;
         compared.log(self.peer.address());
@@ -575,7 +573,7 @@ impl Link {
         self.adapts.store(true, Ordering::Release);
         let mut guard = self.lock();
         let state = &mut *guard;
-        state.pairs = PAIRS - left;
+        state.left = left;
         state.outbound.compared(first, compared, ours, wake);
         state.wakers(wake, wakers);
         Ok(())

@@ -181,6 +181,17 @@ pub(crate) fn metadata_size(pairs: &[(String, String)]) -> usize {
     pairs.iter().map(|(key, value)| text(key) + text(value)).sum()
 }
 
+/// Such pairs as a call carries them.
+#[cfg(feature = "http")]
+pub(crate) fn metadata(pairs: &[(String, String)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(metadata_size(pairs));
+    for (key, value) in pairs {
+        write_text(&mut out, key);
+        write_text(&mut out, value);
+    }
+    out
+}
+
 fn write_text(out: &mut Vec<u8>, text: &str) {
     write_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());

@@ -27,6 +27,13 @@ pub(crate) const BEFORE_HELLO: Allowance = Allowance { max_message: 64 * KIB, in
 /// Bytes of schemas that an end takes on one connection (`docs/protocol.md` 9.5). Twenty methods take about 1.4 KB.
 pub(crate) const MAX_SCHEMA: usize = MIB;
 
+/// Memory that the schemas of one connection may fill (`docs/protocol.md` 9.5). Those of people's services fill about eight times
+/// their bytes; a stranger's would fill sixteen times a mebibyte.
+pub(crate) const SCHEMA_MEMORY: usize = 4 * MIB;
+
+/// Memory that the schemas of all clients of a server may fill, those that many send counted once.
+pub(crate) const SCHEMAS_MEMORY: usize = 64 * MIB;
+
 /// Bytes of our schemas that may be on their way to a peer that has not sent its own. The next one waits.
 pub(crate) const OPEN_SCHEMAS: usize = 64 * KIB;
 

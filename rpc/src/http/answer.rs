@@ -115,8 +115,8 @@ fn status(error: &Error) -> StatusCode {
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
         ErrorKind::Unimplemented => StatusCode::NOT_FOUND,
-        // A reply that is too large is the server's own fault.
-        ErrorKind::TooLarge if error.executed() == Executed::No => StatusCode::PAYLOAD_TOO_LARGE,
+        // A reply that is too large is the server's own fault; an item of a request is not.
+        ErrorKind::TooLarge if error.executed() != Executed::Yes => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Overloaded | ErrorKind::Draining | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

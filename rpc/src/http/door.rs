@@ -18,16 +18,22 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Door;
 use super::answer::{Answer, Content};
+use super::lines::{Broken, Lines};
 use super::reply::Reply;
 use super::request::{self, Asked};
 use super::wire::{Progress, Wire};
 use crate::client::call::Json;
 use crate::connection::binds::{refusal, status};
-use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_FRAME, NUMBERS};
+use crate::connection::outbound::deadline_exceeded;
+use crate::context::Metadata;
+use crate::frame::codec;
+use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_FRAME, MAX_METADATA, NUMBERS};
 use crate::server::Core;
 use crate::server::accept::unless;
+use crate::server::hook::{self, CallInfo};
+use crate::streaming::Upload;
 use crate::transport::Transport;
-use crate::{Client, Error, ErrorKind, Limits, Peer};
+use crate::{Client, Error, ErrorKind, Executed, Limits, Peer};
 
 /// The most that the head of a request may take. Metadata may have 32 KiB of it.
 const HEAD: usize = 64 << 10;
@@ -104,7 +110,8 @@ struct Visit {
 
 impl Visit {
     async fn respond(&self, request: Request<Incoming>) -> Response<Reply> {
-        let (head, mut body) = request.into_parts();
+        let (head, body) = request.into_parts();
+        let mut body = Some(body);
         let door = self.core.http.as_ref().expect("the door is open, or nobody would have come in");
         let admitted = request::admit(&head, &door.http);
         let origin = admitted.as_ref().ok().copied().flatten().cloned();
@@ -118,35 +125,47 @@ impl Visit {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(header::VARY, HeaderValue::from_static("Origin"));
         }
-        if !body.is_end_stream() {
-            self.progress.is_half_read();
+        // A body of lines is with its call.
+        if body.is_some_and(|body| !body.is_end_stream()) {
+            self.progress.is_half_read(true);
         }
         response
     }
 
     /// The answer to a request that may come in; as an error, where it is no call.
-    async fn answer(&self, head: &Parts, body: &mut Incoming) -> Result<Answer, Answer> {
+    async fn answer(&self, head: &Parts, body: &mut Option<Incoming>) -> Result<Answer, Answer> {
         if !self.is_welcome {
             let text = "the server has too many connections (Limits::max_connections)";
             return Err(Answer::error(&Error::overloaded(text, Duration::from_secs(1))).closing());
         }
-        let Asked { method, timeout, metadata } = request::read(head)?;
+        let Asked { method, lines, timeout, metadata } = request::read(head)?;
         // Here and not by a call: a name that is called is bound, and binds are kept.
-        let Some((service, number)) = self.core.registry.method(&method) else {
-            return Err(Answer::error(&refusal(status::UNKNOWN_METHOD, &method, &method)));
+        let known = self.core.registry.method(&method).map(|(service, number)| &service.contract().methods[usize::from(number)]);
+        let known = match known {
+            None => Err(Answer::error(&refusal(status::UNKNOWN_METHOD, &method, &method))),
+            Some(known) if known.uploads != lines => Err(other_body(&method, known.uploads)),
+            Some(known) => Ok(known),
         };
-        let known = &service.contract().methods[usize::from(number)];
-        if known.uploads {
-            let text = format!("{method}: a method that takes a stream is called through its trait");
-            return Err(Answer::refused(StatusCode::NOT_IMPLEMENTED, ErrorKind::Unimplemented, &text));
+        let known = if self.core.hook.is_none() { Ok(known?) } else { known };
+        let (mut arguments, upload) = match body.take() {
+            Some(incoming) if lines => {
+                let (arguments, items) = self.first_line(incoming).await?;
+                (arguments, Some(items))
+            }
+            Some(incoming) => (self.read(body.insert(incoming)).await?, None),
+            None => (Vec::new(), None),
+        };
+        if known.is_err() {
+            // A stranger is not to find out which methods there are: all is as with one that there is, up to here.
+            self.ask_hook(&method, timeout, &metadata).await?;
         }
-        let mut arguments = self.read(body).await?;
+        let known = known?;
         if arguments.is_empty() {
             arguments.extend_from_slice(b"[]");
         }
-        let mut call = self.client().call_raw_json(&method, &arguments, known.downloads);
+        let mut call = self.client().call_raw_json(&method, &arguments, upload.map(Upload::texts), known.downloads);
         // A stream lasts as long as it lasts.
-        if let Some(timeout) = timeout.or(known.timeout).or((!known.downloads).then_some(DEFAULT_TIMEOUT)) {
+        if let Some(timeout) = timeout.or(known.timeout).or((!known.streams()).then_some(DEFAULT_TIMEOUT)) {
             call = call.timeout(timeout);
         }
         for (key, value) in metadata {
@@ -159,6 +178,44 @@ impl Visit {
             Json::Failed(json) => Answer::failed(&json),
             Json::Error(error) => Answer::error(&error),
         })
+    }
+
+    /// What the hook says of a request that will not become a call.
+    async fn ask_hook(&self, method: &str, patience: Option<Duration>, metadata: &[(String, String)]) -> Result<(), Answer> {
+        let Some(hook) = &self.core.hook else { return Ok(()) };
+        let told = |error: Error| Answer::error(&error.of_method(method));
+        let (size, limit) = (codec::metadata_size(metadata), self.core.limits.max_metadata.min(MAX_METADATA));
+        if size > limit {
+            let text = format!("metadata of {size} bytes exceeds the limit of {limit} (Limits::max_metadata)");
+            return Err(told(Error::new(ErrorKind::TooLarge, text)));
+        }
+        let patience = patience.unwrap_or(DEFAULT_TIMEOUT);
+        let info = CallInfo {
+            method: method.to_owned(),
+            metadata: Arc::new(Metadata(codec::metadata(metadata).into())),
+            peer: Arc::new(self.peer.clone()),
+            deadline: Instant::now().checked_add(patience),
+        };
+        match tokio::time::timeout(patience, hook::decide(hook.clone(), info)).await {
+            Ok(said) => said.map_err(told),
+            Err(_) => Err(told(deadline_exceeded(Executed::No))),
+        }
+    }
+
+    /// The arguments of a call that takes a stream, and its items.
+    async fn first_line(&self, body: Incoming) -> Result<(Vec<u8>, Lines), Answer> {
+        let limits = &self.core.limits;
+        let mut lines = Lines::new(body, limits.allowance().max_message, limits.progress_timeout, self.progress.clone());
+        let mut draining = pin!(is_draining(&self.core));
+        let first = poll_fn(|cx| {
+            if draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(is_leaving()));
+            }
+            let line = lines.poll_line(cx).map(|line| line.transpose().map_err(Broken::answer));
+            line.map(|line| line.map(|line| line.unwrap_or_default().to_vec()))
+        });
+        let first = first.await?;
+        Ok((first, lines))
     }
 
     /// The whole body, if it is not too long and does not take for ever.
@@ -188,8 +245,7 @@ impl Visit {
             while read.len() < goal {
                 let frame = poll_fn(|cx| {
                     if draining.as_mut().poll(cx).is_ready() {
-                        let error = Error::new(ErrorKind::Draining, "the server is shutting down");
-                        return Poll::Ready(Err(Answer::error(&error).closing()));
+                        return Poll::Ready(Err(is_leaving()));
                     }
                     if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                         return Poll::Ready(Ok(frame));
@@ -274,6 +330,19 @@ impl Visit {
         }
         response
     }
+}
+
+fn is_leaving() -> Answer {
+    Answer::error(&Error::new(ErrorKind::Draining, "the server is shutting down")).closing()
+}
+
+/// To arguments without a stream for a method that takes one, and the other way round.
+fn other_body(method: &str, uploads: bool) -> Answer {
+    let text = match uploads {
+        true => "the method takes a stream: the body is lines of JSON, declared as application/x-ndjson, the arguments before the items",
+        false => "the method takes no stream: the body is JSON, declared as application/json",
+    };
+    request::unsupported(&format!("{method}: {text}"))
 }
 
 /// A browser asks what it may send.

@@ -1,12 +1,13 @@
 //! HTTP/1 with JSON, on the port of everything else: for programs that have no client of this protocol.
 //!
 //! Here: [`Http`], which opens the door and says to whom, and how a connection is recognised. `door.rs` is one connection:
-//! from hyper to a call and back. `request.rs` judges what comes, `answer.rs` words what goes, `reply.rs` is a body on its way,
+//! from hyper to a call and back. `request.rs` judges what comes, `lines.rs` reads a body that is a stream, `answer.rs` words what goes, `reply.rs` is a body on its way,
 //! `wire.rs` is the stream below hyper. Not here: how a call is run. Each request becomes a call by name, over a connection inside
 //! this process, so that hook, limits, deadline, cancellation and panics are those of any call.
 
 mod answer;
 mod door;
+mod lines;
 mod reply;
 mod request;
 mod wire;
@@ -29,7 +30,7 @@ use crate::transport::Transport;
 /// `POST /Shop/price` calls the method `price` of the service `Shop`, `POST /ping` one that was registered as `ping`. The body is
 /// JSON: the arguments as an array, or as an object by their names. 200 carries what the method returned; everything else is
 /// `{"error": {"kind": .., "executed": .., ..}}`, with status 422 and the value for the method's own error. A stream that a method
-/// returns is JSON too, one item a line. A deadline stands in the header `Rpc-Timeout: 2s`, metadata in `Rpc-Metadata-KEY: VALUE` and `Authorization`. `docs/http.md` in the repository has
+/// returns is JSON too, one item a line, and so is one that it takes: behind the arguments, in a body of `application/x-ndjson`. A deadline stands in the header `Rpc-Timeout: 2s`, metadata in `Rpc-Metadata-KEY: VALUE` and `Authorization`. `docs/http.md` in the repository has
 /// the table of statuses.
 ///
 /// ```no_run
@@ -43,7 +44,7 @@ use crate::transport::Transport;
 /// ```
 ///
 /// A web page anywhere can make its reader's browser send requests to this server. So the body has to be declared as
-/// `application/json`, a `Host` has to be one of this machine's own names, the address the server listens on or
+/// JSON, a `Host` has to be one of this machine's own names, the address the server listens on or
 /// [listed](Self::host), and an `Origin`, which only browsers send, has to be [listed](Self::origin).
 #[derive(Clone, Debug, Default)]
 #[must_use = "the door is shut until `Server::http` has this"]

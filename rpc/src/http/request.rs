@@ -27,6 +27,8 @@ const LONGEST: u64 = 365 * 24 * 60 * 60 * 1000;
 pub(super) struct Asked {
     /// `Shop.price`
     pub(super) method: String,
+    /// The body is lines: arguments, and items.
+    pub(super) lines: bool,
     pub(super) timeout: Option<Duration>,
     pub(super) metadata: Vec<(String, String)>,
 }
@@ -63,8 +65,8 @@ pub(super) fn read(head: &Parts) -> Result<Asked, Answer> {
         return Err(malformed("arguments stand in the body, not in the path"));
     }
     let method = method(head.uri.path())?;
-    content(&head.headers)?;
-    Ok(Asked { method, timeout: timeout(&head.headers)?, metadata: metadata(&head.headers)? })
+    let lines = content(&head.headers)?;
+    Ok(Asked { method, lines, timeout: timeout(&head.headers)?, metadata: metadata(&head.headers)? })
 }
 
 fn malformed(text: &str) -> Answer {
@@ -100,32 +102,38 @@ fn unescaped(text: &str) -> Result<String, Answer> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-/// Only what a web page cannot send without asking first.
-fn content(headers: &HeaderMap) -> Result<(), Answer> {
-    let unsupported = |text: &str| Answer::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Malformed, text);
+pub(super) fn unsupported(text: &str) -> Answer {
+    Answer::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::Malformed, text)
+}
+
+/// Only what a web page cannot send without asking first. Whether it is lines.
+fn content(headers: &HeaderMap) -> Result<bool, Answer> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let is_json = match (types.next(), types.next()) {
-        (Some(only), None) => only.to_str().is_ok_and(is_json),
-        _ => false,
+    let lines = match (types.next(), types.next()) {
+        (Some(only), None) => only.to_str().ok().and_then(lines),
+        _ => None,
     };
-    if !is_json {
-        return Err(unsupported("the body has to be declared as Content-Type: application/json"));
-    }
+    let Some(lines) = lines else {
+        return Err(unsupported("the body has to be declared as Content-Type: application/json, or application/x-ndjson"));
+    };
     if headers.get_all(CONTENT_ENCODING).iter().all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        Ok(())
+        Ok(lines)
     } else {
         Err(unsupported("this server takes no compressed bodies"))
     }
 }
 
-fn is_json(content_type: &str) -> bool {
+/// Whether a type of JSON is one of lines.
+fn lines(content_type: &str) -> Option<bool> {
     let mut parts = content_type.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    is_json
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("charset") => value.trim_matches('"').eq_ignore_ascii_case("utf-8"),
-            _ => true,
-        })
+    let kind = parts.next()?;
+    let lines = ["application/x-ndjson", "application/jsonl"].iter().any(|lines| kind.eq_ignore_ascii_case(lines));
+    let known = lines || kind.eq_ignore_ascii_case("application/json");
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => value.trim_matches('"').eq_ignore_ascii_case("utf-8"),
+        _ => true,
+    });
+    (known && is_utf8).then_some(lines)
 }
 
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Answer> {

@@ -49,7 +49,7 @@ impl AsyncRead for Begun {
 #[derive(Default)]
 pub(super) struct Progress {
     phase: AtomicU8,
-    /// It was answered before it was read to its end.
+    /// It has not been read to its end, and nobody will, or somebody may stop.
     half_read: AtomicBool,
 }
 
@@ -73,8 +73,8 @@ impl Progress {
         self.phase.load(Ordering::Acquire) == Self::QUIET
     }
 
-    pub(super) fn is_half_read(&self) {
-        self.half_read.store(true, Ordering::Release);
+    pub(super) fn is_half_read(&self, is_it: bool) {
+        self.half_read.store(is_it, Ordering::Release);
     }
 
     /// What was written has left.

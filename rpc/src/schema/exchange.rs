@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::alike::alike;
 use super::fit::{self, Fit};
 use super::node::{Id, Root, Signature};
 use super::peer::Peer;
 use crate::connection::streams::Role;
+use crate::frame::limits::{SCHEMA_MEMORY, SCHEMAS_MEMORY};
 use crate::frame::payload::Fault;
 use crate::log::log_limited;
 use crate::service::Contract;
@@ -43,6 +46,23 @@ pub(crate) struct Schemas {
     /// By a hash that is secret and made here: what a peer says of its schema's hash means nothing.
     known: Mutex<HashMap<u64, Vec<Weak<Compared>>>>,
     hasher: RandomState,
+    /// What the schemas that are known fill.
+    memory: Arc<AtomicUsize>,
+}
+
+/// What a connection has left for its peer's schemas: who binds a service again and again could keep it busy, or fill its memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    /// Pairs of types that may be compared.
+    pub(crate) pairs: usize,
+    /// Bytes that may be filled.
+    pub(crate) memory: usize,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self { pairs: fit::PAIRS, memory: SCHEMA_MEMORY }
+    }
 }
 
 impl Schemas {
@@ -50,19 +70,27 @@ impl Schemas {
         Arc::new(Self { strictness, ..Self::default() })
     }
 
-    /// What the peer's schema means for each method of this contract. Peers that send the same bytes share it. So many pairs of types
-    /// may be compared, which are taken from `left`: it is one number for a connection, or who binds a service again and again could
-    /// keep it busy.
+    /// What the peer's schema means for each method of this contract. Peers that send the same bytes share it. What it costs is taken
+    /// from `left`.
     ///
     /// # Errors
-    /// The bytes are no schema.
-    pub(crate) fn compare(&self, contract: &'static Contract, role: Role, bytes: &[u8], left: &mut usize) -> Result<Arc<Compared>, String> {
+    /// The bytes are no schema, or fill more memory than is left.
+    pub(crate) fn compare(&self, contract: &'static Contract, role: Role, bytes: &[u8], left: &mut Left) -> Result<Arc<Compared>, String> {
         let hash = self.hasher.hash_one((bytes, std::ptr::from_ref(contract).addr(), role == Role::Caller));
-        if let Some(known) = self.find(hash, contract, role, bytes) {
+        if let Some(known) = self.find(hash, contract, role, bytes)
+            && let Some(memory) = left.memory.checked_sub(known.peer.memory())
+        {
+            left.memory = memory;
             return Ok(known);
         }
-        let compared = Arc::new(Compared::new(contract, role, bytes, self.strictness, left)?);
-        if *left == 0 {
+        let peer = Peer::parse(bytes, left.memory)?;
+        left.memory -= peer.memory();
+        let Some(held) = self.hold(role, peer.memory()) else {
+            log_limited!(warn, "the schemas of all clients fill {SCHEMAS_MEMORY} bytes of memory: another is not looked at");
+            return Ok(Arc::new(Compared::unread(contract, role)));
+        };
+        let compared = Arc::new(Compared::new(contract, role, bytes, peer, held, self.strictness, &mut left.pairs));
+        if left.pairs == 0 {
             // Not compared to its end: others do not share what this peer has brought about.
             return Ok(compared);
         }
@@ -73,6 +101,13 @@ impl Schemas {
         });
         known.entry(hash).or_default().push(Arc::downgrade(&compared));
         Ok(compared)
+    }
+
+    /// Room for another schema, if there is any. A client chooses its servers, and has none of too many.
+    fn hold(&self, role: Role, bytes: usize) -> Option<Held> {
+        let before = self.memory.fetch_add(bytes, Ordering::Relaxed);
+        let held = Held { bytes, all: self.memory.clone() };
+        (role == Role::Caller || before.saturating_add(bytes) <= SCHEMAS_MEMORY).then_some(held)
     }
 
     fn find(&self, hash: u64, contract: &'static Contract, role: Role, bytes: &[u8]) -> Option<Arc<Compared>> {
@@ -86,6 +121,18 @@ impl Schemas {
     }
 }
 
+/// Memory that is filled by a schema, and free again when this is dropped.
+struct Held {
+    bytes: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A service as both ends know it.
 pub(crate) struct Compared {
     contract: &'static Contract,
@@ -95,6 +142,7 @@ pub(crate) struct Compared {
     peer: Peer,
     /// By this end's number.
     methods: Vec<Comparison>,
+    _held: Option<Held>,
 }
 
 struct Comparison {
@@ -130,8 +178,7 @@ pub(crate) enum Plan {
 }
 
 impl Compared {
-    fn new(contract: &'static Contract, role: Role, bytes: &[u8], strictness: Strictness, left: &mut usize) -> Result<Self, String> {
-        let peer = Peer::parse(bytes)?;
+    fn new(contract: &'static Contract, role: Role, bytes: &[u8], peer: Peer, held: Held, strictness: Strictness, left: &mut usize) -> Self {
         let own = contract.own();
         let theirs = peer.schema();
         let mut methods = Vec::with_capacity(contract.methods.len());
@@ -140,6 +187,11 @@ impl Compared {
                 methods.push(Comparison { signature: 0, plan: Plan::Unknown, note: None });
                 continue;
             };
+            if alike(own, ours, &peer, &theirs.methods[signature], left) {
+                // Its hash is equal, so there is nothing to look at: neither what cannot be described nor how strict this end is.
+                methods.push(Comparison { signature, plan: Plan::Plain, note: None });
+                continue;
+            }
             let (ours, theirs) = ((&own.schema.nodes[..], ours), (&theirs.nodes[..], &theirs.methods[signature]));
             let (caller, callee) = match role {
                 Role::Caller => (ours, theirs),
@@ -149,7 +201,17 @@ impl Compared {
             let (plan, note) = judge(role, &arguments, &results, strictness, &contract.full_name(number));
             methods.push(Comparison { signature, plan, note });
         }
-        Ok(Self { contract, role, bytes: bytes.into(), peer, methods })
+        Self { contract, role, bytes: bytes.into(), peer, methods, _held: Some(held) }
+    }
+
+    /// Of a schema that there is no room for.
+    fn unread(contract: &'static Contract, role: Role) -> Self {
+        let refused = |number| {
+            let text = format!("{}: the server has no room for another schema", contract.full_name(number));
+            Comparison { signature: 0, plan: Plan::Refused(text.into()), note: None }
+        };
+        let methods = (0..contract.methods.len()).map(refused).collect();
+        Self { contract, role, bytes: Box::default(), peer: Peer::default(), methods, _held: None }
     }
 
     pub(crate) fn plan(&self, method: usize) -> &Plan {
@@ -311,7 +373,7 @@ mod tests {
     fn peers_that_send_the_same_bytes_share_one_schema_until_the_last_one_leaves() {
         let schemas = Schemas::new(Strictness::Warn);
         let bytes = schema(Node::U32, Node::U64);
-        let compare = |role, bytes: &[u8]| schemas.compare(&SHOP, role, bytes, &mut fit::PAIRS.clone()).unwrap();
+        let compare = |role, bytes: &[u8]| schemas.compare(&SHOP, role, bytes, &mut Left::default()).unwrap();
         let (first, second) = (compare(Role::Callee, &bytes), compare(Role::Callee, &bytes.clone()));
         assert!(Arc::ptr_eq(&first, &second));
         // What it means is another matter for another role, or other bytes.
@@ -324,14 +386,125 @@ mod tests {
         drop(others);
         compare(Role::Callee, &schema(Node::U16, Node::U64));
         assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2, "what nobody uses is forgotten");
-        schemas.compare(&SHOP, Role::Callee, &bytes[1..], &mut fit::PAIRS.clone()).err().unwrap();
+        schemas.compare(&SHOP, Role::Callee, &bytes[1..], &mut Left::default()).err().unwrap();
         assert_eq!(schemas.known().values().map(Vec::len).sum::<usize>(), 2);
+    }
+
+    /// A schema of this many types that nothing names.
+    fn large(types: usize, name: &str) -> Vec<u8> {
+        let nodes = [vec![Node::U64, Node::U64], vec![Node::Opaque(name.to_owned()); types]].concat();
+        let Schema { methods, .. } = postcard::from_bytes(&schema(Node::U64, Node::U64)).unwrap();
+        postcard::to_stdvec(&Schema { methods, nodes }).unwrap()
+    }
+
+    #[test]
+    fn the_schemas_of_one_connection_fill_no_more_memory_than_there_is_for_them() {
+        let schemas = Schemas::new(Strictness::Warn);
+        let (mut left, mut kept) = (Left::default(), Vec::new());
+        let why = loop {
+            assert!(kept.len() < 50);
+            match schemas.compare(&SHOP, Role::Callee, &large(1000, &kept.len().to_string()), &mut left) {
+                Ok(compared) => kept.push(compared),
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(why, "schemas that fill more than 4194304 bytes of memory (protocol 9.5)");
+        assert!(kept.len() > 20, "{}", kept.len());
+        assert!(schemas.memory.load(Ordering::Relaxed) <= SCHEMA_MEMORY);
+        // Another connection's are another matter, and those that both send are filled once.
+        let before = schemas.memory.load(Ordering::Relaxed);
+        let mut other = Left::default();
+        let shared = schemas.compare(&SHOP, Role::Callee, &large(1000, "0"), &mut other).unwrap();
+        assert!(Arc::ptr_eq(&shared, &kept[0]) && other.memory < SCHEMA_MEMORY);
+        assert_eq!(schemas.memory.load(Ordering::Relaxed), before);
+        drop((shared, kept));
+        assert_eq!(schemas.memory.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_server_looks_at_no_more_schemas_than_it_has_memory_for() {
+        let schemas = Schemas::new(Strictness::Warn);
+        let compare = |number: usize| schemas.compare(&SHOP, Role::Callee, &large(250, &format!("{number:04000}")), &mut Left::default());
+        let mut kept = Vec::new();
+        let refused = loop {
+            assert!(kept.len() < 100);
+            let compared = compare(kept.len()).unwrap();
+            match compared.plan(0) {
+                Plan::Plain => kept.push(compared),
+                Plan::Refused(why) => break why.to_string(),
+                Plan::Unknown | Plan::Adapted => unreachable!("it is the same"),
+            }
+        };
+        assert_eq!(refused, "Shop.add: the server has no room for another schema");
+        assert!(schemas.memory.load(Ordering::Relaxed) <= SCHEMAS_MEMORY);
+        kept.pop();
+        assert!(matches!(compare(1000).unwrap().plan(0), Plan::Plain), "who leaves makes room");
+    }
+
+    static BLIND: Contract = Contract::new(
+        "Blind",
+        "",
+        &[Method {
+            name: "see",
+            arguments: &["one", "other"],
+            run: |root, reader| match root {
+                Root::Argument(0) => reader.read::<Unread<1>>(),
+                Root::Argument(1) => reader.read::<Unread<2>>(),
+                Root::Returns => reader.read::<std::marker::PhantomData<u8>>(),
+                _ => reader.none(),
+            },
+            ..Method::DEFAULT
+        }],
+    );
+
+    /// A type that nobody can make: what it looks like cannot be found out. Two of them are not the same.
+    struct Unread<const N: usize>;
+
+    impl<const N: usize> serde::Serialize for Unread<N> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+
+    impl<'de, const N: usize> serde::Deserialize<'de> for Unread<N> {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom(format!("never {N}")))
+        }
+    }
+
+    #[test]
+    fn a_method_whose_hash_is_equal_is_never_refused() {
+        let own = BLIND.own();
+        let texts: Vec<&Node> = own.schema.nodes.iter().filter(|node| matches!(node, Node::Opaque(_))).collect();
+        assert!(!texts.is_empty(), "{:?}", own.schema);
+        for strictness in [Strictness::Warn, Strictness::Refuse, Strictness::Exact] {
+            for role in [Role::Caller, Role::Callee] {
+                // The other end was built by another version of this crate, or of the compiler, whose texts are different.
+                let mut theirs = own.schema.clone();
+                for node in &mut theirs.nodes {
+                    match node {
+                        Node::Opaque(text) => text.push_str(", as it was said once"),
+                        Node::UnitStruct(_) => *node = Node::Unit,
+                        Node::Unit => *node = Node::UnitStruct("Nothing".to_owned()),
+                        _ => {}
+                    }
+                }
+                let plan = |theirs: &Schema| {
+                    let bytes = postcard::to_stdvec(theirs).unwrap();
+                    let compared = Schemas::new(strictness).compare(&BLIND, role, &bytes, &mut Left::default()).unwrap();
+                    (matches!(compared.plan(0), Plan::Plain), compared.differs(0))
+                };
+                assert_eq!(plan(&theirs), (true, false), "{role:?} {strictness:?}");
+                theirs.methods[0].arguments[0].0 = "once".to_owned();
+                assert_ne!(plan(&theirs), (true, false), "{role:?} {strictness:?}: another name is another hash");
+            }
+        }
     }
 
     #[test]
     fn each_end_reads_what_the_other_writes() {
         let schemas = Schemas::new(Strictness::Warn);
-        let plan = |role, argument, result| match schemas.compare(&SHOP, role, &schema(argument, result), &mut fit::PAIRS.clone()).unwrap().plan(0) {
+        let plan = |role, argument, result| match schemas.compare(&SHOP, role, &schema(argument, result), &mut Left::default()).unwrap().plan(0) {
             Plan::Unknown => "unknown".to_owned(),
             Plan::Plain => "plain".to_owned(),
             Plan::Adapted => "adapted".to_owned(),

@@ -7,12 +7,14 @@
 //! - `trace/`: finding out the nodes of a type; `walk.rs`: going through a message by them
 //! - `table.rs`: one table for many types, and its hash; `own.rs`: all types of a service
 //! - `peer.rs`: a peer's schema, checked; `steps.rs`: laid out for reading; `adapt/`: reading messages by it; `fit/`: what is to be expected
+//! - `alike.rs`: whether a peer's method has the hash that ours has
 //! - `exchange.rs`: what becomes of each method once both schemas are known
 //! - `json/`: JSON to types and back
 //! - `diff.rs`: what a change of a service breaks, method by method
 //! - [`Reader`]: the door through which generated code lends its types
 
 pub(crate) mod adapt;
+mod alike;
 mod de;
 mod diff;
 pub(crate) mod exchange;

@@ -92,7 +92,7 @@ pub enum Shape {
 }
 
 /// All methods of a service, as one end knows them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schema {
     /// In the order of their names.
     pub methods: Vec<Signature>,

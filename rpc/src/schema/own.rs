@@ -6,7 +6,7 @@ use super::node::{Id, Root, Schema, Signature};
 use super::peer::Peer;
 use super::table::{Hasher, Table};
 use super::{Run, trace};
-use crate::frame::limits::MAX_SCHEMA;
+use crate::frame::limits::SCHEMA_MEMORY;
 use crate::service::{Contract, Hash};
 
 /// What this end knows of a service.
@@ -16,6 +16,7 @@ pub(crate) struct Own {
     pub(crate) schema: Schema,
     /// It as it is sent; empty if no peer would take it (protocol 9.5).
     pub(crate) bytes: Vec<u8>,
+    pub(super) hasher: Hasher,
     /// Of each method.
     pub(crate) hashes: Vec<Hashes>,
     /// Of the service: the names of its methods, and their hashes.
@@ -84,11 +85,11 @@ impl Own {
         let schema = Schema { methods: signatures, nodes };
         // Growing a Vec is all that could fail. What no peer would take is not sent, or it would close the connection (protocol 9.5).
         let mut bytes = postcard::to_stdvec(&schema).expect("a schema is plain data");
-        if bytes.len() > MAX_SCHEMA || Peer::check(schema.clone()).is_err() {
+        if Peer::parse(&bytes, SCHEMA_MEMORY).is_err() {
             bytes = Vec::new();
         }
         let hash = service_hash(service, &schema, &hashes);
-        Self { schema, bytes, hashes, hash, problems, passes }
+        Self { schema, bytes, hasher, hashes, hash, problems, passes }
     }
 }
 
@@ -102,12 +103,8 @@ fn service_hash(service: &str, schema: &Schema, hashes: &[Hashes]) -> u128 {
 impl Hashes {
     /// Hashes a method whose types the hasher knows.
     pub(crate) fn of(signature: &Signature, hasher: &Hasher) -> Self {
-        let mut arguments: Vec<(&str, Id)> = signature.arguments.iter().map(|(name, id)| (name.as_str(), *id)).collect();
-        let results = [("returns", signature.returns), ("error", signature.error), ("download", signature.download)];
-        let results: Vec<(&str, Id)> = results.into_iter().filter_map(|(name, id)| Some((name, id?))).collect();
-        // Behind the tuple, and apart from it: a stream is no argument of the same name and type.
-        let upload = signature.upload.as_ref().map(|(name, id)| (format!("stream {name}"), *id));
-        arguments.extend(upload.iter().map(|(name, id)| (name.as_str(), *id)));
+        let upload = signature.upload.as_ref().map(|(name, id)| (stream_name(name), *id));
+        let (arguments, results) = (arguments(signature, &upload), results(signature));
         Self { arguments: hasher.hash(&arguments), results: hasher.hash(&results) }
     }
 
@@ -115,6 +112,21 @@ impl Hashes {
     pub(crate) fn both(self) -> u128 {
         Hash::EMPTY.text_bytes(&self.arguments.to_le_bytes()).text_bytes(&self.results.to_le_bytes()).finish()
     }
+}
+
+/// What is hashed of the arguments. A stream stands behind the tuple, and apart from it: it is no argument of the same name and type.
+pub(super) fn arguments<'s>(signature: &'s Signature, upload: &'s Option<(String, Id)>) -> Vec<(&'s str, Id)> {
+    signature.arguments.iter().chain(upload).map(|(name, id)| (name.as_str(), *id)).collect()
+}
+
+pub(super) fn stream_name(name: &str) -> String {
+    format!("stream {name}")
+}
+
+/// What is hashed of the results.
+pub(super) fn results(signature: &Signature) -> Vec<(&str, Id)> {
+    let results = [("returns", signature.returns), ("error", signature.error), ("download", signature.download)];
+    results.into_iter().filter_map(|(name, id)| Some((name, id?))).collect()
 }
 
 impl Signature {

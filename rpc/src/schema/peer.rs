@@ -4,12 +4,14 @@
 //! end, and each node's smallest encoding is known, so that no length passes that the rest of a message cannot hold. What a
 //! message may cost is not decided here: `adapt` reads it under the accounts of `frame/payload/guard.rs`.
 
+use serde::Deserialize;
+
 use super::node::{Field, Id, Node, Schema, Shape, Signature};
 use super::steps::Steps;
-use crate::frame::payload::{Budget, decode};
+use crate::frame::limits::{MAX_SCHEMA, SCHEMA_MEMORY};
+use crate::frame::payload::decode::Decoder;
+use crate::frame::payload::{Budget, Fault, Problem};
 
-/// As long as a schema may be.
-pub(crate) const BYTES: usize = 1 << 20;
 const NODES: usize = 4096;
 const METHODS: usize = 4096;
 /// Fields, variants, and what else a table of nodes or methods lists, together.
@@ -22,14 +24,19 @@ const TEXT: usize = 4096;
 const DEPTH: u32 = Budget::DEPTH as u32;
 
 /// A peer's schema of one service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Peer {
     schema: Schema,
     /// One for each node.
     facts: Vec<Facts>,
     /// The nodes as they are read.
     pub(super) steps: Steps,
+    /// Bytes of it, estimated from above.
+    memory: usize,
 }
+
+/// While facts are worked out there are two of each.
+const FACTS: usize = size_of::<Facts>() + size_of::<Option<Facts>>();
 
 /// What is worked out about a node.
 #[derive(Clone, Copy, Debug)]
@@ -45,16 +52,24 @@ struct Facts {
 }
 
 impl Peer {
-    /// Reads and checks a schema.
+    /// Reads and checks a schema that fills no more than so much memory, a copy of its bytes included: a field may be four bytes on
+    /// the wire, and is 56 here.
     ///
     /// # Errors
     /// A text that says what is wrong with it.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        if bytes.len() > BYTES {
-            return Err(format!("a schema of {} bytes, above the limit of {BYTES}", bytes.len()));
+    pub(crate) fn parse(bytes: &[u8], memory: usize) -> Result<Self, String> {
+        if bytes.len() > MAX_SCHEMA {
+            return Err(format!("a schema of {} bytes, above the limit of {MAX_SCHEMA}", bytes.len()));
         }
-        let schema = decode::from_slice(bytes, Budget::of(BYTES)).map_err(|fault| format!("a malformed schema: {fault}"))?;
-        Self::check(schema)
+        let full = || format!("schemas that fill more than {SCHEMA_MEMORY} bytes of memory (protocol 9.5)");
+        let most = memory.checked_sub(bytes.len()).ok_or_else(full)?;
+        let (schema, left) = decoded(bytes, most).map_err(|fault| match fault.problem() {
+            Problem::Refused(_) => full(),
+            _ => format!("a malformed schema: {fault}"),
+        })?;
+        let worked_out = schema.nodes.len().saturating_mul(FACTS) + Steps::memory(&schema.nodes);
+        let left = left.checked_sub(worked_out).ok_or_else(full)?;
+        Ok(Self { memory: memory - left, ..Self::check(schema)? })
     }
 
     /// Checks a schema.
@@ -65,7 +80,12 @@ impl Peer {
         check_tables(&schema)?;
         let facts = facts(&schema.nodes)?;
         let steps = Steps::of(&schema.nodes, |id| facts[id as usize].bare);
-        Ok(Self { schema, facts, steps })
+        Ok(Self { schema, facts, steps, memory: 0 })
+    }
+
+    /// How much memory it fills, if it was read from bytes: a bit more than that.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// What the peer sent.
@@ -85,7 +105,13 @@ impl Peer {
     /// A node, without the newtypes and names around it.
     #[inline]
     pub(super) fn bare(&self, id: Id) -> &Node {
-        &self.schema.nodes[self.facts[id as usize].bare as usize]
+        &self.schema.nodes[self.bare_id(id) as usize]
+    }
+
+    /// The number of that node.
+    #[inline]
+    pub(super) fn bare_id(&self, id: Id) -> Id {
+        self.facts[id as usize].bare
     }
 
     #[inline]
@@ -104,6 +130,15 @@ impl Peer {
     pub(super) fn least(&self, id: Id) -> usize {
         self.facts[id as usize].least as usize
     }
+}
+
+/// A schema, and how much is left of so many bytes of memory.
+fn decoded(bytes: &[u8], memory: usize) -> Result<(Schema, usize), Fault> {
+    let budget = Budget { bytes: memory, depth: Budget::DEPTH };
+    let mut decoder = Decoder::new(bytes, budget, size_of::<Schema>())?;
+    let schema = Schema::deserialize(&mut decoder)?;
+    decoder.finish()?;
+    Ok((schema, decoder.guard.bytes()))
 }
 
 fn check_tables(schema: &Schema) -> Result<(), String> {

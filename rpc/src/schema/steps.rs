@@ -93,7 +93,7 @@ pub(super) struct Known {
 const READERS: usize = 8;
 
 /// All steps of a schema.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Steps {
     /// First each node by itself, under its own number, then the rows.
     list: Vec<Step>,
@@ -137,6 +137,18 @@ impl Steps {
             }
         }
         steps
+    }
+
+    /// Bytes that they fill, before they are made.
+    pub(super) fn memory(nodes: &[Node]) -> usize {
+        let of = |node: &Node| {
+            let mut parts = 0;
+            if rows(node) > 0 {
+                node.each_part(|_| parts += 1);
+            }
+            size_of::<Step>() * (1 + parts) + (size_of::<Span>() + size_of::<OnceLock<Box<Known>>>()) * rows(node) as usize
+        };
+        nodes.iter().map(of).sum()
     }
 
     pub(super) fn all(&self) -> &[Step] {

@@ -66,6 +66,16 @@ impl Hasher {
         Self { labels: nodes.iter().map(wire_label).collect(), parts, colours, inner }
     }
 
+    /// A node without its wrappers.
+    pub(super) fn inner(&self, id: Id) -> Id {
+        self.inner[id as usize]
+    }
+
+    /// Equal for nodes that nothing tells apart which is hashed, and no text of a type that cannot be described.
+    pub(super) fn colour(&self, id: Id) -> u32 {
+        self.colours[id as usize]
+    }
+
     /// Of types under names, in order.
     pub(crate) fn hash(&self, roots: &[(&str, Id)]) -> u128 {
         Hash::new(&self.text(roots)).finish()

@@ -17,8 +17,7 @@ use crate::frame::codec::{self, Fields, Frame, kind};
 use crate::frame::limits::OPEN_SCHEMAS;
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
-use crate::schema::exchange::{self, Compared, Plan, Schemas, Writer};
-use crate::schema::fit::PAIRS;
+use crate::schema::exchange::{self, Compared, Left, Plan, Schemas, Writer};
 use crate::service::{Contract, Handler, Method, Service};
 use crate::{Error, ErrorKind};
 
@@ -35,8 +34,8 @@ pub(crate) struct Bound {
     spared: usize,
     /// Binds that are not answered, in the order they came.
     exchanges: Vec<Exchange>,
-    /// Pairs of types that have been compared for this peer.
-    pairs: usize,
+    /// For schemas of this peer.
+    left: Left,
 }
 
 /// The peer and this end know a service differently, and are about to see how.
@@ -212,7 +211,7 @@ impl Bound {
     /// # Errors
     /// It was not asked for one, or this is none.
     pub(crate) fn schema(&mut self, schema: &Schema<'_>, schemas: &Schemas, peer: &str, now: Instant, out: &mut Vec<u8>) -> Result<(), Violation> {
-        let Self { ranges, exchanges, pairs, .. } = self;
+        let Self { ranges, exchanges, left, .. } = self;
         let place = exchanges.iter().position(|exchange| exchange.since.is_some() && ranges[exchange.range].first == schema.first);
         let Exchange { range, contract, .. } = exchanges.remove(place.ok_or(Violation::Unexpected("schema"))?);
         let bytes = schema.bytes.bytes();
@@ -220,9 +219,7 @@ impl Bound {
         let compared = match bytes.is_empty() {
             true => None,
             false => {
-                let mut left = PAIRS.saturating_sub(*pairs);
-                let compared = schemas.compare(contract, Role::Callee, bytes, &mut left);
-                *pairs = PAIRS - left;
+                let compared = schemas.compare(contract, Role::Callee, bytes, left);
                 Some(compared.map_err(|why| Violation::BadSchema(exchange::shown(&why).into()))?)
             }
         };

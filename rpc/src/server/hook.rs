@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::future::Future;
+#[cfg(feature = "http")]
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -63,6 +65,27 @@ where
     }
 }
 
+/// Asks the hook, and waits for what it says.
+#[cfg(feature = "http")]
+pub(crate) async fn decide(hook: Arc<dyn Hook>, info: CallInfo) -> Result<(), Error> {
+    let method = info.method.clone();
+    let Some(mut gate) = ask(hook, info)? else { return Ok(()) };
+    let said = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| gate.as_mut().poll(cx))) {
+        Ok(said) => said.map(|said| said.map_err(Error::not_executed)),
+        Err(panic) => {
+            drop_quietly(panic);
+            Poll::Ready(Err(panicked(&method)))
+        }
+    })
+    .await;
+    drop_quietly(gate);
+    said
+}
+
+fn panicked(method: &str) -> Error {
+    Error::new(ErrorKind::Internal, format!("{method}: the server's hook panicked"))
+}
+
 /// Asks the hook. What it has not decided at once is a gate to wait at.
 pub(crate) fn ask(hook: Arc<dyn Hook>, info: CallInfo) -> Result<Option<Gate>, Error> {
     let method = info.method.clone();
@@ -74,7 +97,7 @@ pub(crate) fn ask(hook: Arc<dyn Hook>, info: CallInfo) -> Result<Option<Gate>, E
         Ok(Poll::Ready(Err(error))) => Err(error.not_executed()),
         Err(panic) => {
             drop_quietly(panic);
-            Err(Error::new(ErrorKind::Internal, format!("{method}: the server's hook panicked")))
+            Err(panicked(&method))
         }
     };
     drop_quietly(gate);

@@ -227,7 +227,15 @@ fn the_generated_test_fails_on_types_that_do_not_travel() {
 #[test]
 #[should_panic(expected = "there is no ")]
 fn the_generated_test_fails_without_its_lock_file() {
-    crate::__private::assert_locked(<StoreClient<u8, u8> as HasContract>::contract(), env!("CARGO_MANIFEST_DIR"), "no such file");
+    crate::__private::assert_locked(<StoreClient<u8, u8> as HasContract>::contract(), env!("CARGO_MANIFEST_DIR"), "no such file", &[]);
+}
+
+#[test]
+#[should_panic(expected = "Some methods are behind #[cfg] (get there now; old, older not there). The file holds")]
+fn the_generated_test_names_the_methods_behind_a_cfg() {
+    let contract = <StoreClient<u8, u8> as HasContract>::contract();
+    assert!(contract.methods.iter().any(|method| method.name == "get"), "{:?}", contract.methods);
+    crate::__private::assert_locked(contract, env!("CARGO_MANIFEST_DIR"), "no such file", &["get", "old", "older"]);
 }
 
 /// The examples of protocol 4.6.

@@ -19,6 +19,8 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::pump::upload;
 use self::pump::{Encoded, Pump};
 pub use self::slow::SlowConsumer;
+#[cfg(feature = "http")]
+pub(crate) use self::upload::Texts;
 pub use self::upload::{IntoStreaming, Sender, Upload};
 use crate::__private::Request;
 use crate::client::pool::Hold;

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use serde::Serialize;
 
+#[cfg(feature = "http")]
+use super::Texts;
 use super::slow::Waiting;
 use super::{Outlet, Upload};
 use crate::connection::streams::Over;
@@ -67,6 +69,21 @@ impl<S: Stream<Item = serde_json::Value> + Unpin> Items for Values<S> {
     fn poll_item(mut self: Pin<&mut Self>, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
         let write = |item, out: &mut Vec<u8>| behind_length(out, |out| payload::encode_item_value(&item, u32::MAX as usize, out));
         Pin::new(&mut self.0).poll_next(cx).map(|item| item.map(|item| write(item, out)))
+    }
+}
+
+/// JSON as it is.
+#[cfg(feature = "http")]
+pub(super) struct Written<S>(pub(super) S);
+
+#[cfg(feature = "http")]
+impl<S: Texts + Unpin> Items for Written<S> {
+    fn poll_item(mut self: Pin<&mut Self>, out: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Option<Result<(), Error>>> {
+        let mut write = |text: &[u8]| {
+            write_varint(out, text.len() as u64);
+            out.extend_from_slice(text);
+        };
+        self.0.poll_text(cx).map(|text| text.map(|text| text.map(&mut write)))
     }
 }
 

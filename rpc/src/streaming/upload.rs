@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 use super::Streaming;
 #[cfg(feature = "json")]
 use super::pump::Values;
+#[cfg(feature = "http")]
+use super::pump::Written;
 use super::pump::{Encoded, Items, encode_item};
 use crate::{Error, ErrorKind, Executed};
 
@@ -49,6 +51,21 @@ impl Upload {
     /// Items that are JSON, and travel so.
     pub(crate) fn json(items: impl Stream<Item = serde_json::Value> + Send + 'static) -> Self {
         Self(Box::pin(Values(Box::pin(items))))
+    }
+}
+
+/// Items that are JSON already.
+#[cfg(feature = "http")]
+pub(crate) trait Texts {
+    /// The next item.
+    fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<&[u8], Error>>>;
+}
+
+#[cfg(feature = "http")]
+impl Upload {
+    /// Items that travel as they are.
+    pub(crate) fn texts(texts: impl Texts + Send + Unpin + 'static) -> Self {
+        Self(Box::pin(Written(texts)))
     }
 }
 

@@ -23,6 +23,10 @@ pub enum StoreError {
 pub trait Clock {
     /// What time it is.
     async fn now(&self) -> Time;
+
+    /// Which zones there are.
+    #[cfg(feature = "zones")]
+    async fn zones(&self) -> Vec<String>;
 }
 
 /// A time.

@@ -58,14 +58,6 @@ async fn every_error_has_its_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uploads_are_for_callers_with_a_trait() {
-    let (door, _lab) = lab();
-    for path in ["/Flows/sum", "/Flows/echo"] {
-        ask(&door, post(path, "[]")).await.is_error(501, "unimplemented", "no", "a method that takes a stream is called through its trait");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_deadline_is_the_requests_or_the_methods_or_thirty_seconds() {
     let (door, _lab) = lab();
     let remaining = async |headers: &str| ask(&door, with("/Lab/remaining", headers, "")).await.json().as_u64().unwrap();

@@ -9,6 +9,7 @@ mod life;
 mod mutations;
 mod streams;
 mod tls;
+mod uploads;
 
 use std::sync::Arc;
 

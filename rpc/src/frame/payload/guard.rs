@@ -75,7 +75,6 @@ impl Guard {
     }
 
     /// Heap bytes left.
-    #[cfg(feature = "json")]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -237,7 +237,10 @@ impl<'de> Adapter<'de> {
 
     fn variant_of(&mut self, ask: &Ask, name: &'de str, aliases: &'de [String], held: Held<'de>) -> Result<Feed<'de>, Fault> {
         match (ask.kind, held.shape) {
-            (Kind::Enum(_, known), _) => self.variant(ask, known_as(name, aliases, known), held),
+            (Kind::Enum(_, known), _) => {
+                let name = known_as(&mut self.input, name, aliases, known)?;
+                self.variant(ask, name, held)
+            }
             (_, Shape::Unit) => self.name(ask, name),
             (Kind::Identifier, _) => Err(no_name()),
             _ => {
@@ -304,7 +307,7 @@ impl<'de> Adapter<'de> {
             let starts = starts.insert(Vec::with_capacity(written.len()));
             for (_, id) in written {
                 starts.push(self.input.decoder.input);
-                self.input.skip(self.peer.nodes(), *id)?;
+                self.input.skip(self.peer, *id)?;
             }
             self.input.decoder.finish()?;
         }

@@ -63,7 +63,7 @@ impl<'de> Adapter<'de> {
                 }
                 let field = &fields[*taken - 1];
                 match part {
-                    Part::Key => Place::Name(known_as(&field.name, &field.aliases, known)),
+                    Part::Key => Place::Name(known_as(&mut self.input, &field.name, &field.aliases, known)?),
                     _ => Place::Node(field.node),
                 }
             }
@@ -120,10 +120,15 @@ impl<'de> Adapter<'de> {
         if let Paid::Accounts { elements, values, .. } = &mut level.paid {
             let guard = &mut self.input.decoder.guard;
             let account = if part == Part::Value { values } else { elements };
-            if least == 0 && size != 0 && account.is_new() {
+            let is_new = account.is_new();
+            if least == 0 && size != 0 && is_new {
                 guard.empty_elements(left)?;
             }
             account.element(guard, size, Some(left))?;
+            if size == 0 && is_new {
+                // The reader's own type is a list of nothing, and plain decoding would take as many.
+                self.input.steps = self.input.steps.saturating_add(left);
+            }
         }
         self.stand_at(place);
         Ok(true)
@@ -137,13 +142,13 @@ impl<'de> Adapter<'de> {
             self.pass()?;
         }
         let Some(level) = self.levels.last() else { return Err(Fault::malformed(OUT_OF_TURN)) };
-        let nodes = self.peer.nodes();
+        let peer = self.peer;
         match &level.parts {
             Parts::One => {}
             Parts::Fields { fields, named } => {
                 let left = &fields[fields.len() - left..];
                 if *named {
-                    self.input.skip_fields(nodes, left)?;
+                    self.input.skip_fields(peer, left)?;
                 } else if let Some(field) = left.first() {
                     // The reader's list of names has aliases in it, so two of the writer's fields are one to the reader.
                     return Err(Fault::malformed(format!("field `{}` is there under another name too", field.name)));
@@ -152,19 +157,19 @@ impl<'de> Adapter<'de> {
             // The parts would have been taken for one another.
             Parts::Tuple { .. } if left != 0 => return Err(Fault::malformed("the type leaves out a part of it")),
             // A shorter tuple reads a longer one.
-            Parts::Tuple { steps, length } => self.input.skip_steps(nodes, self.peer.steps.get(*steps).get(*length..).unwrap_or_default())?,
-            Parts::List { steps, taken } => self.input.skip_steps(nodes, &self.peer.steps.get(*steps)[*taken..])?,
-            Parts::Asked { fields, taken, .. } => self.input.skip_fields(nodes, &fields[*taken..])?,
+            Parts::Tuple { steps, length } => self.input.skip_steps(peer, self.peer.steps.get(*steps).get(*length..).unwrap_or_default())?,
+            Parts::List { steps, taken } => self.input.skip_steps(peer, &self.peer.steps.get(*steps)[*taken..])?,
+            Parts::Asked { fields, taken, .. } => self.input.skip_fields(peer, &fields[*taken..])?,
             Parts::Elements { taken, count, .. } if taken - left != *count => return Err(too_many(count - (taken - left))),
             Parts::Entries { taken, count, .. } if taken != count => return Err(too_many(count - taken)),
             Parts::Elements { .. } | Parts::Entries { .. } => {}
-            Parts::Variant { held, begun: false, .. } => self.input.skip_shape(nodes, held.shape)?,
+            Parts::Variant { held, begun: false, .. } => self.input.skip_shape(peer, held.shape)?,
             Parts::Variant { .. } => {}
-            Parts::Entry { held, taken: false, .. } => self.input.skip_shape(nodes, held.shape)?,
+            Parts::Entry { held, taken: false, .. } => self.input.skip_shape(peer, held.shape)?,
             Parts::Entry { .. } => {}
             Parts::Arguments { taken } => match &self.arguments {
                 Some(Arguments { signature, starts: None, .. }) => {
-                    signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(nodes, *id))?;
+                    signature.arguments.iter().skip(*taken).try_for_each(|(_, id)| self.input.skip(peer, *id))?;
                 }
                 // All of them have been passed over before.
                 _ => self.input.decoder.input = &[],
@@ -244,21 +249,21 @@ impl<'de> Adapter<'de> {
             && let Some(step) = self.due()
         {
             self.row = self.row.rest();
-            self.input.skip(self.peer.nodes(), step.node)?;
+            self.input.skip(self.peer, step.node)?;
         }
         Ok(())
     }
 
     pub(super) fn skip(&mut self, place: Place<'de>) -> Result<(), Fault> {
-        let nodes = self.peer.nodes();
+        let peer = self.peer;
         match place {
-            Place::Node(id) => self.input.skip(nodes, id),
+            Place::Node(id) => self.input.skip(peer, id),
             Place::Byte => self.input.decoder.byte().map(drop),
-            Place::Fields(fields, _) => self.input.skip_fields(nodes, fields),
-            Place::List(steps) => self.input.skip_steps(nodes, self.peer.steps.get(steps)),
+            Place::Fields(fields, _) => self.input.skip_fields(peer, fields),
+            Place::List(steps) => self.input.skip_steps(peer, self.peer.steps.get(steps)),
             Place::Arguments => {
                 let Some(Arguments { signature, .. }) = &self.arguments else { return Ok(()) };
-                signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(nodes, *id))
+                signature.arguments.iter().try_for_each(|(_, id)| self.input.skip(peer, *id))
             }
             Place::Name(_) | Place::Nothing | Place::Absent(_) | Place::Read | Place::Broken => Ok(()),
         }

@@ -143,7 +143,8 @@ impl<'de> Source<'de> for Adapter<'de> {
             let Some(field) = fields.get(*taken) else { return Ok(Key::End) };
             *taken += 1;
             self.row = Row::one(field.node);
-            return Ok(Key::Named(known_as(&field.name, &field.aliases, known)));
+            let name = known_as(&mut self.input, &field.name, &field.aliases, known);
+            return name.map(Key::Named).map_err(|fault| self.located(fault));
         }
         self.next(Part::Key, size).map(|more| if more { Key::Asked } else { Key::End })
     }
@@ -163,7 +164,7 @@ impl<'de> Source<'de> for Adapter<'de> {
             return Ok(());
         }
         // A variant that holds nothing any more, or the one that stands for all that the reader does not know.
-        self.input.skip_shape(self.peer.nodes(), held.shape).map_err(|fault| self.located(fault))
+        self.input.skip_shape(self.peer, held.shape).map_err(|fault| self.located(fault))
     }
 
     fn end(&mut self) -> Result<(), Fault> {
@@ -193,11 +194,13 @@ impl<'de> Source<'de> for Adapter<'de> {
     }
 }
 
-/// The name that the reader knows a field or variant by: the writer's, or what the writer also accepts for it.
+/// The name that the reader knows a field or variant by: the writer's, or what the writer also accepts for it. A stranger's may have
+/// thousands of other names.
 #[inline]
-fn known_as<'de>(name: &'de str, aliases: &'de [String], known: &[&str]) -> &'de str {
+fn known_as<'de>(input: &mut Input<'_>, name: &'de str, aliases: &'de [String], known: &[&str]) -> Result<&'de str, Fault> {
     if aliases.is_empty() || known.contains(&name) {
-        return name;
+        return Ok(name);
     }
-    aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name)
+    input.steps(aliases.len())?;
+    Ok(aliases.iter().map(String::as_str).find(|alias| known.contains(alias)).unwrap_or(name))
 }

@@ -90,6 +90,21 @@ pub(crate) fn check(lock: &Lock, path: &Path, variable: Option<&str>) -> Result<
     judge(&locked, lock).map_err(|text| format!("{file}: {text}\n{cure}"))
 }
 
+/// What is to be said of methods behind a `#[cfg]` when code and file differ: perhaps nothing else is wrong.
+pub(crate) fn of_features(contract: &Contract, conditional: &[&str]) -> String {
+    let (here, away): (Vec<&str>, Vec<&str>) = conditional.iter().partition(|name| contract.methods.iter().any(|method| method.name == **name));
+    let listed = |names: Vec<&str>, what: &str| (!names.is_empty()).then(|| format!("{} {what}", names.join(", ")));
+    let told: Vec<String> = [listed(here, "there now"), listed(away, "not there")].into_iter().flatten().collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\nSome methods are behind #[cfg] ({}). The file holds the contract as one set of features makes it: run this test, and write the file, with \
+         that set.",
+        told.join("; ")
+    )
+}
+
 /// Whose contract a text is, if it is one and not of this service: two traits may name one file, by mistake.
 fn another(text: &str, lock: &Lock) -> Option<String> {
     parse::parse(text).ok().map(|locked| locked.service).filter(|service| *service != lock.service)

@@ -207,3 +207,43 @@ fn the_golden_file_holds() {
         golden.lines().zip(text.lines()).filter(|(held, found)| held != found).map(|(held, found)| format!("- {held}\n+ {found}")).collect();
     assert!(golden == text, "the wire has changed:\n{}\nall of it:\n{text}", differences.join("\n"));
 }
+
+/// An array of bytes of any length: serde's own end at 32.
+struct Bytes<const N: usize>;
+
+impl<const N: usize> Serialize for Bytes<N> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(N)?;
+        (0..N).try_for_each(|_| serde::ser::SerializeTuple::serialize_element(&mut tuple, &0_u8))?;
+        serde::ser::SerializeTuple::end(tuple)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<const N: usize>;
+        impl<'de, const N: usize> serde::de::Visitor<'de> for Visitor<N> {
+            type Value = Bytes<N>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{N} bytes")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut bytes: A) -> Result<Bytes<N>, A::Error> {
+                for place in 0..N {
+                    bytes.next_element::<u8>()?.ok_or_else(|| serde::de::Error::invalid_length(place, &self))?;
+                }
+                Ok(Bytes)
+            }
+        }
+        deserializer.deserialize_tuple(N, Visitor::<N>)
+    }
+}
+
+/// Protocol 4.6.
+#[test]
+fn what_has_more_than_65_536_parts_is_opaque() {
+    let places = " 1".repeat(65_536);
+    assert!(text::<Bytes<65_536>>() == format!("5:value 0\ntuple 65536{places}\nu8\n"));
+    assert_eq!(text::<Bytes<65_537>>(), "5:value 0\nopaque\n");
+    assert_eq!(text::<(u16, Bytes<80_000>)>(), "5:value 0\ntuple 2 1 2\nu16\nopaque\n");
+    assert_eq!(hash::<Bytes<65_537>>(), hash::<Bytes<80_000>>());
+}

@@ -1,10 +1,11 @@
 //! Types of all kinds, traced: their shape, real values of them walked by it, and what the self-check says.
 //!
 //! - `shapes.rs`: what serde's derive makes; `libraries.rs`: types of others; `checked.rs`: what cannot travel
-//! - `hashes.rs`: hashes, and the file that holds them; `service.rs`, `shop.rs`: whole services; `walks.rs`: broken messages
+//! - `hashes.rs`: hashes, and the file that holds them; `alike.rs`: whether a peer's are equal; `service.rs`, `shop.rs`: whole services; `walks.rs`: broken messages
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 
+mod alike;
 mod checked;
 mod hashes;
 mod libraries;

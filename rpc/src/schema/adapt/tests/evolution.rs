@@ -763,3 +763,25 @@ fn types_that_ask_what_is_there_are_read_too() {
     assert_eq!(read(&seq(U8), &bytes_of(&vec![7_u8])), Ok(vec![Either::Number(7)]));
     assert_eq!(read(&old(), &bytes_of(&an_old(3))), Ok(Flat { a: 3, rest: BTreeMap::from([("b".into(), "x".into())]) }));
 }
+
+/// Protocol 9.7: what has no room for a number is only an integer.
+#[test]
+fn numbers_are_read_as_the_nearest_float() {
+    let nodes = |node: &Type| nodes(node);
+    for (writer, reader) in [(F64, F32), (U64, F32), (I64, F32), (U64, F64), (F32, F64)] {
+        assert_eq!(fit((&nodes(&writer), 0), (&nodes(&reader), 0)), Fit::Adapts, "{writer:?} {reader:?}");
+    }
+    let narrow = |number: f64| value::<f32>(&peer(&F64), 0, &bytes_of(&number), Budget::default()).ok();
+    for number in [0.1, -0.0, 1e-300, 1e300, f64::MIN, f64::MAX, f64::INFINITY, 16_777_217.0] {
+        assert_eq!(narrow(number).map(f32::to_bits), Some((number as f32).to_bits()), "{number}");
+    }
+    assert_eq!(narrow(1e300), Some(f32::INFINITY));
+    assert!(narrow(f64::NAN).is_some_and(f32::is_nan));
+    assert_eq!(value::<f32>(&peer(&U64), 0, &bytes_of(&u64::MAX), Budget::default()).ok(), Some(u64::MAX as f32));
+    assert_eq!(value::<f64>(&peer(&I64), 0, &bytes_of(&(i64::MAX - 1)), Budget::default()).ok(), Some((i64::MAX - 1) as f64));
+    // Of 128 bits some cannot be, and none of a float is an integer.
+    assert!(matches!(fit((&nodes(&U128), 0), (&nodes(&F64), 0)), Fit::Depends(_)));
+    assert!(value::<f64>(&peer(&U128), 0, &bytes_of(&u128::MAX), Budget::default()).is_err());
+    assert!(matches!(fit((&nodes(&F64), 0), (&nodes(&U64), 0)), Fit::Never(_)));
+    assert!(value::<u64>(&peer(&F64), 0, &bytes_of(&1.0_f64), Budget::default()).is_err());
+}

@@ -200,7 +200,7 @@ pub(super) fn nodes(node: &Type) -> Vec<Node> {
 
 /// A peer that sent this schema.
 pub(super) fn sent(schema: Schema) -> Peer {
-    Peer::parse(&postcard::to_stdvec(&schema).expect("plain data")).expect("a sound schema")
+    Peer::parse(&postcard::to_stdvec(&schema).expect("plain data"), usize::MAX).expect("a sound schema")
 }
 
 pub(super) fn bytes_of<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {

@@ -12,6 +12,7 @@ use super::evolution::orders::{self, v1, v2};
 use super::plain::Random;
 use super::types::*;
 use super::*;
+use crate::frame::limits::SCHEMA_MEMORY;
 
 /// What one message may cost.
 const BUDGET: Budget = Budget { bytes: 64 << 10, depth: 32 };
@@ -168,7 +169,7 @@ fn a_million_damaged_schemas_and_messages_harm_nobody() {
         let peer = if random.below(3) == 0 {
             let mut bytes = bytes_of(schema);
             random.mutate(&mut bytes);
-            Peer::parse(&bytes)
+            Peer::parse(&bytes, SCHEMA_MEMORY)
         } else {
             let mut schema = schema.clone();
             damage(&mut random, &mut schema);

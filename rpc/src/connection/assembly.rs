@@ -35,7 +35,7 @@ struct Assembly {
     total: usize,
     bytes: Vec<u8>,
     /// They stand in a buffer that was there before, with room for all of them.
-    lent: bool,
+    lent: Option<payload::Lent>,
     begun: Begun,
 }
 
@@ -82,7 +82,7 @@ impl Assemblies {
 
     /// The first part of a message.
     pub(crate) fn begin(&mut self, id: u32, total: usize, first: &[u8], begun: Begun) -> Result<Option<Whole>, Violation> {
-        let mut message = Assembly { id, total, bytes: Vec::new(), lent: false, begun };
+        let mut message = Assembly { id, total, bytes: Vec::new(), lent: None, begun };
         message.take(first)?;
         if matches!(message.begun, Begun::Reply { .. }) {
             self.reply_bytes += total;
@@ -132,7 +132,7 @@ impl Assemblies {
         let message = &mut self.messages[message];
         let came = message.bytes.len();
         // What was declared justifies a frame; what has come, as much again (protocol 5.3).
-        let most = if message.lent { message.total } else { (2 * came).max(MAX_FRAME).min(message.total) };
+        let most = if message.lent.is_some() { message.total } else { (2 * came).max(MAX_FRAME).min(message.total) };
         let room = left.min(most - came);
         if room < DIRECT {
             return None;
@@ -175,20 +175,28 @@ impl Assemblies {
     /// Forgets a call; true if it was not complete.
     pub(crate) fn abandon_call(&mut self, id: u32) -> bool {
         // Frames are acted on when they are whole, so no chunk of any message is half taken here.
-        self.find(id, true).inspect(|found| drop(self.messages.swap_remove(*found))).is_some()
+        self.find(id, true).inspect(|found| payload::recycle(self.messages.swap_remove(*found).bytes)).is_some()
     }
 
     /// Forgets a reply that an error ends.
     pub(crate) fn abandon_reply(&mut self, id: u32) {
         if let Some(found) = self.find(id, false) {
-            self.reply_bytes -= self.messages.swap_remove(found).total;
+            let Assembly { total, bytes, .. } = self.messages.swap_remove(found);
+            self.reply_bytes -= total;
+            payload::recycle(bytes);
         }
     }
 
     /// Bytes of memory that were reserved and are held.
     #[cfg(test)]
     pub(crate) fn reserved(&self) -> usize {
-        self.messages.iter().filter(|message| !message.lent).map(|message| message.bytes.capacity()).sum()
+        self.messages.iter().filter(|message| message.lent.is_none()).map(|message| message.bytes.capacity()).sum()
+    }
+
+    /// Bytes of memory that were there before, and are lent.
+    #[cfg(test)]
+    pub(crate) fn lent(&self) -> usize {
+        self.messages.iter().filter(|message| message.lent.is_some()).map(|message| message.bytes.capacity()).sum()
     }
 }
 
@@ -207,17 +215,16 @@ impl Assembly {
         Ok(())
     }
 
-    /// Room for so many more bytes; if there is none, for `most` in all. A buffer that waits for its next message is large enough for
-    /// all of this one, and reserves nothing.
+    /// Room for so many more bytes; if there is none, for `most` in all, or in a buffer that waits for its next message.
     fn make_room(&mut self, more: usize, most: usize) {
         if self.bytes.capacity() - self.bytes.len() >= more {
             return;
         }
-        match (most > MAX_FRAME).then(|| payload::large(self.total)).flatten() {
-            Some(mut larger) => {
+        match (most > MAX_FRAME).then(|| payload::lend(self.total)).flatten() {
+            Some((mut larger, lent)) => {
                 larger.extend_from_slice(&self.bytes);
                 payload::recycle(std::mem::replace(&mut self.bytes, larger));
-                self.lent = true;
+                self.lent = Some(lent);
             }
             None => self.bytes.reserve_exact(most - self.bytes.len()),
         }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
@@ -121,6 +122,8 @@ struct Driver {
     /// Large messages have waited too long for the peer, unless what says otherwise is still to be read.
     withheld: bool,
     gather: Gather,
+    /// The runtime has several threads.
+    threads: bool,
     /// A caller is woken that has much to decode.
     heavy: bool,
     /// Large messages wait behind the batch that was taken last.
@@ -140,6 +143,8 @@ pub(crate) struct Connection {
     farewell: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// A runtime that shuts down drops the connection: then, too, every call of ours must end.
     lost: Lost,
+    /// Dropped last: by then all large buffers are back.
+    _open: payload::Open,
 }
 
 /// Starts the connection. `core` serves the peer's calls; without one they are refused. The peer has so long to say hello.
@@ -176,13 +181,14 @@ pub(crate) fn start(
         owed: 0,
         withheld: false,
         gather: Gather::default(),
+        threads: Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
         heavy: false,
         has_more: false,
         leaving: false,
         told: None,
         broken: None,
     };
-    let connection = Connection { driver: Some(driver), farewell: None, lost: Lost(link.clone()) };
+    let connection = Connection { driver: Some(driver), farewell: None, lost: Lost(link.clone()), _open: payload::Open::new() };
     (link, connection)
 }
 
@@ -255,7 +261,8 @@ impl Driver {
                 return Ok(Poll::Pending);
             }
             // A thread that was woken for one task alone is expected to run it next; if that computes for long, nobody would look
-            // at the sockets meanwhile. As one of several this task calls another thread, which takes it over.
+            // at the sockets meanwhile. As one of several this task calls another thread, which takes it over; so do several that are
+            // woken together.
             yields = scratch.wakers.len() > 1 || self.dispatcher.take_heavy() || std::mem::take(&mut self.heavy);
             yields |= self.inbound.frames >= enough;
             if yields {
@@ -266,7 +273,7 @@ impl Driver {
                 scratch.wake();
             } else if together {
                 self.end_turn(link);
-                gather::wake(&mut scratch.wakers, cx.waker());
+                gather::wake(&mut scratch.wakers, cx.waker(), self.threads);
                 return Ok(Poll::Pending);
             } else {
                 scratch.wake();
@@ -434,8 +441,9 @@ impl Driver {
                 }
             },
             _ => {
-                // Of a message that is put together little is to be read here, so that much can be read there.
-                let most = if inbound.is_assembling() { READ_BETWEEN } else { READ };
+                // Of a message that is put together little is to be read here, so that much can be read there; but what a frame
+                // lacks, or each read would copy what was there before.
+                let most = if inbound.is_assembling() && begun == 0 { READ_BETWEEN } else { READ };
                 scratch.read[..begun].copy_from_slice(&self.rest);
                 let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + most]);
                 match Pin::new(read).poll_read(cx, &mut buffer) {

@@ -35,14 +35,15 @@ pub(crate) struct Gather {
     /// Batches that are not waited for, and how many that is after the next miss.
     skip: u32,
     missed: u32,
-    /// Batches whose callers are not woken together.
+    /// When callers were last woken together, until it is the driver's turn.
+    together: Option<Instant>,
+    /// Batches whose callers are not.
     busy: u32,
 }
 
 struct Waiting {
     /// How many calls have begun once all have come back.
     begun: u64,
-    woken: Instant,
     /// The driver's first turn since, and how many it has had.
     since: Option<Instant>,
     turns: u32,
@@ -52,33 +53,36 @@ impl Gather {
     /// Callers are woken now; so many calls have begun so far. True: it should be done by [`wake`].
     pub(crate) fn woken(&mut self, begun: u64, wakers: usize, now: Instant) -> bool {
         let ended = std::mem::take(&mut self.ended);
-        if ended > 1 {
+        if ended > 1 && wakers > 1 {
             if self.skip == 0 {
-                self.waiting = Some(Waiting { begun: begun + ended as u64, woken: now, since: None, turns: 0 });
+                self.waiting = Some(Waiting { begun: begun + ended as u64, since: None, turns: 0 });
             }
             self.skip = self.skip.saturating_sub(1);
         }
+        if wakers < TOGETHER {
+            return false;
+        }
+        let together = self.busy == 0;
         self.busy = self.busy.saturating_sub(1);
-        wakers >= TOGETHER && self.busy == 0
+        self.together = together.then_some(now);
+        together
     }
 
     /// Some of those who were woken should be back in a moment: what is queued is not to leave yet.
     #[inline]
     pub(crate) fn is_waiting(&mut self, begun: u64) -> bool {
-        match &self.waiting {
-            None => false,
-            Some(_) => self.goes_on(begun),
-        }
+        (self.together.is_some() || self.waiting.is_some()) && self.goes_on(begun)
     }
 
     fn goes_on(&mut self, begun: u64) -> bool {
-        let Some(waiting) = &mut self.waiting else { return false };
         let now = Instant::now();
+        if self.together.take().is_some_and(|woken| now.saturating_duration_since(woken) > BUSY) {
+            self.busy = BUSY_FOR;
+            self.waiting = None;
+        }
+        let Some(waiting) = &mut self.waiting else { return false };
         let since = *waiting.since.get_or_insert(now);
         waiting.turns += 1;
-        if since.saturating_duration_since(waiting.woken) > BUSY {
-            self.busy = BUSY_FOR;
-        }
         let all = begun >= waiting.begun;
         if !all && waiting.turns < TURNS && now.saturating_duration_since(since) < PATIENCE {
             return true;
@@ -92,16 +96,27 @@ impl Gather {
 }
 
 /// Wakes them at once when the thread has nothing else to do, and the driver behind them. The runtime calls another thread when a
-/// task is woken beside others: one after the other that may be a system call for each.
-pub(crate) fn wake(wakers: &mut Vec<Waker>, driver: &Waker) {
-    // It wakes in the opposite order, and runs first whom it woke last.
-    let first = wakers.pop();
-    first.iter().for_each(defer);
+/// task is woken beside others: one after the other that may be a system call for each. The last of `threads` of several runs
+/// first, the last of one behind all others.
+///
+/// Only tasks of the runtime are woken so: it does it where a panic would end the process, and a waker of any other kind is user code.
+pub(crate) fn wake(wakers: &mut Vec<Waker>, driver: &Waker, threads: bool) {
+    wakers.retain(|waker| {
+        let task = std::ptr::eq(waker.vtable(), driver.vtable());
+        if !task {
+            waker.wake_by_ref();
+        }
+        task
+    });
+    // The runtime wakes in the opposite order.
+    if threads {
+        wakers.pop().iter().for_each(defer);
+    }
     defer(driver);
     wakers.drain(..).rev().for_each(|waker| defer(&waker));
 }
 
-/// A task that yields is woken when its thread has looked for other work.
+/// A task that yields is woken when its thread has looked for other work; once it has said so, nobody asks whether it still wants to.
 fn defer(waker: &Waker) {
     let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(waker));
 }
@@ -163,9 +178,71 @@ mod tests {
     async fn on_a_busy_runtime_each_is_woken_at_once() {
         let mut gather = Gather::default();
         assert!(!woken(&mut gather, 0, 3), "they are few");
-        assert!(woken(&mut gather, 0, 4));
-        tokio::time::advance(BUSY * 2).await;
-        assert!(!gather.is_waiting(4));
-        assert_eq!((0..).take_while(|_| !woken(&mut gather, 0, 4)).count(), 255);
+        for ended in [4, 0] {
+            gather.ended = ended;
+            assert!(gather.woken(0, 4, Instant::now()));
+            tokio::time::advance(BUSY * 2).await;
+            assert!(!gather.is_waiting(0), "it waits no longer");
+            assert_eq!((0..).take_while(|_| !woken(&mut gather, 0, 4)).count(), 256);
+            gather.waiting = None;
+        }
+    }
+
+    /// Counts how often it is woken.
+    struct Counts(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Counts {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    /// Tasks that are woken so run: the runtime does not ask who has yielded whether it still does. Other wakers are woken at once.
+    async fn all_are_woken(threads: bool) {
+        let (counts, tasks) = (std::sync::Arc::new(Counts(0.into())), 8);
+        let (woken, mut wakers) = (std::sync::Arc::new(Counts(0.into())), vec![counts.clone().into()]);
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+        let mut handles = Vec::new();
+        for _ in 0..tasks {
+            let (sender, woken, mut asked) = (sender.clone(), woken.clone(), false);
+            handles.push(tokio::spawn(std::future::poll_fn(move |cx| {
+                if asked {
+                    woken.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    return std::task::Poll::Ready(());
+                }
+                asked = true;
+                sender.send(cx.waker().clone()).expect("it is read");
+                std::task::Poll::Pending
+            })));
+        }
+        for _ in 0..tasks {
+            wakers.push(receiver.recv().await.expect("each sends its own"));
+        }
+        let driver = tokio::spawn(std::future::poll_fn(move |cx| {
+            if wakers.is_empty() {
+                return std::task::Poll::Ready(());
+            }
+            wake(&mut wakers, cx.waker(), threads);
+            std::task::Poll::Pending
+        }));
+        driver.await.expect("no panic");
+        for handle in handles {
+            handle.await.expect("no panic");
+        }
+        assert_eq!(woken.0.load(std::sync::atomic::Ordering::SeqCst), tasks);
+        assert_eq!(counts.0.load(std::sync::atomic::Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn all_are_woken_on_one_thread() {
+        all_are_woken(false).await;
+        tokio::task::LocalSet::new().run_until(all_are_woken(false)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn all_are_woken_on_several_threads() {
+        for _ in 0..1000 {
+            tokio::spawn(all_are_woken(true)).await.expect("no panic");
+        }
     }
 }

@@ -785,6 +785,22 @@ mod tests {
         assert!(inbound.assemblies.reserved() <= 64);
     }
 
+    /// What is lent is no more than was declared and a quarter, whatever waits, and comes back when the message is given up.
+    #[test]
+    fn a_buffer_that_waits_is_lent_to_a_message_that_it_fits() {
+        let mut inbound = opened();
+        let total: usize = 3_333_333;
+        let mut bytes = Vec::new();
+        Frame::new(&mut bytes, kind::CALL).number(0).number(0).number(total as u64).rest(&[0; 60_000]).end(flag::MORE);
+        for capacity in [total * 2, total + 100] {
+            crate::frame::payload::recycle(Vec::with_capacity(capacity));
+        }
+        assert_eq!(read(&mut inbound, &bytes), Ok(1), "it has begun");
+        assert!((1..=total + total / 4).contains(&inbound.assemblies.lent()), "{} bytes are lent", inbound.assemblies.lent());
+        assert!(inbound.assemblies.abandon_call(0));
+        assert_eq!(inbound.assemblies.lent(), 0);
+    }
+
     /// Conformance 33: what was declared justifies 64 KiB, and what has come as much again.
     #[test]
     fn a_chunk_that_is_read_where_it_belongs_reserves_no_more_than_others() {
@@ -904,6 +920,8 @@ mod tests {
             }
             let held = inbound.assemblies.reserved() + inbound.schema.as_ref().map_or(0, |(.., bytes)| bytes.len());
             assert!(held <= allowed && held <= 2 * bytes.len(), "{held} bytes are held for {} read", bytes.len());
+            let lent = inbound.assemblies.lent();
+            assert!(lent <= allowed + allowed / 4, "{lent} bytes are lent");
             violations += u32::from(failed);
             inputs += 1;
         }

@@ -23,7 +23,7 @@ const FIRST: usize = 256;
 const LARGE_MOST: usize = 4 << 20;
 /// Bytes of all large ones that wait: four messages of 1 MiB, in and out, at both ends.
 const LARGE_BYTES: usize = 16 << 20;
-/// And so long after the last one came.
+/// And so long after the last one came, if a connection looks; at the latest until the last connection ends.
 const LARGE_FOR: Duration = Duration::from_secs(10);
 
 struct Kept {
@@ -87,9 +87,10 @@ impl Large {
         None
     }
 
-    /// The smallest that has room for so many bytes.
+    /// The smallest that has room for so many bytes, and for few more.
     fn take(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        let fits = self.buffers.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= wanted);
+        let most = wanted + wanted / 4;
+        let fits = self.buffers.iter().enumerate().filter(|(_, buffer)| (wanted..=most).contains(&buffer.capacity()));
         let (place, _) = fits.min_by_key(|(_, buffer)| buffer.capacity())?;
         let buffer = self.buffers.swap_remove(place);
         self.bytes -= buffer.capacity();
@@ -125,12 +126,59 @@ fn recycle_large(mut buffer: Vec<u8>) {
     drop(with_large(|large| large.put(buffer, now)));
 }
 
-/// An empty buffer that has room for so many bytes, if one waits.
+/// An empty buffer that has room for so many bytes and a quarter more at most, if one waits.
 pub(crate) fn large(wanted: usize) -> Option<Vec<u8>> {
     if wanted <= LARGEST || LARGE_WAIT.load(Ordering::Relaxed) < wanted {
         return None;
     }
     with_large(|large| large.take(wanted))
+}
+
+/// Bytes of large ones that are lent to messages of which not all has come.
+static LARGE_LENT: AtomicUsize = AtomicUsize::new(0);
+
+/// A large buffer is with a message of which not all has come: its sender, who may be anybody, has not paid for it with as many bytes.
+pub(crate) struct Lent(usize);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        LARGE_LENT.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
+
+/// As [`large`], for a message that is to come: no more at a time, whoever sends them, than wait at most.
+pub(crate) fn lend(wanted: usize) -> Option<(Vec<u8>, Lent)> {
+    let buffer = large(wanted)?;
+    let bytes = buffer.capacity();
+    let lent = LARGE_LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lent| Some(lent + bytes).filter(|lent| *lent <= LARGE_BYTES));
+    match lent {
+        Ok(_) => Some((buffer, Lent(bytes))),
+        Err(_) => {
+            recycle(buffer);
+            None
+        }
+    }
+}
+
+/// Connections that there are.
+static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// A connection, which may use large buffers: when there is none any more they go back to the allocator.
+pub(crate) struct Open(());
+
+impl Open {
+    pub(crate) fn new() -> Self {
+        CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if CONNECTIONS.fetch_sub(1, Ordering::Relaxed) == 1 {
+            drop(with_large(|large| std::mem::replace(large, Large::new())));
+        }
+    }
 }
 
 /// Gives large ones back to the allocator when none has come for a while.
@@ -178,7 +226,8 @@ mod tests {
         for capacity in [1 << 20, 2 << 20, 3 << 20] {
             assert_eq!(large.put(Vec::with_capacity(capacity), now), None);
         }
-        assert_eq!(large.take((1 << 20) + 1).map(|buffer| buffer.capacity()), Some(2 << 20), "the smallest that fits");
+        assert_eq!(large.take((1 << 20) + 1), None, "twice as much is too much");
+        assert_eq!(large.take((2 << 20) - 1).map(|buffer| buffer.capacity()), Some(2 << 20), "the smallest that fits");
         assert_eq!(large.take((3 << 20) + 1), None);
         assert!(large.put(Vec::with_capacity((4 << 20) + 1), now).is_some(), "it is too large");
         assert_eq!(large.bytes, 4 << 20);
@@ -199,13 +248,5 @@ mod tests {
         drop(shared);
         assert_eq!((part.as_ptr().addr(), part.len()), (place.addr() + 1, LARGEST));
         assert!(part.iter().all(|byte| *byte == 7));
-    }
-
-    #[test]
-    fn room_is_made_without_losing_what_is_there() {
-        recycle(Vec::with_capacity(3 << 20));
-        let mut buffer = vec![1, 2, 3];
-        make_room(&mut buffer, 3 << 20);
-        assert_eq!(buffer, [1, 2, 3]);
     }
 }

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::borrowed::{Bytes, CowStr};
-pub(crate) use self::buffers::{buffer, large, let_go, recycle, share};
+pub(crate) use self::buffers::{Lent, Open, buffer, lend, let_go, recycle, share};
 use self::encode::Unwritten;
 pub use self::fault::Fault;
 pub(crate) use self::fault::Problem;

@@ -21,7 +21,7 @@ use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
-use crate::frame::payload::{self, Budget, Encoding, Fault};
+use crate::frame::payload::{self, Budget, Encoding, Fault, Lending};
 use crate::schema::exchange::Writer;
 use crate::schema::{Reader, Root};
 use crate::streaming::{self, Outlet, Streaming, Upload};
@@ -455,7 +455,9 @@ impl Raw<'_> {
         let limits = &self.client.inner().limits;
         let encoding = self.callee.encoding();
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
-        Reply { came, body: &mut self.body, encoding, budget, callee: &self.callee, writer: self.writer.take() }
+        let is_long = self.body.len() > payload::LARGEST && encoding == Encoding::Postcard;
+        let lent = is_long.then(|| payload::lend(payload::share(std::mem::take(&mut self.body))));
+        Reply { came, body: &mut self.body, lent, encoding, budget, callee: &self.callee, writer: self.writer.take() }
     }
 
     /// Errors of a call begin with its method's name.
@@ -505,6 +507,8 @@ enum Came {
 pub struct Reply<'a> {
     came: Came,
     body: &'a mut Vec<u8>,
+    /// Instead of the body, when it is long: the value may keep parts of it.
+    lent: Option<Lending>,
     encoding: Encoding,
     budget: Budget,
     callee: &'a Callee,
@@ -514,11 +518,12 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let bytes = self.lent.as_deref().unwrap_or(self.body);
         let value = match &self.writer {
-            None => payload::decode_reply(self.body, self.encoding, self.budget),
+            None => payload::decode_reply(bytes, self.encoding, self.budget),
             Some(writer) => {
                 let root = if matches!(self.came, Came::Failed) { Root::Error } else { Root::Returns };
-                payload::decode_adapted(self.body, writer, root, self.budget)
+                payload::decode_adapted(bytes, writer, root, self.budget)
             }
         };
         value.map_err(|error| error.of_method(&self.callee.name()))

@@ -490,11 +490,14 @@ impl Dispatcher {
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let mut request = Request::new(method, Some((contract, place.method)));
         let inner = request.inner_mut();
+        let size = payload.bytes().len() + metadata_size + NOTIFICATION;
         match payload {
             Payload::Borrowed(bytes) => inner.body.fill(bytes, budget),
-            Payload::Owned(bytes) => inner.body.own(bytes, budget),
+            Payload::Owned(bytes) => {
+                let encoding = if parts.json.is_some() { Encoding::Json } else { Encoding::Postcard };
+                inner.body.own(bytes, encoding, budget);
+            }
         }
-        let size = inner.body.len() + metadata_size + NOTIFICATION;
         if method.context {
             inner.context = Some(Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
         }
@@ -505,10 +508,10 @@ impl Dispatcher {
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let id = call.id;
         let assembled = matches!(call.payload, Payload::Owned(_));
+        let large = assembled && call.payload.bytes().len() > LARGE;
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
-        let large = assembled && sealed.request.inner_mut().body.len() > LARGE;
         if let Some(id) = id
             && method.streams()
         {

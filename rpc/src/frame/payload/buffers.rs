@@ -15,7 +15,7 @@ const KEPT: usize = 512;
 /// Bytes of all that wait in one thread.
 const KEPT_BYTES: usize = 2 << 20;
 /// Larger ones are for all threads.
-pub(super) const LARGEST: usize = 64 << 10;
+pub(crate) const LARGEST: usize = 64 << 10;
 /// What a new one begins with.
 const FIRST: usize = 256;
 

@@ -5,7 +5,8 @@
 //!
 //! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
 //! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `fault.rs`: why not; `json.rs`: JSON under them
-//! - `borrowed.rs`: bytes and texts that borrow; `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
+//! - `borrowed.rs`: bytes and texts that borrow; `shared.rs`: bytes that share the memory of a message
+//! - `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
 
 mod borrowed;
 mod buffers;
@@ -15,6 +16,7 @@ mod fault;
 pub(crate) mod guard;
 #[cfg(feature = "json")]
 mod json;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -25,7 +27,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::borrowed::{Bytes, CowStr};
-pub(crate) use self::buffers::{buffer, large, let_go, recycle, share};
+pub(crate) use self::buffers::{LARGEST, buffer, large, let_go, recycle, share};
 use self::encode::Unwritten;
 pub use self::fault::Fault;
 pub(crate) use self::fault::Problem;
@@ -33,6 +35,8 @@ pub(crate) use self::guard::Budget;
 use self::guard::{EMPTY_ELEMENTS, Refusal};
 #[cfg(feature = "json")]
 pub(crate) use self::json::is_number;
+pub use self::shared::Bytes as SharedBytes;
+pub(crate) use self::shared::{Lending, lend};
 use self::text::Size;
 #[cfg(feature = "json")]
 pub(crate) use self::text::capped;
@@ -82,6 +86,16 @@ enum Content {
     Json(Box<json::Parsed>),
     /// Postcard that is not as it would be written here.
     Adapted(Arc<Writer>),
+    /// Postcard that is long: arguments may keep parts of it.
+    Shared(Box<Shared>),
+}
+
+/// Long arguments, which stand here and not in the body's own buffer.
+#[derive(Debug)]
+struct Shared {
+    bytes: bytes::Bytes,
+    /// How they are written, if not as they would be here.
+    writer: Option<Arc<Writer>>,
 }
 
 impl Body {
@@ -113,7 +127,7 @@ impl Body {
     /// The reply is written the same way.
     pub(crate) fn encoding(&self) -> Encoding {
         match self.content {
-            Content::Postcard | Content::Adapted(_) => Encoding::Postcard,
+            Content::Postcard | Content::Adapted(_) | Content::Shared(_) => Encoding::Postcard,
             #[cfg(feature = "json")]
             Content::Json(_) => Encoding::Json,
         }
@@ -130,8 +144,13 @@ impl Body {
     }
 
     /// The same, when they stand in a buffer of their own.
-    pub(crate) fn own(&mut self, bytes: Vec<u8>, budget: Budget) {
-        (self.bytes, self.budget) = (bytes, budget);
+    pub(crate) fn own(&mut self, bytes: Vec<u8>, encoding: Encoding, budget: Budget) {
+        self.budget = budget;
+        if encoding == Encoding::Postcard && bytes.len() > LARGEST {
+            self.content = Content::Shared(Box::new(Shared { bytes: share(bytes), writer: None }));
+        } else {
+            self.bytes = bytes;
+        }
     }
 
     /// They are JSON.
@@ -145,7 +164,10 @@ impl Body {
 
     /// They are not written as they would be here.
     pub(crate) fn adapt(&mut self, writer: Arc<Writer>) {
-        self.content = Content::Adapted(writer);
+        match &mut self.content {
+            Content::Shared(shared) => shared.writer = Some(writer),
+            content => *content = Content::Adapted(writer),
+        }
     }
 
     /// Empties it; the buffer stays for the next call, unless it is large.
@@ -156,10 +178,6 @@ impl Body {
         if self.bytes.capacity() > KEPT_BY_BODY {
             recycle(std::mem::take(&mut self.bytes));
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
     }
 
     #[cfg(test)]
@@ -174,17 +192,25 @@ impl Body {
 /// `Malformed` when they are not these and nothing more, or nest too deep; `TooLarge` when they take too much memory.
 #[inline]
 pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &'static Method) -> Result<A, Error> {
-    let decoded = match &body.content {
-        Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(Fault::into_problem),
+    // One place decodes all that is postcard: each place is code for every type.
+    let (bytes, writer, _lent) = match &body.content {
+        Content::Postcard => (&body.bytes[..], None, None),
         #[cfg(feature = "json")]
-        Content::Json(parsed) => parsed.read(method.arguments).map_err(Fault::into_problem),
-        Content::Adapted(writer) => adapted_arguments(body, writer, method).map_err(Fault::into_problem),
+        Content::Json(parsed) => {
+            return parsed.read(method.arguments).map_err(|fault| undecoded(fault.into_problem(), Part::arguments(method), body.budget));
+        }
+        Content::Adapted(writer) => (&body.bytes[..], Some(writer), None),
+        Content::Shared(shared) => (&shared.bytes[..], shared.writer.as_ref(), Some(lend(shared.bytes.clone()))),
+    };
+    let decoded = match writer {
+        None => decode::from_slice(bytes, body.budget).map_err(Fault::into_problem),
+        Some(writer) => adapted_arguments(bytes, body.budget, writer, method).map_err(Fault::into_problem),
     };
     decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
 }
 
-fn adapted_arguments<'a, A: Deserialize<'a>>(body: &'a Body, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
-    adapt::arguments(writer.peer(), writer.signature(), method.arguments, &body.bytes, body.budget)
+fn adapted_arguments<'a, A: Deserialize<'a>>(bytes: &'a [u8], budget: Budget, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
+    adapt::arguments(writer.peer(), writer.signature(), method.arguments, bytes, budget)
 }
 
 /// As [`decode_reply`], of a peer that writes this part of the method differently.

@@ -1,5 +1,5 @@
 //! Values of many shapes for the tests: `values` (round trips), `outcomes`, `hostile` (cases 35 to 38),
-//! `random` (mutations, and postcard itself beside ours), `by_name` (JSON) and `buffers`.
+//! `random` (mutations, and postcard itself beside ours), `by_name` (JSON), `shared` (bytes without a copy) and `buffers`.
 
 mod buffers;
 #[cfg(feature = "json")]
@@ -7,6 +7,7 @@ mod by_name;
 mod hostile;
 mod outcomes;
 mod random;
+mod shared;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};

@@ -32,7 +32,9 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn call<T>(&self, method: &str, arguments: impl Arguments) -> Call<'_, Result<T, Error>> {
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_arguments(&arguments, Encoding::Json, limit, out))
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| {
+            payload::encode_arguments(&arguments, Encoding::Json, limit, out, None)
+        })
     }
 
     /// Calls a method by its name with JSON as it is: an array of arguments by position, or an object by their names. So is the result.

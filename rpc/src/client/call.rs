@@ -21,7 +21,7 @@ use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
-use crate::frame::payload::{self, Budget, Encoding, Fault, Lending};
+use crate::frame::payload::{self, Budget, Encoding, Fault, Lending, Segments};
 use crate::schema::exchange::Writer;
 use crate::schema::{Reader, Root};
 use crate::streaming::{self, Outlet, Streaming, Upload};
@@ -43,6 +43,8 @@ struct Raw<'c> {
     callee: Callee,
     /// The arguments, then what came back.
     body: Vec<u8>,
+    /// Large arguments, which are not in the body.
+    segments: Option<Box<Segments>>,
     /// How the callee writes that, if not as it would be written here.
     writer: Option<Arc<Writer>>,
     state: State,
@@ -109,6 +111,7 @@ impl<'c, O> Call<'c, O> {
             client: Lent::Borrowed(client),
             callee,
             body,
+            segments: None,
             writer: None,
             state,
             timeout: None,
@@ -122,6 +125,13 @@ impl<'c, O> Call<'c, O> {
             timer: None,
         };
         Self { raw, output: PhantomData }
+    }
+
+    /// Of its arguments these were set aside.
+    #[inline]
+    pub(crate) fn aside(mut self, segments: Option<Box<Segments>>) -> Self {
+        self.raw.segments = segments;
+        self
     }
 
     /// A call to a method that takes a stream, or returns one.
@@ -154,6 +164,7 @@ impl<'c, O> Call<'c, O> {
                 client: Lent::Owned(raw.client.inner().clone()),
                 callee: raw.callee.clone(),
                 body: std::mem::take(&mut raw.body),
+                segments: raw.segments.take(),
                 writer: raw.writer.take(),
                 state: std::mem::replace(&mut raw.state, State::Ended),
                 timeout: raw.timeout,
@@ -376,7 +387,7 @@ impl Raw<'_> {
     /// `Some`: nothing more to do now; true if it was a notification that has left. `None`: try another connection.
     fn submit(&mut self, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<bool>, Error> {
         let remaining = self.remaining(Instant::now);
-        let large = self.streams.is_some() && is_large(self.body.len(), codec::metadata_size(&self.metadata));
+        let large = self.streams.is_some() && (self.segments.is_some() || is_large(self.body.len(), codec::metadata_size(&self.metadata)));
         let outgoing = Outgoing {
             callee: &self.callee,
             deadline: self.deadline,
@@ -384,6 +395,7 @@ impl Raw<'_> {
             metadata: &self.metadata,
             oneway: self.oneway,
             payload: &mut self.body,
+            segments: &mut self.segments,
             streams: self.streams.as_ref().map(|parts| &parts.streams),
         };
         match link.submit(outgoing, ticket, cx) {

@@ -6,6 +6,7 @@
 //! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
 //! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `fault.rs`: why not; `json.rs`: JSON under them
 //! - `borrowed.rs`: bytes and texts that borrow; `shared.rs`: bytes that share the memory of a message
+//! - `segments.rs`: large parts of a message that leave from where they are
 //! - `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
 
 mod borrowed;
@@ -16,6 +17,7 @@ mod fault;
 pub(crate) mod guard;
 #[cfg(feature = "json")]
 mod json;
+mod segments;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ pub(crate) use self::guard::Budget;
 use self::guard::{EMPTY_ELEMENTS, Refusal};
 #[cfg(feature = "json")]
 pub(crate) use self::json::is_number;
+pub(crate) use self::segments::{Rope, Segments};
 pub use self::shared::Bytes as SharedBytes;
 pub(crate) use self::shared::{Lending, lend};
 use self::text::Size;
@@ -66,6 +69,15 @@ pub(crate) enum Outcome {
     Failed,
     /// Ours; there is no payload.
     Error(Error),
+    /// A value, or what was inside the `Err`, of which large parts were set aside.
+    Segmented { failed: bool, segments: Box<Segments> },
+}
+
+impl Outcome {
+    /// It is the method's own error.
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed | Self::Segmented { failed: true, .. })
+    }
 }
 
 /// The arguments of a call as they came; decoded arguments borrow from it.
@@ -244,7 +256,7 @@ fn decode_part<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Bu
     decoded.map_err(|problem| undecoded(problem, part, budget))
 }
 
-/// Appends what a method returned and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
+/// Appends what a method returned, but for large parts of it, and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
 /// which is written by the schema.
 #[inline]
 pub(crate) fn encode_returned<R: Serialize + ?Sized>(
@@ -254,22 +266,26 @@ pub(crate) fn encode_returned<R: Serialize + ?Sized>(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Outcome {
+    let mut aside = None;
     let encoded = match encoding {
         #[cfg(feature = "json")]
         Encoding::Json => encode::encode_result_by(result, own(), limit, out),
         encoding => {
             let _ = own;
-            encode::encode_result(result, encoding, limit, out)
+            encode::encode_result(result, encoding, limit, out, Some(&mut aside))
         }
     };
-    outcome(encoded, limit)
+    match aside {
+        None => outcome(encoded, limit),
+        Some(segments) => Outcome::Segmented { failed: encoded.0, segments },
+    }
 }
 
 /// The same without a schema: the value is written by its `Serialize`, into JSON too.
 #[cfg(feature = "json")]
 #[inline]
 pub(crate) fn encode_untraced<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Outcome {
-    outcome(encode::encode_result(result, encoding, limit, out), limit)
+    outcome(encode::encode_result(result, encoding, limit, out, None), limit)
 }
 
 #[inline]
@@ -281,13 +297,19 @@ fn outcome(encoded: (bool, Result<(), Unwritten>), limit: usize) -> Outcome {
     }
 }
 
-/// Appends the arguments of a call, a tuple.
+/// Appends the arguments of a call, a tuple; `aside` takes large parts of them that need not be copied.
 ///
 /// # Errors
 /// `TooLarge` when they are longer than `limit`, `InvalidInput` when they cannot be encoded. Nothing is appended then.
 #[inline]
-pub(crate) fn encode_arguments<A: Serialize + ?Sized>(arguments: &A, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode::encode(arguments, encoding, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
+pub(crate) fn encode_arguments<A: Serialize + ?Sized>(
+    arguments: &A,
+    encoding: Encoding,
+    limit: usize,
+    out: &mut Vec<u8>,
+    aside: Option<&mut Option<Box<Segments>>>,
+) -> Result<(), Error> {
+    encode::encode(arguments, encoding, limit, out, aside).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
 }
 
 /// Appends the arguments of a call that are JSON already.
@@ -340,7 +362,7 @@ pub(crate) fn rewrite_item(item: &[u8], own: Results, limit: usize, out: &mut Ve
 /// As [`encode_arguments`].
 #[inline]
 pub(crate) fn encode_item<T: Serialize + ?Sized>(item: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode::encode(item, Encoding::Postcard, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
+    encode::encode(item, Encoding::Postcard, limit, out, None).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
 }
 
 /// The types of what a method gives, as its own end knows them.

@@ -1,7 +1,9 @@
-//! Bytes that are shared instead of copied: the public type, and how it comes by a part of the message that it is read from.
+//! Bytes that are shared instead of copied: the public type, how it comes by a part of the message that it is read from, and how it
+//! becomes a part of the one that it is written to.
 //!
 //! serde hands bytes over as slices, which do not tell whose they are. So while a long message is decoded its buffer is lent
-//! here, by thread, and a slice is found by where it lies.
+//! here, by thread, and a slice is found by where it lies. While a large value is written it is offered here, and who is handed that
+//! very slice may keep it (`segments.rs`). Neither can give anyone other bytes than those it was handed.
 
 use std::borrow::Borrow;
 use std::cell::RefCell;
@@ -10,6 +12,9 @@ use std::ops::Deref;
 
 use serde::de::{self, SeqAccess};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::buffers::LARGEST;
+use crate::server::handler::drop_quietly;
 
 /// Shorter ones are copied: that costs less than to keep count, and they would keep a whole message in memory.
 const PART: usize = 4 << 10;
@@ -158,6 +163,8 @@ impl fmt::Debug for Bytes {
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Dropped when they are written.
+        let _offer = (self.len() > LARGEST).then(|| offer(&self.0));
         serializer.serialize_bytes(self)
     }
 }
@@ -241,4 +248,44 @@ fn part_of_lent(bytes: &[u8]) -> Option<bytes::Bytes> {
         lent.iter().rev().find(holds).map(|message| message.slice_ref(bytes))
     };
     LENT.try_with(find).ok().flatten()
+}
+
+thread_local!(static OFFERED: RefCell<Option<bytes::Bytes>> = const { RefCell::new(None) });
+
+/// A large value that is being written on this thread; the one that was before, which is being written around it, comes back.
+struct Offer {
+    before: Option<bytes::Bytes>,
+}
+
+#[cold]
+fn offer(bytes: &bytes::Bytes) -> Offer {
+    // While the thread ends there are no thread-locals: then it is copied.
+    let before = OFFERED.try_with(|offered| offered.borrow_mut().replace(bytes.clone()));
+    Offer { before: before.ok().flatten() }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        let before = self.before.take();
+        // Dropped without the borrow.
+        let offered = OFFERED.try_with(|offered| std::mem::replace(&mut *offered.borrow_mut(), before));
+        drop(offered);
+    }
+}
+
+/// These bytes without a copy, if they are what is being offered. Whoever drops them last need not fear how their owner takes it.
+pub(super) fn offered(bytes: &[u8]) -> Option<bytes::Bytes> {
+    struct Quiet(bytes::Bytes);
+    impl AsRef<[u8]> for Quiet {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            drop_quietly(std::mem::take(&mut self.0));
+        }
+    }
+    let offered = OFFERED.try_with(|offered| offered.borrow().clone()).ok().flatten()?;
+    (offered.as_ptr_range() == bytes.as_ptr_range()).then(|| bytes::Bytes::from_owner(Quiet(offered)))
 }

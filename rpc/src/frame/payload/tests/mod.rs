@@ -95,7 +95,7 @@ pub(super) type Wide = Vec<Option<[u64; 32]>>;
 
 pub(super) fn encoded<T: Serialize + ?Sized>(value: &T, encoding: Encoding) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_arguments(value, encoding, 16 * MIB, &mut bytes).expect("the value can be encoded");
+    encode_arguments(value, encoding, 16 * MIB, &mut bytes, None).expect("the value can be encoded");
     bytes
 }
 

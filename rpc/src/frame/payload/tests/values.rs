@@ -93,6 +93,6 @@ fn json_without_the_feature_is_unimplemented() {
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unimplemented, Executed::No));
     assert!(error.message().contains("ping") && error.message().contains("built without the json feature"));
     assert!(decode_reply::<u8>(b"1", Encoding::Json, Budget::default()).is_err());
-    assert!(encode_arguments(&1, Encoding::Json, 10, &mut Vec::new()).is_err());
+    assert!(encode_arguments(&1, Encoding::Json, 10, &mut Vec::new(), None).is_err());
     assert!(matches!(encode_returned(&1, Results::default, Encoding::Json, 10, &mut Vec::new()), Outcome::Error(_)));
 }

@@ -129,9 +129,10 @@ impl Chunked {
         Some(if message.begun { Withdrawn::Rest } else { Withdrawn::Whole })
     }
 
-    /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
+    /// Some chunk can leave now, or something waits to be dropped by who takes a batch. `allowance` is what the peer takes of replies under
+    /// way.
     pub(crate) fn can_go(&self, allowance: usize) -> bool {
-        !self.queue.is_empty() && self.has_room() && self.next(allowance).is_some()
+        !self.unsent.is_empty() || (!self.queue.is_empty() && self.has_room() && self.next(allowance).is_some())
     }
 
     /// The place of the message whose turn it is.

@@ -32,7 +32,7 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn call<T>(&self, method: &str, arguments: impl Arguments) -> Call<'_, Result<T, Error>> {
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| {
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| {
             payload::encode_arguments(&arguments, Encoding::Json, limit, out, None)
         })
     }
@@ -54,7 +54,7 @@ impl Client {
     /// ```
     pub fn call_json(&self, method: &str, arguments: impl Into<Value>) -> Call<'_, Result<Value, Error>> {
         let arguments = arguments.into();
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| payload::encode_value(&arguments, limit, out))
     }
 
     /// Calls a method that returns a stream by its name, with JSON as it is. So are the items.
@@ -76,7 +76,8 @@ impl Client {
     /// ```
     pub fn watch_json(&self, method: &str, arguments: impl Into<Value>) -> Call<'_, Result<Streaming<Value>, Error>> {
         let arguments = arguments.into();
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out)).streaming(true, None)
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| payload::encode_value(&arguments, limit, out))
+            .streaming(true, None)
     }
 
     /// Calls a method that takes a stream, and returns none, by its name. Arguments, items and reply are JSON as they are; the argument that
@@ -91,7 +92,7 @@ impl Client {
         items: impl Stream<Item = Value> + Send + 'static,
     ) -> Call<'_, Result<Value, Error>> {
         let arguments = arguments.into();
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| payload::encode_value(&arguments, limit, out))
             .streaming(false, Some(Upload::json(items)))
     }
 
@@ -99,7 +100,7 @@ impl Client {
     /// items stay JSON.
     #[cfg(feature = "http")]
     pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8], downloads: bool) -> Call<'_, super::call::Json> {
-        let write = |_: usize, out: &mut Vec<u8>| {
+        let write = |_: usize, out: &mut Vec<u8>, _: &mut _| {
             out.extend_from_slice(arguments);
             Ok(())
         };

@@ -101,9 +101,15 @@ enum State {
 }
 
 impl<'c, O> Call<'c, O> {
-    pub(crate) fn new(client: &'c Arc<Inner>, callee: Callee, oneway: bool, encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), Error>) -> Self {
-        let mut body = payload::buffer();
-        let state = match encode(u32::MAX as usize, &mut body) {
+    /// `encode` may set large arguments aside.
+    pub(crate) fn new(
+        client: &'c Arc<Inner>,
+        callee: Callee,
+        oneway: bool,
+        encode: impl FnOnce(usize, &mut Vec<u8>, &mut Option<Box<Segments>>) -> Result<(), Error>,
+    ) -> Self {
+        let (mut body, mut segments) = (payload::buffer(), None);
+        let state = match encode(u32::MAX as usize, &mut body, &mut segments) {
             Ok(()) => State::New,
             Err(error) => State::Refused(error),
         };
@@ -111,7 +117,7 @@ impl<'c, O> Call<'c, O> {
             client: Lent::Borrowed(client),
             callee,
             body,
-            segments: None,
+            segments,
             writer: None,
             state,
             timeout: None,
@@ -125,13 +131,6 @@ impl<'c, O> Call<'c, O> {
             timer: None,
         };
         Self { raw, output: PhantomData }
-    }
-
-    /// Of its arguments these were set aside.
-    #[inline]
-    pub(crate) fn aside(mut self, segments: Option<Box<Segments>>) -> Self {
-        self.raw.segments = segments;
-        self
     }
 
     /// A call to a method that takes a stream, or returns one.
@@ -520,7 +519,7 @@ pub struct Reply<'a> {
     came: Came,
     body: &'a mut Vec<u8>,
     /// Instead of the body, when it is long: the value may keep parts of it.
-    lent: Option<Lending>,
+    lent: Option<Box<Lending>>,
     encoding: Encoding,
     budget: Budget,
     callee: &'a Callee,
@@ -530,7 +529,10 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let bytes = self.lent.as_deref().unwrap_or(self.body);
+        let bytes = match &self.lent {
+            None => &self.body[..],
+            Some(lent) => lent,
+        };
         let value = match &self.writer {
             None => payload::decode_reply(bytes, self.encoding, self.budget),
             Some(writer) => {

@@ -104,11 +104,9 @@ impl Client {
         // Before the first bind, which is written under a lock: users' code runs here.
         contract.own();
         let oneway = contract.methods[method].oneway;
-        let mut aside = None;
-        let call = Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| {
-            payload::encode_arguments(arguments, Encoding::Postcard, limit, out, Some(&mut aside))
-        });
-        call.aside(aside)
+        Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out, aside| {
+            payload::encode_arguments(arguments, Encoding::Postcard, limit, out, Some(aside))
+        })
     }
 }
 

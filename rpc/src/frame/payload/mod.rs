@@ -185,7 +185,10 @@ impl Body {
     /// Empties it; the buffer stays for the next call, unless it is large.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        self.content = Content::Postcard;
+        // Asked first: there is seldom anything to drop.
+        if !matches!(self.content, Content::Postcard) {
+            self.content = Content::Postcard;
+        }
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BY_BODY {
             recycle(std::mem::take(&mut self.bytes));

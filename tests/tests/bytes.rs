@@ -2,7 +2,9 @@
 //! copied is in `copies.rs` and `allocations.rs`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::stream;
@@ -125,6 +127,7 @@ over_each_transport! {
     many_at_once_wait_for_each_other
     a_call_that_is_dropped_midway_harms_nobody_and_lets_go_of_its_bytes
     a_reply_that_nobody_wants_lets_go_of_its_bytes
+    an_owner_that_calls_when_it_is_dropped_meets_no_lock
 }
 over! { tcp6 Tcp6 "current_thread" bytes_of_every_length_come_back several_among_other_values_come_back }
 over! { local Local "current_thread"
@@ -135,6 +138,7 @@ over! { local Local "current_thread"
     many_at_once_wait_for_each_other
     a_call_that_is_dropped_midway_harms_nobody_and_lets_go_of_its_bytes
     a_reply_that_nobody_wants_lets_go_of_its_bytes
+    an_owner_that_calls_when_it_is_dropped_meets_no_lock
 }
 
 async fn bytes_of_every_length_come_back(kind: Kind) {
@@ -261,6 +265,44 @@ async fn a_reply_that_nobody_wants_lets_go_of_its_bytes(kind: Kind) {
         assert!(client.load(200_000).await.unwrap() == pattern(200_000));
     }
     let_go(&client, &shelf.sign).await;
+}
+
+/// Memory whose owner does, when it goes, what only user code would: it begins a call on the connection that its bytes left by, and takes
+/// it back.
+struct Calls(Vec<u8>, DepotClient, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Calls {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        let mut call = self.1.echo(pattern(10));
+        drop(std::pin::Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())));
+        self.2.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+async fn an_owner_that_calls_when_it_is_dropped_meets_no_lock(kind: Kind) {
+    let (client, _, _rig) = depot(kind).await;
+    client.echo(pattern(10)).await.unwrap();
+    let gone = Arc::new(AtomicUsize::new(0));
+    for polls in 0..10 {
+        let owner = Calls(pattern(2 * MIB).to_vec(), (*client).clone().into(), gone.clone());
+        let mut call = client.echo(bytes::Bytes::from_owner(owner).into());
+        for _ in 0..polls {
+            if std::pin::Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(call);
+        while gone.load(Ordering::Relaxed) == polls {
+            assert!(client.echo(pattern(100)).await.unwrap() == pattern(100));
+        }
+    }
 }
 
 // ---- beside other types for bytes

@@ -11,10 +11,9 @@ pub mod types;
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rpc::transport::memory;
-use rpc::{Client, Limits, Server, Service, Stream, Streaming};
+use rpc::{Bytes, Client, Limits, Server, Service, Stream, Streaming};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 

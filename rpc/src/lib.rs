@@ -396,6 +396,7 @@ pub use client::{Call, Client, ClientOptions, Returned};
 pub use context::{Context, Metadata, Peer};
 pub use error::{CallError, Error, ErrorKind, Executed};
 pub use frame::limits::Limits;
+pub use frame::payload::SharedBytes as Bytes;
 #[cfg(feature = "http")]
 pub use http::Http;
 pub use schema::exchange::Strictness;

@@ -17,6 +17,7 @@ trait Scalars {
     async fn context(&self, cx: &Context, n: u64) -> bool;
     async fn fail(&self, n: u64) -> Result<u64, u64>;
     async fn relay(&self, a: u32, b: u32) -> u32;
+    async fn echo(&self, bytes: rpc::Bytes) -> rpc::Bytes;
     #[rpc(oneway)]
     async fn note(&self, n: u64);
 }
@@ -47,6 +48,9 @@ impl Scalars for Impl {
             Some(next) => next.add(a, b).await.unwrap_or(0),
             None => 0,
         }
+    }
+    async fn echo(&self, bytes: rpc::Bytes) -> rpc::Bytes {
+        bytes
     }
     async fn note(&self, _: u64) {}
 }
@@ -91,6 +95,31 @@ fn a_large_call_uses_the_buffers_of_the_one_before() {
     let bytes = allocation_counter::measure(|| calls(20)).bytes_total;
     rpc_tests::report!("{{\"suite\":\"allocations\",\"case\":\"large\",\"calls\":20,\"bytes\":{bytes}}}");
     assert!(bytes < 20 * (64 << 10), "{bytes} bytes were allocated for 20 calls of 1 MiB");
+}
+
+/// Both ends have bytes that they send, and bytes that they received, and copy neither.
+#[test]
+fn large_bytes_that_come_back_take_no_memory_of_their_own() {
+    for over in [Over::Tcp, Over::Memory] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(client(over, Impl { next: None }));
+        let sent = rpc::Bytes::from(vec![7; 1 << 20]);
+        let calls = |count: usize| {
+            runtime.block_on(async {
+                for _ in 0..count {
+                    let came = client.echo(sent.clone()).await.unwrap();
+                    assert!(came.len() == sent.len() && came[..10] == sent[..10]);
+                }
+            });
+        };
+        calls(4);
+        let allocated = allocation_counter::measure(|| calls(20));
+        let (count, bytes) = (allocated.count_total, allocated.bytes_total);
+        rpc_tests::report!(
+            "{{\"suite\":\"allocations\",\"case\":\"large_echo\",\"over\":\"{over:?}\",\"calls\":20,\"allocations\":{count},\"bytes\":{bytes}}}"
+        );
+        assert!(bytes < 20 * (64 << 10), "{bytes} bytes were allocated for 20 calls of 1 MiB each way over {over:?}");
+    }
 }
 
 const CALLS: u64 = 10_000;

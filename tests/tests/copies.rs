@@ -63,6 +63,8 @@ trait Depot {
     /// Where the argument lies.
     async fn address(&self, bytes: &[u8]) -> (usize, usize);
     async fn echo(&self, bytes: Bytes) -> Bytes;
+    /// Where each lies here, and they themselves.
+    async fn shared(&self, first: rpc::Bytes, name: &str, second: rpc::Bytes) -> ([(usize, usize); 2], rpc::Bytes, rpc::Bytes);
 }
 
 struct Here;
@@ -74,6 +76,18 @@ impl Depot for Here {
     async fn echo(&self, bytes: Bytes) -> Bytes {
         bytes
     }
+    async fn shared(&self, first: rpc::Bytes, _: &str, second: rpc::Bytes) -> ([(usize, usize); 2], rpc::Bytes, rpc::Bytes) {
+        ([place(&first), place(&second)], first, second)
+    }
+}
+
+fn place(bytes: &[u8]) -> (usize, usize) {
+    (bytes.as_ptr() as usize, bytes.len())
+}
+
+/// How many of the bytes that were moved lie here.
+fn moved(places: &Places, (at, length): (usize, usize)) -> usize {
+    places.lock().unwrap().iter().filter(|(place, _)| (at..at + length).contains(place)).map(|(_, length)| length).sum()
 }
 
 fn connected() -> (DepotClient, [Places; 4]) {
@@ -118,7 +132,34 @@ async fn most_of_a_large_argument_arrives_where_its_handler_finds_it() {
     let (client, [_, _, read, _]) = connected();
     let (at, length) = client.address(&vec![7; LARGE]).await.unwrap();
     assert_eq!(length, LARGE);
-    let there: usize = read.lock().unwrap().iter().filter(|(place, _)| (at..at + length).contains(place)).map(|(_, length)| length).sum();
+    let there = moved(&read, (at, length));
     // The buffer grows by doubling, so its first half may have moved; and a little of each chunk comes with its head.
     assert!(there > LARGE / 3, "only {there} of {LARGE} bytes were read to where they stay");
+}
+
+#[tokio::test]
+async fn shared_bytes_are_not_copied_anywhere() {
+    let (client, [down_read, up_written, up_read, down_written]) = connected();
+    let (first, second) = (rpc::Bytes::from(vec![7; 1 << 20]), rpc::Bytes::from(vec![8; (64 << 10) + 1]));
+    // The first call finds no buffers that wait, so its own grow as it comes.
+    for _ in 0..2 {
+        let all = [&down_read, &up_written, &up_read, &down_written];
+        all.iter().for_each(|places| places.lock().unwrap().clear());
+        let ([there_first, there_second], back_first, back_second) = client.shared(first.clone(), "name", second.clone()).await.unwrap();
+        assert!(back_first == first && back_second == second);
+        // They leave from where the caller has them, and again from where the handler has them: all of them, to the last byte.
+        for (what, written, at, length) in [
+            ("up", &up_written, place(&first), first.len()),
+            ("up", &up_written, place(&second), second.len()),
+            ("down", &down_written, there_first, first.len()),
+            ("down", &down_written, there_second, second.len()),
+        ] {
+            assert_eq!(moved(written, at), length, "{what}");
+        }
+        // And they are where they arrived, but for a little of each chunk that comes with its head, and what grew.
+        for (what, read, at, length) in [("up", &up_read, there_first, first.len()), ("down", &down_read, place(&back_first), first.len())] {
+            let there = moved(read, at);
+            assert!(there > length / 3, "{what}: only {there} of {length} bytes are where they were read");
+        }
+    }
 }

@@ -32,7 +32,9 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn call<T>(&self, method: &str, arguments: impl Arguments) -> Call<'_, Result<T, Error>> {
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_arguments(&arguments, Encoding::Json, limit, out))
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| {
+            payload::encode_arguments(&arguments, Encoding::Json, limit, out, None)
+        })
     }
 
     /// Calls a method by its name with JSON as it is: an array of arguments by position, or an object by their names. So is the result.
@@ -52,7 +54,7 @@ impl Client {
     /// ```
     pub fn call_json(&self, method: &str, arguments: impl Into<Value>) -> Call<'_, Result<Value, Error>> {
         let arguments = arguments.into();
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| payload::encode_value(&arguments, limit, out))
     }
 
     /// Calls a method that returns a stream by its name, with JSON as it is. So are the items.
@@ -74,7 +76,8 @@ impl Client {
     /// ```
     pub fn watch_json(&self, method: &str, arguments: impl Into<Value>) -> Call<'_, Result<Streaming<Value>, Error>> {
         let arguments = arguments.into();
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out)).streaming(true, None)
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| payload::encode_value(&arguments, limit, out))
+            .streaming(true, None)
     }
 
     /// Calls a method that takes a stream, and returns none, by its name. Arguments, items and reply are JSON as they are; the argument that
@@ -89,14 +92,14 @@ impl Client {
         items: impl Stream<Item = Value> + Send + 'static,
     ) -> Call<'_, Result<Value, Error>> {
         let arguments = arguments.into();
-        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out| payload::encode_value(&arguments, limit, out))
+        Call::new(&self.inner, Callee::Named(method.into()), false, |limit, out, _| payload::encode_value(&arguments, limit, out))
             .streaming(false, Some(Upload::json(items)))
     }
 
     /// As [`call_json`](Self::call_json), or one of those with streams, with arguments that are JSON already; reply and items stay JSON.
     #[cfg(feature = "http")]
     pub(crate) fn call_raw_json(&self, method: &str, arguments: &[u8], upload: Option<Upload>, downloads: bool) -> Call<'_, super::call::Json> {
-        let write = |_: usize, out: &mut Vec<u8>| {
+        let write = |_: usize, out: &mut Vec<u8>, _: &mut _| {
             out.extend_from_slice(arguments);
             Ok(())
         };

@@ -21,7 +21,7 @@ use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
 use crate::frame::limits::{DEFAULT_TIMEOUT, MAX_METADATA};
-use crate::frame::payload::{self, Budget, Encoding, Fault};
+use crate::frame::payload::{self, Budget, Encoding, Fault, Lending, Segments};
 use crate::schema::exchange::Writer;
 use crate::schema::{Reader, Root};
 use crate::streaming::{self, Outlet, Streaming, Upload};
@@ -43,6 +43,8 @@ struct Raw<'c> {
     callee: Callee,
     /// The arguments, then what came back.
     body: Vec<u8>,
+    /// Large arguments, which are not in the body.
+    segments: Option<Box<Segments>>,
     /// How the callee writes that, if not as it would be written here.
     writer: Option<Arc<Writer>>,
     state: State,
@@ -99,9 +101,15 @@ enum State {
 }
 
 impl<'c, O> Call<'c, O> {
-    pub(crate) fn new(client: &'c Arc<Inner>, callee: Callee, oneway: bool, encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), Error>) -> Self {
-        let mut body = payload::buffer();
-        let state = match encode(u32::MAX as usize, &mut body) {
+    /// `encode` may set large arguments aside.
+    pub(crate) fn new(
+        client: &'c Arc<Inner>,
+        callee: Callee,
+        oneway: bool,
+        encode: impl FnOnce(usize, &mut Vec<u8>, &mut Option<Box<Segments>>) -> Result<(), Error>,
+    ) -> Self {
+        let (mut body, mut segments) = (payload::buffer(), None);
+        let state = match encode(u32::MAX as usize, &mut body, &mut segments) {
             Ok(()) => State::New,
             Err(error) => State::Refused(error),
         };
@@ -109,6 +117,7 @@ impl<'c, O> Call<'c, O> {
             client: Lent::Borrowed(client),
             callee,
             body,
+            segments,
             writer: None,
             state,
             timeout: None,
@@ -154,6 +163,7 @@ impl<'c, O> Call<'c, O> {
                 client: Lent::Owned(raw.client.inner().clone()),
                 callee: raw.callee.clone(),
                 body: std::mem::take(&mut raw.body),
+                segments: raw.segments.take(),
                 writer: raw.writer.take(),
                 state: std::mem::replace(&mut raw.state, State::Ended),
                 timeout: raw.timeout,
@@ -376,7 +386,7 @@ impl Raw<'_> {
     /// `Some`: nothing more to do now; true if it was a notification that has left. `None`: try another connection.
     fn submit(&mut self, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<bool>, Error> {
         let remaining = self.remaining(Instant::now);
-        let large = self.streams.is_some() && is_large(self.body.len(), codec::metadata_size(&self.metadata));
+        let large = self.streams.is_some() && (self.segments.is_some() || is_large(self.body.len(), codec::metadata_size(&self.metadata)));
         let outgoing = Outgoing {
             callee: &self.callee,
             deadline: self.deadline,
@@ -384,6 +394,7 @@ impl Raw<'_> {
             metadata: &self.metadata,
             oneway: self.oneway,
             payload: &mut self.body,
+            segments: &mut self.segments,
             streams: self.streams.as_ref().map(|parts| &parts.streams),
         };
         match link.submit(outgoing, ticket, cx) {
@@ -455,7 +466,9 @@ impl Raw<'_> {
         let limits = &self.client.inner().limits;
         let encoding = self.callee.encoding();
         let budget = Budget { bytes: limits.max_decoded, depth: limits.max_depth };
-        Reply { came, body: &mut self.body, encoding, budget, callee: &self.callee, writer: self.writer.take() }
+        let is_long = self.body.len() > payload::LARGEST && encoding == Encoding::Postcard;
+        let lent = is_long.then(|| payload::lend(payload::share(std::mem::take(&mut self.body))));
+        Reply { came, body: &mut self.body, lent, encoding, budget, callee: &self.callee, writer: self.writer.take() }
     }
 
     /// Errors of a call begin with its method's name.
@@ -505,6 +518,8 @@ enum Came {
 pub struct Reply<'a> {
     came: Came,
     body: &'a mut Vec<u8>,
+    /// Instead of the body, when it is long: the value may keep parts of it.
+    lent: Option<Box<Lending>>,
     encoding: Encoding,
     budget: Budget,
     callee: &'a Callee,
@@ -514,11 +529,15 @@ pub struct Reply<'a> {
 
 impl Reply<'_> {
     fn value<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let bytes = match &self.lent {
+            None => &self.body[..],
+            Some(lent) => lent,
+        };
         let value = match &self.writer {
-            None => payload::decode_reply(self.body, self.encoding, self.budget),
+            None => payload::decode_reply(bytes, self.encoding, self.budget),
             Some(writer) => {
                 let root = if matches!(self.came, Came::Failed) { Root::Error } else { Root::Returns };
-                payload::decode_adapted(self.body, writer, root, self.budget)
+                payload::decode_adapted(bytes, writer, root, self.budget)
             }
         };
         value.map_err(|error| error.of_method(&self.callee.name()))

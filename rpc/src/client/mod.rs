@@ -104,8 +104,8 @@ impl Client {
         // Before the first bind, which is written under a lock: users' code runs here.
         contract.own();
         let oneway = contract.methods[method].oneway;
-        Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out| {
-            payload::encode_arguments(arguments, Encoding::Postcard, limit, out)
+        Call::new(&self.inner, Callee::Known(contract, method), oneway, |limit, out, aside| {
+            payload::encode_arguments(arguments, Encoding::Postcard, limit, out, Some(aside))
         })
     }
 }

@@ -220,7 +220,7 @@ impl Assembly {
         if self.bytes.capacity() - self.bytes.len() >= more {
             return;
         }
-        match (most > MAX_FRAME).then(|| payload::lend(self.total)).flatten() {
+        match (most > MAX_FRAME).then(|| payload::advance(self.total)).flatten() {
             Some((mut larger, lent)) => {
                 larger.extend_from_slice(&self.bytes);
                 payload::recycle(std::mem::replace(&mut self.bytes, larger));

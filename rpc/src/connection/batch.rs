@@ -26,6 +26,8 @@ pub(crate) struct Batch {
     parts: VecDeque<(usize, Bytes)>,
     /// Bytes of parts.
     parted: usize,
+    /// What is not needed any more, to be dropped without the link's lock: that may be user code.
+    spent: Vec<Bytes>,
 }
 
 impl Batch {
@@ -52,12 +54,26 @@ impl Batch {
         self.parts.push_back((self.frames.len(), part));
     }
 
+    /// A part that does not leave, or has been copied: see [`drop_spent`](Self::drop_spent).
+    pub(crate) fn spent(&mut self, part: Bytes) {
+        self.spent.push(part);
+    }
+
+    /// To be called without the link's lock when something was taken under it.
+    #[inline]
+    pub(crate) fn drop_spent(&mut self) {
+        if !self.spent.is_empty() {
+            self.spent = Vec::new();
+        }
+    }
+
     /// Moves all of the other batch behind this one.
     pub(crate) fn append(&mut self, other: &mut Self) {
         let begin = self.frames.len();
         self.parts.extend(other.parts.drain(..).map(|(at, part)| (begin + at, part)));
         self.parted += std::mem::take(&mut other.parted);
         self.frames.append(&mut other.frames);
+        self.spent.append(&mut other.spent);
     }
 }
 

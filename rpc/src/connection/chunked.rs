@@ -4,14 +4,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::pace::Pace;
 use crate::frame::codec::{self, Frame, flag, kind};
 use crate::frame::limits::MAX_FRAME;
-use crate::frame::payload;
+use crate::frame::payload::Rope;
 
 /// Bytes handed to the transport at once when large messages are waiting.
 const BATCH: usize = 128 << 10;
@@ -26,6 +25,8 @@ const CHUNK: usize = MAX_FRAME - 16;
 #[derive(Default)]
 pub(crate) struct Chunked {
     queue: VecDeque<Message>,
+    /// What was taken back of messages that are a user's in part: not to be dropped under the lock.
+    unsent: Vec<Rope>,
     /// Of replies that have not left to their end: until then they are held whole.
     bytes: usize,
     /// Of replies that have begun to leave and are not complete: what they take of the peer's allowance.
@@ -44,11 +45,10 @@ struct Message {
     flags: u8,
     /// What stands before the payload in the first frame.
     head: Vec<u8>,
-    /// The message is the end of this buffer.
-    payload: Bytes,
+    /// What has not left.
+    payload: Rope,
+    /// How long it was.
     length: usize,
-    /// What has left ends here.
-    at: usize,
     begun: bool,
 }
 
@@ -74,7 +74,22 @@ impl Chunked {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Self { vectored: self.vectored, ..Self::default() };
+        let Self { queue, mut unsent, vectored, .. } = std::mem::take(self);
+        unsent.extend(queue.into_iter().map(|message| message.payload).filter(Rope::is_shared));
+        *self = Self { vectored, unsent, ..Self::default() };
+    }
+
+    /// See [`Outbound::take_unsent`](super::outbound::Outbound::take_unsent).
+    pub(crate) fn take_unsent(&mut self) -> Vec<Rope> {
+        std::mem::take(&mut self.unsent)
+    }
+
+    /// The same, for who is about to have a batch.
+    #[inline]
+    pub(crate) fn hand_over_unsent(&mut self, batch: &mut Batch) {
+        if !self.unsent.is_empty() {
+            self.unsent.drain(..).flat_map(Rope::into_parts).for_each(|part| batch.spent(part));
+        }
     }
 
     /// How much of them is under way, if any ever was.
@@ -88,52 +103,36 @@ impl Chunked {
     }
 
     /// A call, with its head as it stands in the first frame.
-    pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Vec<u8>) {
+    pub(crate) fn call(&mut self, id: u32, head: Vec<u8>, flags: u8, payload: Rope) {
         let length = payload.len();
-        self.queue.push_back(Message {
-            id,
-            call: true,
-            kind: kind::CALL,
-            flags,
-            head,
-            payload: payload::share(payload),
-            length,
-            at: 0,
-            begun: false,
-        });
+        self.queue.push_back(Message { id, call: true, kind: kind::CALL, flags, head, payload, length, begun: false });
     }
 
-    /// A reply: the end of this buffer, from `start` on.
-    pub(crate) fn reply(&mut self, id: u32, failed: bool, payload: Vec<u8>, start: usize) {
-        let length = payload.len() - start;
+    /// A reply.
+    pub(crate) fn reply(&mut self, id: u32, failed: bool, payload: Rope) {
+        let length = payload.len();
         let mut head = Vec::new();
         codec::write_varint(&mut head, u64::from(id));
         codec::write_varint(&mut head, length as u64);
         let kind = if failed { kind::FAIL } else { kind::REPLY };
         self.bytes += length;
-        self.queue.push_back(Message {
-            id,
-            call: false,
-            kind,
-            flags: flag::MORE,
-            head,
-            payload: payload::share(payload),
-            length,
-            at: start,
-            begun: false,
-        });
+        self.queue.push_back(Message { id, call: false, kind, flags: flag::MORE, head, payload, length, begun: false });
     }
 
     /// Takes a call off the queue, if it is on it: what has not left never will.
     pub(crate) fn withdraw(&mut self, id: u32) -> Option<Withdrawn> {
         let found = self.queue.iter().position(|message| message.call && message.id == id)?;
         let message = self.queue.remove(found)?;
+        if message.payload.is_shared() {
+            self.unsent.push(message.payload);
+        }
         Some(if message.begun { Withdrawn::Rest } else { Withdrawn::Whole })
     }
 
-    /// Some chunk can leave now. `allowance` is what the peer takes of replies under way.
+    /// Some chunk can leave now, or something waits to be dropped by who takes a batch. `allowance` is what the peer takes of replies under
+    /// way.
     pub(crate) fn can_go(&self, allowance: usize) -> bool {
-        !self.queue.is_empty() && self.has_room() && self.next(allowance).is_some()
+        !self.unsent.is_empty() || (!self.queue.is_empty() && self.has_room() && self.next(allowance).is_some())
     }
 
     /// The place of the message whose turn it is.
@@ -162,7 +161,7 @@ impl Chunked {
         while batch.len() < BATCH && self.has_room() {
             let Some(mut message) = self.next(allowance).and_then(|next| self.queue.remove(next)) else { return };
             self.take_chunk(&mut message, batch, &mut begins);
-            if message.at < message.payload.len() {
+            if !message.payload.is_empty() {
                 self.queue.push_back(message);
                 continue;
             }
@@ -176,8 +175,7 @@ impl Chunked {
     fn take_chunk(&mut self, message: &mut Message, batch: &mut Batch, begins: &mut impl FnMut(u32)) {
         let pace = self.pace.get_or_insert_default();
         let room = if message.begun { CHUNK } else { CHUNK - message.head.len() }.min(pace.chunk());
-        let end = message.payload.len().min(message.at + room);
-        let length = end - message.at;
+        let length = message.payload.len().min(room);
         if message.begun {
             let kind = if message.call { kind::CALL_CHUNK } else { kind::REPLY_CHUNK };
             Frame::new(&mut batch.frames, kind).number(u64::from(message.id)).end_before(0, length);
@@ -190,14 +188,21 @@ impl Chunked {
             }
             message.begun = true;
         }
-        if self.vectored {
-            batch.part(message.payload.slice(message.at..end));
-        } else {
-            batch.frames.extend_from_slice(&message.payload[message.at..end]);
+        let mut left = length;
+        while left > 0 {
+            let part = message.payload.take(left);
+            left -= part.len();
+            if self.vectored {
+                batch.part(part);
+            } else {
+                batch.frames.extend_from_slice(&part);
+                if message.payload.is_shared() {
+                    batch.spent(part);
+                }
+            }
         }
-        message.at += length;
         // Short ones are soon over: only what goes on waits for others.
-        if message.at < message.payload.len() || message.length > PROBED {
+        if !message.payload.is_empty() || message.length > PROBED {
             let number = pace.sent(length);
             Frame::new(&mut batch.frames, kind::PING).rest(&number.to_le_bytes()).end(0);
         }

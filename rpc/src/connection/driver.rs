@@ -81,9 +81,10 @@ impl Scratch {
         SCRATCH.set(Some(self));
     }
 
-    /// Wakes those who were found while the lock was held.
+    /// Wakes those who were found while the lock was held, and drops what was taken.
     #[inline]
     fn wake(&mut self) {
+        self.batch.drop_spent();
         if !self.wakers.is_empty() {
             self.wakers.drain(..).for_each(Waker::wake);
         }
@@ -406,6 +407,7 @@ impl Driver {
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
             state.outbound.stamp(Instant::now);
             drop(state);
+            scratch.batch.drop_spent();
             if scratch.batch.is_empty() {
                 return Ok(());
             }

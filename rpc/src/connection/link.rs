@@ -20,7 +20,7 @@ use crate::Error;
 use crate::context::Peer;
 use crate::frame::codec::{self, Options, Ways};
 use crate::frame::limits::Limits;
-use crate::frame::payload::Encoding;
+use crate::frame::payload::{Encoding, Segments};
 use crate::frame::violation::Violation;
 use crate::schema::exchange::{self, Left, Schemas};
 use crate::server::runner::Finished;
@@ -72,10 +72,18 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) metadata: &'a [(String, String)],
     pub(crate) oneway: bool,
     pub(crate) payload: &'a mut Vec<u8>,
+    /// Large parts of it, which stand elsewhere.
+    pub(crate) segments: &'a mut Option<Box<Segments>>,
     pub(crate) streams: Option<&'a Arc<Streams>>,
 }
 
 impl Outgoing<'_> {
+    /// Bytes of the arguments.
+    #[inline]
+    fn size(&self) -> usize {
+        self.payload.len() + self.segments.as_ref().map_or(0, |segments| segments.len())
+    }
+
     fn metadata_bytes(&self) -> usize {
         codec::metadata_size(self.metadata)
     }
@@ -346,7 +354,7 @@ impl Link {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut wake = Wake::new();
-        let size = outgoing.payload.len();
+        let size = outgoing.size();
         let begin = match ticket {
             Some(ticket) => state.outbound.redeem(ticket, size, &mut wake),
             None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => {
@@ -379,7 +387,7 @@ impl Link {
         }
         let options = Options { json: outgoing.json(), deadline: outgoing.remaining, metadata: outgoing.metadata };
         self.begun.store(self.begun() + 1, Ordering::Relaxed);
-        state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload);
+        state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload, outgoing.segments);
         let index = id as usize;
         if state.callers.len() <= index {
             state.callers.resize(index + 1, None);
@@ -409,7 +417,7 @@ impl Link {
     fn wait_for_bound(&self, mut guard: MutexGuard<'_, State>, id: u32, outgoing: &Outgoing<'_>, cell: Arc<Cell>) -> Submitted {
         let mut wake = Wake::new();
         guard.outbound.cancel(id, &mut wake);
-        let submitted = match guard.outbound.reserve(outgoing.payload.len(), outgoing.metadata_bytes()) {
+        let submitted = match guard.outbound.reserve(outgoing.size(), outgoing.metadata_bytes()) {
             Begin::Wait(ticket) => {
                 if let Some(waker) = cell.caller() {
                     // The ticket is new, so there is none to replace.
@@ -511,6 +519,7 @@ impl Link {
         let more = state.outbound.take_batch(writer.batch());
         state.outbound.stamp(Instant::now);
         drop(state);
+        writer.batch().drop_spent();
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
         let written = matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(())));
         drop(writer);
@@ -642,7 +651,9 @@ impl Link {
         wakers.append(&mut state.room);
         wakers.append(&mut state.watching);
         let finished = std::mem::take(&mut state.finished);
+        let unsent = state.outbound.take_unsent();
         drop(guard);
+        drop(unsent);
         crate::server::handler::drop_quietly(finished);
         for waker in wakers {
             waker.wake();
@@ -687,8 +698,16 @@ mod tests {
 
     fn submit(link: &Link, mut payload: Vec<u8>) -> (u32, Arc<Cell>) {
         let callee = Callee::Named("method".into());
-        let outgoing =
-            Outgoing { callee: &callee, deadline: None, remaining: None, metadata: &[], oneway: false, payload: &mut payload, streams: None };
+        let outgoing = Outgoing {
+            callee: &callee,
+            deadline: None,
+            remaining: None,
+            metadata: &[],
+            oneway: false,
+            payload: &mut payload,
+            segments: &mut None,
+            streams: None,
+        };
         match link.submit(outgoing, None, &Context::from_waker(Waker::noop())) {
             Submitted::Slot(id, cell) => (id, cell),
             _ => unreachable!("nothing is in its way"),

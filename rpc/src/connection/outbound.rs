@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::batch::Batch;
@@ -12,6 +13,7 @@ use super::chunked::{Chunked, Withdrawn};
 use super::inbound::CallFailed;
 use crate::frame::codec::{self, Frame, Options, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, MAX_FRAME, MAX_HEAD};
+use crate::frame::payload::{self, Rope, Segments};
 use crate::frame::violation::Violation;
 use crate::schema::exchange::{Compared, Writer};
 use crate::service::Contract;
@@ -336,9 +338,17 @@ impl Outbound {
         }
     }
 
-    /// Puts the call in its slot on its way. Takes the payload only if it is a large one.
+    /// Puts the call in its slot on its way. Takes payload and segments only if it is a large one.
     #[inline]
-    pub(crate) fn begin_call(&mut self, id: u32, number: u32, deadline: Option<Instant>, options: &Options<'_>, payload: &mut Vec<u8>) {
+    pub(crate) fn begin_call(
+        &mut self,
+        id: u32,
+        number: u32,
+        deadline: Option<Instant>,
+        options: &Options<'_>,
+        payload: &mut Vec<u8>,
+        segments: &mut Option<Box<Segments>>,
+    ) {
         self.only_hello = false;
         let slot = &mut self.slots[id as usize];
         slot.open = true;
@@ -353,9 +363,14 @@ impl Outbound {
             self.next_deadline = Some(deadline);
         }
         if slot.large {
+            let payload = match segments.take() {
+                // Little stands between segments, and its buffer can be used again.
+                Some(segments) if payload.len() <= SMALL_BATCH => Rope::new(Bytes::copy_from_slice(payload), Some(segments)),
+                segments => Rope::new(payload::share(std::mem::take(payload)), segments),
+            };
             let mut head = Vec::new();
             let flags = codec::call_head(&mut head, Some(id), number, options, Some(payload.len()));
-            self.chunked.call(id, head, flags, std::mem::take(payload));
+            self.chunked.call(id, head, flags, payload);
         } else {
             self.calls += 1;
             slot.sequence = self.calls;
@@ -678,10 +693,16 @@ impl Outbound {
         write(&mut self.out);
     }
 
-    /// A reply that needs more than one frame: the end of this buffer, from `start` on.
-    pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Vec<u8>, start: usize) {
+    /// A reply that needs more than one frame.
+    pub(crate) fn large_reply(&mut self, id: u32, failed: bool, payload: Rope) {
         self.only_hello = false;
-        self.chunked.reply(id, failed, payload, start);
+        self.chunked.reply(id, failed, payload);
+    }
+
+    /// What was taken back, or did not leave before the connection was lost. To be dropped without the lock.
+    #[must_use]
+    pub(crate) fn take_unsent(&mut self) -> Vec<Rope> {
+        self.chunked.take_unsent()
     }
 
     /// Bytes that wait to leave.
@@ -701,6 +722,7 @@ impl Outbound {
 
     /// Moves what can leave now to the end of `batch`; true if large messages wait behind it.
     pub(crate) fn take_batch(&mut self, batch: &mut Batch) -> bool {
+        self.chunked.hand_over_unsent(batch);
         if self.chunked.is_empty() && (self.only_hello || self.out.is_empty()) {
             return false;
         }
@@ -765,6 +787,10 @@ mod tests {
 
     const PEER: Allowance = Allowance { max_message: 1 << 20, in_flight: 64, call_bytes: 64 << 10, assembly: 1 << 20, schemas: true };
 
+    fn rope(bytes: Vec<u8>) -> Rope {
+        Rope::new(payload::share(bytes), None)
+    }
+
     fn slot(begin: Begin) -> u32 {
         match begin {
             Begin::Slot(id) => id,
@@ -783,7 +809,7 @@ mod tests {
 
     fn call(outbound: &mut Outbound, number: u32, length: usize, deadline: Option<Instant>) -> u32 {
         let id = slot(outbound.reserve(length, 0));
-        outbound.begin_call(id, number, deadline, &Options::default(), &mut vec![0; length]);
+        outbound.begin_call(id, number, deadline, &Options::default(), &mut vec![0; length], &mut None);
         id
     }
 
@@ -910,7 +936,7 @@ mod tests {
         outbound.take_batch(&mut Batch::default());
         let mut batch = Batch::default();
         for (id, length) in [(0, 600_000), (1, 1_000_000), (2, 300_000)] {
-            outbound.large_reply(id, false, vec![0; length], 0);
+            outbound.large_reply(id, false, rope(vec![0; length]));
             outbound.take_batch(&mut batch);
         }
         while !outbound.is_idle() {
@@ -935,7 +961,7 @@ mod tests {
         let (mut outbound, number) = outbound(PEER);
         call(&mut outbound, number, 500_000, None);
         assert_eq!(outbound.backlog().large, 0, "it is for this end's replies that its callers wait");
-        outbound.large_reply(0, false, vec![0; 300_000], 0);
+        outbound.large_reply(0, false, rope(vec![0; 300_000]));
         outbound.take_batch(&mut Batch::default());
         assert_eq!(outbound.backlog().large, 300_000, "held until its end has left");
     }
@@ -945,7 +971,7 @@ mod tests {
         let (mut outbound, _) = outbound(PEER);
         outbound.take_batch(&mut Batch::default());
         for id in 0..5 {
-            outbound.large_reply(id, false, vec![0; 200_000], 0);
+            outbound.large_reply(id, false, rope(vec![0; 200_000]));
         }
         let mut turns = Vec::new();
         while !outbound.is_idle() {

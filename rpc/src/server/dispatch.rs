@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::bound::{Bound, Served};
@@ -24,7 +25,7 @@ use crate::connection::streams::{Last, Role, Streams};
 use crate::context::{Context, Metadata, Ticket};
 use crate::frame::codec::{self, HEADER, Ways, kind};
 use crate::frame::limits::{Allowance, BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
-use crate::frame::payload::{Budget, Encoding, Outcome};
+use crate::frame::payload::{self, Budget, Encoding, Outcome, Rope, Segments};
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
 use crate::service::{Handler, Method};
@@ -47,6 +48,9 @@ const WORTH_A_TASK: Duration = Duration::from_micros(20);
 
 /// Arguments above this are decoded in a task of their own: that takes longer than to begin one.
 pub(crate) const LARGE: usize = 256 << 10;
+
+/// Of a reply whose large parts stand elsewhere no more than this is copied, so that what it stands in can be used again.
+const LITTLE: usize = 4 << 10;
 
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
@@ -490,11 +494,14 @@ impl Dispatcher {
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let mut request = Request::new(method, Some((contract, place.method)));
         let inner = request.inner_mut();
+        let size = payload.bytes().len() + metadata_size + NOTIFICATION;
         match payload {
             Payload::Borrowed(bytes) => inner.body.fill(bytes, budget),
-            Payload::Owned(bytes) => inner.body.own(bytes, budget),
+            Payload::Owned(bytes) => {
+                let encoding = if parts.json.is_some() { Encoding::Json } else { Encoding::Postcard };
+                inner.body.own(bytes, encoding, budget);
+            }
         }
-        let size = inner.body.len() + metadata_size + NOTIFICATION;
         if method.context {
             inner.context = Some(Context { deadline, metadata, link: self.link.clone(), ticket: self.ticket.clone() });
         }
@@ -505,10 +512,10 @@ impl Dispatcher {
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
         let id = call.id;
         let assembled = matches!(call.payload, Payload::Owned(_));
+        let large = assembled && call.payload.bytes().len() > LARGE;
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
         // Notifications get no answer, so no caller slows down when tasks run out: better where it stands than not at all.
         let room = !full && (id.is_some() || self.has_room_for_notification(size));
-        let large = assembled && sealed.request.inner_mut().body.len() > LARGE;
         if let Some(id) = id
             && method.streams()
         {
@@ -546,7 +553,7 @@ impl Dispatcher {
         }
         match polled {
             Polled::Ready(outcome) => {
-                self.ended_in_place(id, method, frame, payload, &outcome, inbound, out);
+                self.ended_in_place(id, method, frame, payload, outcome, inbound, out);
                 self.bound.keep(place, handler, self.peak.max(SPARE));
                 Ok(())
             }
@@ -572,21 +579,22 @@ impl Dispatcher {
         method: &'static Method,
         frame: usize,
         payload: usize,
-        outcome: &Outcome,
+        outcome: Outcome,
         inbound: &mut Inbound,
         out: &mut Vec<u8>,
     ) {
         match id {
             Some(id) => {
                 inbound.answered(id);
-                if let Some(large) = end_reply(out, frame, id, outcome, method) {
+                let failed = outcome.is_failed();
+                if let Some(large) = end_reply(out, frame, payload, id, outcome, method) {
                     self.queued.large += large.len();
-                    self.link.lock().outbound.large_reply(id, matches!(outcome, Outcome::Failed), large, payload);
+                    self.link.lock().outbound.large_reply(id, failed, large);
                 }
             }
             None => {
                 out.truncate(frame);
-                log_notification(outcome, method);
+                log_notification(&outcome, method);
             }
         }
         if method.context {
@@ -922,10 +930,10 @@ pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
     }
 }
 
-/// Completes the reply that begins at `start` and ends with `out`. If it needs more than one frame it is taken out, in the
-/// buffer it is in: a large payload is not copied, the few frames before it are.
+/// Completes the reply that begins at `start`, and its payload at `payload`, and ends with `out`. If it needs more than one frame it is
+/// taken out, in the buffer it is in: a large payload is not copied, the few frames before it are.
 #[inline]
-pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, id: u32, outcome: &Outcome, method: &Method) -> Option<Vec<u8>> {
+pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload: usize, id: u32, outcome: Outcome, method: &Method) -> Option<Rope> {
     let kind = match outcome {
         Outcome::Value => kind::REPLY,
         Outcome::Failed => kind::FAIL,
@@ -934,18 +942,30 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, id: u32, outcome: &Outc
             // Our own words, with the method's name before them where they lack it.
             let named = error.message().starts_with(method.name) || method.name.is_empty();
             if named {
-                write_error(out, id, error);
+                write_error(out, id, &error);
             } else {
                 let error = Error::with(error.kind(), error.executed(), format!("{}: {}", method.name, error.message())).after(error.retry_after());
                 write_error(out, id, &error);
             }
             return None;
         }
+        Outcome::Segmented { segments, .. } => return Some(take_reply(out, start, payload, Some(segments))),
     };
     if out.len() - start - HEADER <= MAX_FRAME {
         codec::seal_reply(out, start, kind);
         return None;
     }
+    Some(take_reply(out, start, payload, None))
+}
+
+#[cold]
+fn take_reply(out: &mut Vec<u8>, start: usize, payload: usize, segments: Option<Box<Segments>>) -> Rope {
+    if segments.is_some() && out.len() - payload <= LITTLE {
+        let little = Bytes::copy_from_slice(&out[payload..]);
+        out.truncate(start);
+        return Rope::new(little, segments);
+    }
     let before = out[..start].to_vec();
-    Some(std::mem::replace(out, before))
+    let whole = std::mem::replace(out, before);
+    Rope::new(payload::share(whole).slice(payload..), segments)
 }

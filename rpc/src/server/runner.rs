@@ -198,25 +198,25 @@ impl Task {
         // What was never polled has shown nothing.
         let took = took.filter(|took| !took.is_zero());
         let finished = Finished { id, place, handler, runner: self.runner.clone(), ticket, took };
-        let large = match (id, &outcome) {
-            (Some(id), Ok((outcome, start))) => end_reply(out, 0, id, outcome, method).map(|large| (large, *start)),
+        let failed = matches!(&outcome, Ok((outcome, _)) if outcome.is_failed());
+        let large = match (id, outcome) {
+            (Some(id), Ok((outcome, start))) => end_reply(out, 0, start, id, outcome, method),
             (Some(id), Err(error)) => {
                 out.clear();
-                write_error(out, id, error);
+                write_error(out, id, &error);
                 None
             }
             (None, outcome) => {
                 out.clear();
                 match outcome {
-                    Ok((outcome, _)) => log_notification(outcome, method),
+                    Ok((outcome, _)) => log_notification(&outcome, method),
                     Err(error) => tracing::debug!(method = method.name, %error, "a notification was stopped"),
                 }
                 None
             }
         };
-        let failed = matches!(outcome, Ok((Outcome::Failed, _)));
         let keeps = self.link.finish(finished, streams.as_ref(), |outbound| match (large, id) {
-            (Some((reply, payload)), Some(id)) => outbound.large_reply(id, failed, reply, payload),
+            (Some(reply), Some(id)) => outbound.large_reply(id, failed, reply),
             _ => outbound.frames(|frames| frames.extend_from_slice(out)),
         });
         self.core.handler_ended();

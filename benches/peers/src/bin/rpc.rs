@@ -6,7 +6,7 @@ use harness::*;
 pub trait Bench {
     async fn small(&self, s: Small) -> Small;
     async fn order(&self, o: Order) -> Receipt;
-    async fn blob(&self, b: Bytes) -> Bytes;
+    async fn blob(&self, b: rpc::Bytes) -> rpc::Bytes;
     fn items(&self, n: u32) -> impl rpc::Stream<Item = Small>;
 }
 
@@ -19,7 +19,7 @@ impl Bench for S {
     async fn order(&self, o: Order) -> Receipt {
         Receipt::of(&o)
     }
-    async fn blob(&self, b: Bytes) -> Bytes {
+    async fn blob(&self, b: rpc::Bytes) -> rpc::Bytes {
         b
     }
     fn items(&self, n: u32) -> impl rpc::Stream<Item = Small> {
@@ -51,7 +51,7 @@ impl Peer for P {
         c.order(Order::sample(id)).await.unwrap().order_id
     }
     async fn blob(c: &BenchClient, b: &Bytes) -> usize {
-        c.blob(b.clone()).await.unwrap().len()
+        c.blob(b.clone().into()).await.unwrap().len()
     }
     async fn stream(c: &BenchClient, n: u32) -> u64 {
         let mut items = c.items(n).await.unwrap();

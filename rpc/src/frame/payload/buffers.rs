@@ -15,7 +15,7 @@ const KEPT: usize = 512;
 /// Bytes of all that wait in one thread.
 const KEPT_BYTES: usize = 2 << 20;
 /// Larger ones are for all threads.
-pub(super) const LARGEST: usize = 64 << 10;
+pub(crate) const LARGEST: usize = 64 << 10;
 /// What a new one begins with.
 const FIRST: usize = 256;
 
@@ -147,7 +147,7 @@ impl Drop for Lent {
 }
 
 /// As [`large`], for a message that is to come: no more at a time, whoever sends them, than wait at most.
-pub(crate) fn lend(wanted: usize) -> Option<(Vec<u8>, Lent)> {
+pub(crate) fn advance(wanted: usize) -> Option<(Vec<u8>, Lent)> {
     let buffer = large(wanted)?;
     let bytes = buffer.capacity();
     let lent = LARGE_LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lent| Some(lent + bytes).filter(|lent| *lent <= LARGE_BYTES));

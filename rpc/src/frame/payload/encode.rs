@@ -9,7 +9,8 @@ use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 
-use super::{Encoding, buffers};
+use super::segments::Segments;
+use super::{Encoding, buffers, shared};
 #[cfg(feature = "json")]
 use crate::schema::{Typed, Types, write};
 
@@ -24,9 +25,19 @@ pub(super) enum Unwritten {
     NoJson,
 }
 
+/// Where large parts of a value may be set aside; `None` if all of it has to stand in the buffer.
+pub(super) type Aside<'a> = Option<&'a mut Option<Box<Segments>>>;
+
 /// Appends a value.
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
+pub(super) fn encode<T: Serialize + ?Sized>(
+    value: &T,
+    encoding: Encoding,
+    limit: usize,
+    out: &mut Vec<u8>,
+    aside: Aside<'_>,
+) -> Result<(), Unwritten> {
     let mut tail = Tail::new(out, limit);
+    tail.aside = aside;
     let written = match encoding {
         Encoding::Postcard => value.serialize(&mut postcard::Serializer { output: &mut tail }).map_err(postcard_text),
         #[cfg(feature = "json")]
@@ -46,12 +57,18 @@ pub(super) fn encode_value(value: &serde_json::Value, limit: usize, out: &mut Ve
 }
 
 /// Appends what a method returned; of a `Result` only what is inside, and whether that is an `Err`.
-pub(super) fn encode_result<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> (bool, Result<(), Unwritten>) {
+pub(super) fn encode_result<R: Serialize + ?Sized>(
+    result: &R,
+    encoding: Encoding,
+    limit: usize,
+    out: &mut Vec<u8>,
+    aside: Aside<'_>,
+) -> (bool, Result<(), Unwritten>) {
     if !is_result::<R>() {
-        return (false, encode(result, encoding, limit, out));
+        return (false, encode(result, encoding, limit, out, aside));
     }
     let failed = Cell::new(false);
-    let written = encode(&TakenApart { result, failed: &failed }, encoding, limit, out);
+    let written = encode(&TakenApart { result, failed: &failed }, encoding, limit, out, aside);
     (failed.get(), written)
 }
 
@@ -65,7 +82,7 @@ pub(super) fn encode_result_by<R: Serialize + ?Sized>(
 ) -> (bool, Result<(), Unwritten>) {
     let mut scratch = super::buffer();
     // The worst are floats: eight bytes that may be no more than `0.0` in JSON.
-    let (failed, written) = encode_result(result, Encoding::Postcard, limit.saturating_mul(3).saturating_add(16), &mut scratch);
+    let (failed, written) = encode_result(result, Encoding::Postcard, limit.saturating_mul(3).saturating_add(16), &mut scratch, None);
     let written = written.and_then(|()| match if failed { own.error } else { own.returns } {
         Some(types) => rewrite(types, &scratch, limit, out),
         // A notification that was called by name: its caller waits for something.
@@ -112,8 +129,9 @@ fn postcard_text(error: postcard::Error) -> String {
 struct Tail<'a> {
     out: &'a mut Vec<u8>,
     begin: usize,
-    /// How long the buffer may become.
+    /// How long the buffer may become: what is set aside makes it less.
     end: usize,
+    aside: Aside<'a>,
     full: bool,
     complete: bool,
 }
@@ -121,7 +139,7 @@ struct Tail<'a> {
 impl<'a> Tail<'a> {
     fn new(out: &'a mut Vec<u8>, limit: usize) -> Self {
         let begin = out.len();
-        Self { out, begin, end: begin.saturating_add(limit), full: false, complete: false }
+        Self { out, begin, end: begin.saturating_add(limit), aside: None, full: false, complete: false }
     }
 
     #[inline]
@@ -129,6 +147,20 @@ impl<'a> Tail<'a> {
         let fits = count <= self.end - self.out.len();
         self.full |= !fits;
         fits
+    }
+
+    /// Many bytes, for which there is room.
+    #[cold]
+    fn extend_much(&mut self, bytes: &[u8]) {
+        if let Some(aside) = &mut self.aside
+            && let Some(segment) = shared::offered(bytes)
+        {
+            aside.get_or_insert_default().push(self.out.len() - self.begin, segment);
+            self.end -= bytes.len();
+            return;
+        }
+        buffers::make_room(self.out, bytes.len());
+        self.out.extend_from_slice(bytes);
     }
 
     fn finish(mut self, written: Result<(), String>) -> Result<(), Unwritten> {
@@ -146,6 +178,9 @@ impl Drop for Tail<'_> {
     fn drop(&mut self) {
         if !self.complete {
             self.out.truncate(self.begin);
+            if let Some(aside) = &mut self.aside {
+                **aside = None;
+            }
         }
     }
 }
@@ -168,9 +203,10 @@ impl postcard::ser_flavors::Flavor for &mut Tail<'_> {
             return Err(postcard::Error::SerializeBufferFull);
         }
         if bytes.len() > buffers::LARGEST {
-            buffers::make_room(self.out, bytes.len());
+            self.extend_much(bytes);
+        } else {
+            self.out.extend_from_slice(bytes);
         }
-        self.out.extend_from_slice(bytes);
         Ok(())
     }
 

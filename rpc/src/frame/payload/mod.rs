@@ -5,7 +5,9 @@
 //!
 //! - `encode.rs`: appending a value, under a limit; a method's `Result` taken apart
 //! - `guard.rs`: the accounts of decoding; `decode.rs`: postcard under them; `fault.rs`: why not; `json.rs`: JSON under them
-//! - `borrowed.rs`: bytes and texts that borrow; `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
+//! - `borrowed.rs`: bytes and texts that borrow; `shared.rs`: bytes that share the memory of a message
+//! - `segments.rs`: large parts of a message that leave from where they are
+//! - `buffers.rs`: emptied buffers; `text.rs`: short texts for errors
 
 mod borrowed;
 mod buffers;
@@ -15,6 +17,8 @@ mod fault;
 pub(crate) mod guard;
 #[cfg(feature = "json")]
 mod json;
+mod segments;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -25,7 +29,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::borrowed::{Bytes, CowStr};
-pub(crate) use self::buffers::{Lent, Open, buffer, lend, let_go, recycle, share};
+pub(crate) use self::buffers::{LARGEST, Lent, Open, advance, buffer, let_go, recycle, share};
 use self::encode::Unwritten;
 pub use self::fault::Fault;
 pub(crate) use self::fault::Problem;
@@ -33,6 +37,9 @@ pub(crate) use self::guard::Budget;
 use self::guard::{EMPTY_ELEMENTS, Refusal};
 #[cfg(feature = "json")]
 pub(crate) use self::json::is_number;
+pub(crate) use self::segments::{Rope, Segments};
+pub use self::shared::Bytes as SharedBytes;
+pub(crate) use self::shared::{Lending, lend};
 use self::text::Size;
 #[cfg(feature = "json")]
 pub(crate) use self::text::capped;
@@ -62,6 +69,15 @@ pub(crate) enum Outcome {
     Failed,
     /// Ours; there is no payload.
     Error(Error),
+    /// A value, or what was inside the `Err`, of which large parts were set aside.
+    Segmented { failed: bool, segments: Box<Segments> },
+}
+
+impl Outcome {
+    /// It is the method's own error.
+    pub(crate) fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed | Self::Segmented { failed: true, .. })
+    }
 }
 
 /// The arguments of a call as they came; decoded arguments borrow from it.
@@ -82,6 +98,16 @@ enum Content {
     Json(Box<json::Parsed>),
     /// Postcard that is not as it would be written here.
     Adapted(Arc<Writer>),
+    /// Postcard that is long: arguments may keep parts of it.
+    Shared(Box<Shared>),
+}
+
+/// Long arguments, which stand here and not in the body's own buffer.
+#[derive(Debug)]
+struct Shared {
+    bytes: bytes::Bytes,
+    /// How they are written, if not as they would be here.
+    writer: Option<Arc<Writer>>,
 }
 
 impl Body {
@@ -113,7 +139,7 @@ impl Body {
     /// The reply is written the same way.
     pub(crate) fn encoding(&self) -> Encoding {
         match self.content {
-            Content::Postcard | Content::Adapted(_) => Encoding::Postcard,
+            Content::Postcard | Content::Adapted(_) | Content::Shared(_) => Encoding::Postcard,
             #[cfg(feature = "json")]
             Content::Json(_) => Encoding::Json,
         }
@@ -130,8 +156,13 @@ impl Body {
     }
 
     /// The same, when they stand in a buffer of their own.
-    pub(crate) fn own(&mut self, bytes: Vec<u8>, budget: Budget) {
-        (self.bytes, self.budget) = (bytes, budget);
+    pub(crate) fn own(&mut self, bytes: Vec<u8>, encoding: Encoding, budget: Budget) {
+        self.budget = budget;
+        if encoding == Encoding::Postcard && bytes.len() > LARGEST {
+            self.content = Content::Shared(Box::new(Shared { bytes: share(bytes), writer: None }));
+        } else {
+            self.bytes = bytes;
+        }
     }
 
     /// They are JSON.
@@ -145,21 +176,23 @@ impl Body {
 
     /// They are not written as they would be here.
     pub(crate) fn adapt(&mut self, writer: Arc<Writer>) {
-        self.content = Content::Adapted(writer);
+        match &mut self.content {
+            Content::Shared(shared) => shared.writer = Some(writer),
+            content => *content = Content::Adapted(writer),
+        }
     }
 
     /// Empties it; the buffer stays for the next call, unless it is large.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        self.content = Content::Postcard;
+        // Asked first: there is seldom anything to drop.
+        if !matches!(self.content, Content::Postcard) {
+            self.content = Content::Postcard;
+        }
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BY_BODY {
             recycle(std::mem::take(&mut self.bytes));
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
     }
 
     #[cfg(test)]
@@ -174,17 +207,25 @@ impl Body {
 /// `Malformed` when they are not these and nothing more, or nest too deep; `TooLarge` when they take too much memory.
 #[inline]
 pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &'static Method) -> Result<A, Error> {
-    let decoded = match &body.content {
-        Content::Postcard => decode::from_slice(&body.bytes, body.budget).map_err(Fault::into_problem),
+    // One place decodes all that is postcard: each place is code for every type.
+    let (bytes, writer, _lent) = match &body.content {
+        Content::Postcard => (&body.bytes[..], None, None),
         #[cfg(feature = "json")]
-        Content::Json(parsed) => parsed.read(method.arguments).map_err(Fault::into_problem),
-        Content::Adapted(writer) => adapted_arguments(body, writer, method).map_err(Fault::into_problem),
+        Content::Json(parsed) => {
+            return parsed.read(method.arguments).map_err(|fault| undecoded(fault.into_problem(), Part::arguments(method), body.budget));
+        }
+        Content::Adapted(writer) => (&body.bytes[..], Some(writer), None),
+        Content::Shared(shared) => (&shared.bytes[..], shared.writer.as_ref(), Some(lend(shared.bytes.clone()))),
+    };
+    let decoded = match writer {
+        None => decode::from_slice(bytes, body.budget).map_err(Fault::into_problem),
+        Some(writer) => adapted_arguments(bytes, body.budget, writer, method).map_err(Fault::into_problem),
     };
     decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
 }
 
-fn adapted_arguments<'a, A: Deserialize<'a>>(body: &'a Body, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
-    adapt::arguments(writer.peer(), writer.signature(), method.arguments, &body.bytes, body.budget)
+fn adapted_arguments<'a, A: Deserialize<'a>>(bytes: &'a [u8], budget: Budget, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
+    adapt::arguments(writer.peer(), writer.signature(), method.arguments, bytes, budget)
 }
 
 /// As [`decode_reply`], of a peer that writes this part of the method differently.
@@ -218,7 +259,7 @@ fn decode_part<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Bu
     decoded.map_err(|problem| undecoded(problem, part, budget))
 }
 
-/// Appends what a method returned and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
+/// Appends what a method returned, but for large parts of it, and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
 /// which is written by the schema.
 #[inline]
 pub(crate) fn encode_returned<R: Serialize + ?Sized>(
@@ -228,22 +269,26 @@ pub(crate) fn encode_returned<R: Serialize + ?Sized>(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Outcome {
+    let mut aside = None;
     let encoded = match encoding {
         #[cfg(feature = "json")]
         Encoding::Json => encode::encode_result_by(result, own(), limit, out),
         encoding => {
             let _ = own;
-            encode::encode_result(result, encoding, limit, out)
+            encode::encode_result(result, encoding, limit, out, Some(&mut aside))
         }
     };
-    outcome(encoded, limit)
+    match aside {
+        None => outcome(encoded, limit),
+        Some(segments) => Outcome::Segmented { failed: encoded.0, segments },
+    }
 }
 
 /// The same without a schema: the value is written by its `Serialize`, into JSON too.
 #[cfg(feature = "json")]
 #[inline]
 pub(crate) fn encode_untraced<R: Serialize + ?Sized>(result: &R, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Outcome {
-    outcome(encode::encode_result(result, encoding, limit, out), limit)
+    outcome(encode::encode_result(result, encoding, limit, out, None), limit)
 }
 
 #[inline]
@@ -255,13 +300,19 @@ fn outcome(encoded: (bool, Result<(), Unwritten>), limit: usize) -> Outcome {
     }
 }
 
-/// Appends the arguments of a call, a tuple.
+/// Appends the arguments of a call, a tuple; `aside` takes large parts of them that need not be copied.
 ///
 /// # Errors
 /// `TooLarge` when they are longer than `limit`, `InvalidInput` when they cannot be encoded. Nothing is appended then.
 #[inline]
-pub(crate) fn encode_arguments<A: Serialize + ?Sized>(arguments: &A, encoding: Encoding, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode::encode(arguments, encoding, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
+pub(crate) fn encode_arguments<A: Serialize + ?Sized>(
+    arguments: &A,
+    encoding: Encoding,
+    limit: usize,
+    out: &mut Vec<u8>,
+    aside: Option<&mut Option<Box<Segments>>>,
+) -> Result<(), Error> {
+    encode::encode(arguments, encoding, limit, out, aside).map_err(|unwritten| unencoded(unwritten, Part::ARGUMENTS, limit))
 }
 
 /// Appends the arguments of a call that are JSON already.
@@ -314,7 +365,7 @@ pub(crate) fn rewrite_item(item: &[u8], own: Results, limit: usize, out: &mut Ve
 /// As [`encode_arguments`].
 #[inline]
 pub(crate) fn encode_item<T: Serialize + ?Sized>(item: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode::encode(item, Encoding::Postcard, limit, out).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
+    encode::encode(item, Encoding::Postcard, limit, out, None).map_err(|unwritten| unencoded(unwritten, Part::ITEM, limit))
 }
 
 /// The types of what a method gives, as its own end knows them.

@@ -17,18 +17,20 @@ struct Buffers {
     c: [u8; 4],
     d: indexmap::IndexMap<u32, u8>,
     e: serde_bytes::ByteBuf,
+    f: crate::Bytes,
 }
 
 #[test]
 fn buffers_and_maps() {
     is(
-        "Buffers{a: bytes, b: bytes, c: (u8, u8, u8, u8), d: {u32: u8}, e: bytes}",
+        "Buffers{a: bytes, b: bytes, c: (u8, u8, u8, u8), d: {u32: u8}, e: bytes, f: bytes}",
         &[Buffers {
             a: Bytes::from_static(b"xyz"),
             b: vec![1, 2],
             c: [1; 4],
             d: [(1, 2)].into_iter().collect(),
             e: serde_bytes::ByteBuf::from(vec![1]),
+            f: b"xyz".into(),
         }],
     );
 }

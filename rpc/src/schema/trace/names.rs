@@ -3,7 +3,7 @@
 
 use std::any::type_name;
 
-use crate::frame::payload::{Bytes, CowStr};
+use crate::frame::payload::{Bytes, CowStr, SharedBytes};
 use crate::schema::source::{Ask, Kind};
 
 /// Structs and enums of the standard library that mean more than their structure tells: their name, what their visitor makes, and
@@ -22,7 +22,7 @@ const PLAIN: &[&str] = &["bytes::", "serde_bytes::"];
 pub(super) fn is_own(value: &str) -> bool {
     let Some((krate, _)) = value.split_once("::") else { return false };
     let is_path = krate.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
-    let is_ours = value == type_name::<CowStr<'static>>() || value == type_name::<Bytes<'static>>();
+    let is_ours = [type_name::<CowStr<'static>>(), type_name::<Bytes<'static>>(), type_name::<SharedBytes>()].contains(&value);
     is_path && !is_ours && !matches!(krate, "alloc" | "core" | "std") && !PLAIN.iter().any(|plain| value.starts_with(plain))
 }
 

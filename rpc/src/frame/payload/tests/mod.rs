@@ -1,5 +1,5 @@
 //! Values of many shapes for the tests: `values` (round trips), `outcomes`, `hostile` (cases 35 to 38),
-//! `random` (mutations, and postcard itself beside ours), `by_name` (JSON) and `buffers`.
+//! `random` (mutations, and postcard itself beside ours), `by_name` (JSON), `shared` (bytes without a copy) and `buffers`.
 
 mod buffers;
 #[cfg(feature = "json")]
@@ -7,6 +7,7 @@ mod by_name;
 mod hostile;
 mod outcomes;
 mod random;
+mod shared;
 mod values;
 
 use std::collections::{BTreeMap, HashMap};
@@ -94,7 +95,7 @@ pub(super) type Wide = Vec<Option<[u64; 32]>>;
 
 pub(super) fn encoded<T: Serialize + ?Sized>(value: &T, encoding: Encoding) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_arguments(value, encoding, 16 * MIB, &mut bytes).expect("the value can be encoded");
+    encode_arguments(value, encoding, 16 * MIB, &mut bytes, None).expect("the value can be encoded");
     bytes
 }
 

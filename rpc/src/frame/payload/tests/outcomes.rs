@@ -115,11 +115,11 @@ fn a_reply_may_be_as_long_as_the_limit_and_no_longer() {
 fn arguments_have_a_limit_too() {
     for &encoding in ENCODINGS {
         let mut out = b"frame".to_vec();
-        let error = encode_arguments(&(vec![1u8; 5 << 10],), encoding, 4 << 10, &mut out).expect_err("above the limit");
+        let error = encode_arguments(&(vec![1u8; 5 << 10],), encoding, 4 << 10, &mut out, None).expect_err("above the limit");
         assert_eq!((error.kind(), error.executed()), (ErrorKind::TooLarge, Executed::No));
         assert_eq!(error.message(), "arguments above the limit of 4 KiB (Limits::max_message)");
         assert_eq!(out, b"frame");
-        encode_arguments(&(vec![1u8; 100],), encoding, usize::MAX, &mut out).expect("no limit, and no overflow");
+        encode_arguments(&(vec![1u8; 100],), encoding, usize::MAX, &mut out, None).expect("no limit, and no overflow");
     }
 }
 
@@ -153,7 +153,7 @@ fn a_value_that_cannot_be_encoded_leaves_nothing() {
         let mut out = vec![1];
         let Outcome::Error(error) = returned(&Ok::<_, ()>(Bad::Refuses), encoding, MIB, &mut out) else { panic!("it refuses") };
         assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, Executed::Yes));
-        let error = encode_arguments(&(Bad::Refuses,), encoding, MIB, &mut out).expect_err("it refuses");
+        let error = encode_arguments(&(Bad::Refuses,), encoding, MIB, &mut out, None).expect_err("it refuses");
         assert_eq!((error.kind(), error.executed()), (ErrorKind::InvalidInput, Executed::No));
         let Outcome::Error(error) = returned(&Bad::Swallows, encoding, 8, &mut out) else { panic!("above the limit") };
         assert_eq!(error.kind(), ErrorKind::TooLarge);

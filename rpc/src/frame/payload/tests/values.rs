@@ -63,15 +63,21 @@ fn bytes_are_written_at_once_and_borrowed() {
 fn a_body_keeps_its_buffer_for_the_next_call_unless_it_is_large() {
     let bytes = encoded(&("text",), Encoding::Postcard);
     let mut body = Body::default();
-    body.own(bytes.clone(), Budget::default());
+    body.own(bytes.clone(), Encoding::Postcard, Budget::default());
     body.clear();
-    assert_eq!(body.len(), 0);
+    assert_eq!(body.bytes.len(), 0);
     body.fill(&bytes, Budget::default());
     let (got,): (String,) = decode_arguments(&body, &NOTE).expect("the second call's");
     assert_eq!(got, "text");
-    body.own(vec![0; 100 << 10], Budget::default());
-    body.clear();
-    assert_eq!(body.capacity(), 0);
+    for encoding in ENCODINGS {
+        body.own(vec![0; 100 << 10], *encoding, Budget::default());
+        body.clear();
+        assert!(body.capacity() <= KEPT_BY_BODY);
+        body.fill(&bytes, Budget::default());
+        let (got,): (String,) = decode_arguments(&body, &NOTE).expect("the next call's");
+        assert_eq!(got, "text");
+        body.clear();
+    }
 }
 
 #[test]
@@ -87,6 +93,6 @@ fn json_without_the_feature_is_unimplemented() {
     assert_eq!((error.kind(), error.executed()), (ErrorKind::Unimplemented, Executed::No));
     assert!(error.message().contains("ping") && error.message().contains("built without the json feature"));
     assert!(decode_reply::<u8>(b"1", Encoding::Json, Budget::default()).is_err());
-    assert!(encode_arguments(&1, Encoding::Json, 10, &mut Vec::new()).is_err());
+    assert!(encode_arguments(&1, Encoding::Json, 10, &mut Vec::new(), None).is_err());
     assert!(matches!(encode_returned(&1, Results::default, Encoding::Json, 10, &mut Vec::new()), Outcome::Error(_)));
 }

@@ -125,6 +125,9 @@ fn base64_of_every_length() {
         assert_eq!(text, by_schema(&[Node::Bytes], &value).expect("bytes"));
         assert_eq!(read::<serde_bytes::ByteBuf>(&text).expect("base64"), value);
         assert_eq!(read::<serde_bytes::ByteBuf>(&text.replace('=', "").replace('+', "-").replace('/', "_")).expect("the other alphabet"), value);
+        assert_eq!(typed(&crate::Bytes::copied(&value)), text);
+        assert_eq!(read::<crate::Bytes>(&text).expect("base64"), value[..]);
+        assert_eq!(read::<crate::Bytes>(&format!("{:?}", &value[..])).expect("an array"), value[..]);
         assert_eq!(read::<Vec<u8>>(&text).expect("base64"), value.into_vec());
     }
     assert_eq!(typed(serde_bytes::Bytes::new(b"light w")), "\"bGlnaHQgdw==\"");

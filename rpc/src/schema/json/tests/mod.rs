@@ -27,7 +27,7 @@ fn refusal<T: DeserializeOwned + std::fmt::Debug>(text: &str) -> String {
 /// The JSON of a value without a schema.
 fn typed<T: Serialize + ?Sized>(value: &T) -> String {
     let mut bytes = Vec::new();
-    encode_arguments(value, Encoding::Json, usize::MAX, &mut bytes).expect("it has JSON");
+    encode_arguments(value, Encoding::Json, usize::MAX, &mut bytes, None).expect("it has JSON");
     String::from_utf8(bytes).expect("JSON is text")
 }
 

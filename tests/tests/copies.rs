@@ -141,8 +141,8 @@ async fn most_of_a_large_argument_arrives_where_its_handler_finds_it() {
 async fn shared_bytes_are_not_copied_anywhere() {
     let (client, [down_read, up_written, up_read, down_written]) = connected();
     let (first, second) = (rpc::Bytes::from(vec![7; 1 << 20]), rpc::Bytes::from(vec![8; (64 << 10) + 1]));
-    // The first call finds no buffers that wait, so its own grow as it comes.
-    for _ in 0..2 {
+    let mut arrived = Vec::new();
+    for _ in 0..20 {
         let all = [&down_read, &up_written, &up_read, &down_written];
         all.iter().for_each(|places| places.lock().unwrap().clear());
         let ([there_first, there_second], back_first, back_second) = client.shared(first.clone(), "name", second.clone()).await.unwrap();
@@ -156,10 +156,13 @@ async fn shared_bytes_are_not_copied_anywhere() {
         ] {
             assert_eq!(moved(written, at), length, "{what}");
         }
-        // And they are where they arrived, but for a little of each chunk that comes with its head, and what grew.
-        for (what, read, at, length) in [("up", &up_read, there_first, first.len()), ("down", &down_read, place(&back_first), first.len())] {
-            let there = moved(read, at);
-            assert!(there > length / 3, "{what}: only {there} of {length} bytes are where they were read");
+        let there = |what, read, at, length| (what, moved(read, at), length);
+        arrived = vec![there("up", &up_read, there_first, first.len()), there("down", &down_read, place(&back_first), first.len())];
+        // And they are where they arrived, but for a little of each chunk that comes with its head. The first call finds no buffers that
+        // wait, so its own grow as it comes; later ones do, unless another test has them.
+        if arrived.iter().all(|(_, there, length)| *there > length / 3) {
+            return;
         }
     }
+    panic!("few bytes are where they were read: {arrived:?}");
 }

@@ -339,6 +339,7 @@ impl Raw<'_> {
         self.end();
         // What a notification gives back has no bytes; an error none that are the reply's.
         self.body.clear();
+        self.segments = None;
         Poll::Ready(came)
     }
 

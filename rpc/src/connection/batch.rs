@@ -26,7 +26,7 @@ pub(crate) struct Batch {
     parts: VecDeque<(usize, Bytes)>,
     /// Bytes of parts.
     parted: usize,
-    /// What is not needed any more, to be dropped without the link's lock: that may be user code.
+    /// What is not needed any more, to be dropped without a lock: that may be user code.
     spent: Vec<Bytes>,
 }
 
@@ -59,7 +59,7 @@ impl Batch {
         self.spent.push(part);
     }
 
-    /// To be called without the link's lock when something was taken under it.
+    /// To be called without a lock when something was taken under one.
     #[inline]
     pub(crate) fn drop_spent(&mut self) {
         if !self.spent.is_empty() {
@@ -130,9 +130,18 @@ impl Writer {
         }
     }
 
+    /// Parts that have left, or do not: to be dropped without any lock, as that may be user code.
+    #[must_use]
+    pub(crate) fn take_spent(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.rest.spent)
+    }
+
     /// The transport is gone: nothing is written any more, and its socket is closed.
     pub(crate) fn close(&mut self) {
+        let mut rest = std::mem::take(&mut self.rest);
         *self = Self::new(Box::new(tokio::io::sink()));
+        rest.spent.extend(rest.parts.drain(..).map(|(_, part)| part));
+        self.rest.spent = rest.spent;
     }
 
     /// Hands all it can to the transport. Ready when nothing is left; `progress` is set when some bytes went.
@@ -185,7 +194,9 @@ impl Writer {
             written -= of_part;
             if self.at == *before && self.within == part.len() {
                 self.rest.parted -= part.len();
-                self.rest.parts.pop_front();
+                if let Some((_, part)) = self.rest.parts.pop_front() {
+                    self.rest.spent(part);
+                }
                 self.within = 0;
             }
         }

@@ -325,9 +325,12 @@ impl Driver {
             state.outbound.stamp(Instant::now);
             state.take_room(&mut scratch.wakers);
         }
+        // What was taken back does not wait for the transport.
+        let unsent = state.outbound.take_unsent();
         self.dispatcher.queued = state.outbound.backlog();
         let leaves = (self.leaving || self.told.is_some()) && self.is_done(&state) && scratch.batch.is_empty();
         drop(state);
+        drop(unsent);
         scratch.wake();
         if !leaves || !link.writer().is_empty() {
             return Ok(None);
@@ -376,7 +379,9 @@ impl Driver {
             let mut writer = link.writer();
             writer.append(&mut scratch.batch);
             let mut progress = false;
-            match writer.poll_write(cx, &mut progress) {
+            let written = writer.poll_write(cx, &mut progress);
+            let mut spent = writer.take_spent();
+            match written {
                 Poll::Ready(Ok(())) => {
                     writer.give_back(&mut scratch.batch);
                     (self.unwritten, self.blocked_since, self.owed) = (false, None, 0);
@@ -384,6 +389,7 @@ impl Driver {
                 Poll::Ready(Err(error)) => {
                     // Replies, or the peer's reason, may have arrived before.
                     writer.close();
+                    spent.append(&mut writer.take_spent());
                     self.broken.get_or_insert(error);
                     (self.unwritten, self.blocked_since, self.owed) = (false, None, 0);
                 }
@@ -392,10 +398,13 @@ impl Driver {
                         self.blocked_since = Some(Instant::now());
                     }
                     self.unwritten = true;
+                    drop(writer);
+                    drop(spent);
                     return Ok(());
                 }
             }
             drop(writer);
+            drop(spent);
             if !self.has_more {
                 return Ok(());
             }
@@ -445,7 +454,7 @@ impl Driver {
             _ => {
                 // Of a message that is put together little is to be read here, so that much can be read there; but what a frame
                 // lacks, or each read would copy what was there before.
-                let most = if inbound.is_assembling() && begun == 0 { READ_BETWEEN } else { READ };
+                let most = if inbound.is_assembling() { READ_BETWEEN.max(lacking(&self.rest)) } else { READ };
                 scratch.read[..begun].copy_from_slice(&self.rest);
                 let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + most]);
                 match Pin::new(read).poll_read(cx, &mut buffer) {
@@ -791,7 +800,9 @@ impl Driver {
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
             state.outbound.stamp(Instant::now);
         }
+        let unsent = state.outbound.take_unsent();
         drop(state);
+        drop(unsent);
         if due(self.dispatcher.next_expiry()) {
             self.dispatcher.expire(now, &mut self.inbound, &mut scratch.batch.frames);
         }
@@ -840,6 +851,16 @@ impl Driver {
             self.unwritten = true;
             self.link.writer().append(batch);
         }
+    }
+}
+
+/// How many bytes this beginning of a frame lacks, as far as it says. Chunks are taken as they come.
+fn lacking(begun: &[u8]) -> usize {
+    match codec::read_header(begun) {
+        Ok(Some(header)) if !matches!(header.kind, kind::CALL_CHUNK | kind::REPLY_CHUNK) => {
+            (codec::HEADER + header.length).saturating_sub(begun.len())
+        }
+        _ => 0,
     }
 }
 

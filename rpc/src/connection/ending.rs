@@ -124,8 +124,12 @@ pub(crate) async fn farewell(link: &Link, mut read: Box<dyn AsyncRead + Send + U
     let closes = async {
         let closed = poll_fn(|cx| {
             let mut writer = link.writer();
-            std::task::ready!(writer.poll_write(cx, &mut false))?;
-            writer.poll_shutdown(cx)
+            let written = writer.poll_write(cx, &mut false);
+            let spent = writer.take_spent();
+            drop(writer);
+            drop(spent);
+            std::task::ready!(written)?;
+            link.writer().poll_shutdown(cx)
         });
         // A socket that is closed with bytes unread resets the connection, and the last words with it.
         let mut unread = [0; 4096];
@@ -187,6 +191,10 @@ impl Drop for Lost {
     fn drop(&mut self) {
         self.lost(&End::Dropped);
         // Clients and handlers may hold the link for long; its socket is not theirs.
-        self.0.writer().close();
+        let mut writer = self.0.writer();
+        writer.close();
+        let spent = writer.take_spent();
+        drop(writer);
+        drop(spent);
     }
 }

@@ -788,6 +788,7 @@ mod tests {
     /// What is lent is no more than was declared and a quarter, whatever waits, and comes back when the message is given up.
     #[test]
     fn a_buffer_that_waits_is_lent_to_a_message_that_it_fits() {
+        let _open = crate::frame::payload::Open::new();
         let mut inbound = opened();
         let total: usize = 3_333_333;
         let mut bytes = Vec::new();

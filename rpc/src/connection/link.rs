@@ -519,10 +519,11 @@ impl Link {
         let more = state.outbound.take_batch(writer.batch());
         state.outbound.stamp(Instant::now);
         drop(state);
-        writer.batch().drop_spent();
         // Pending registers nobody, so the driver must be woken: it polls the write again, with its own waker.
         let written = matches!(writer.poll_write(&mut Context::from_waker(Waker::noop()), &mut false), Poll::Ready(Ok(())));
+        let spent = writer.take_spent();
         drop(writer);
+        drop(spent);
         if written && !more {
             return None;
         }

@@ -123,7 +123,8 @@ fn with_large<R>(change: impl FnOnce(&mut Large) -> R) -> R {
 fn recycle_large(mut buffer: Vec<u8>) {
     buffer.clear();
     let now = Instant::now();
-    drop(with_large(|large| large.put(buffer, now)));
+    // The last connection has given all of them back; what is still with a user then goes where it came from.
+    drop(with_large(|large| if CONNECTIONS.load(Ordering::Relaxed) == 0 { Some(buffer) } else { large.put(buffer, now) }));
 }
 
 /// An empty buffer that has room for so many bytes and a quarter more at most, if one waits.
@@ -175,6 +176,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        // Before the lock is taken: who takes it later finds that there is none.
         if CONNECTIONS.fetch_sub(1, Ordering::Relaxed) == 1 {
             drop(with_large(|large| std::mem::replace(large, Large::new())));
         }

@@ -305,6 +305,38 @@ async fn an_owner_that_calls_when_it_is_dropped_meets_no_lock(kind: Kind) {
     }
 }
 
+/// It holds up what is being written, and nothing that was taken back.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_nothing_keeps_no_bytes_of_calls_that_are_over() {
+    let ((near, up), (down, far)) = (tokio::io::duplex(64 << 10), tokio::io::duplex(64 << 10));
+    tokio::spawn(Server::new().add(DepotServer::new(Shelf::default())).serve_connection(Transport::over(far, "far")));
+    let client: DepotClient = Client::options().over(Transport::over(near, "near")).into();
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (tokio::io::split(up), tokio::io::split(down));
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+            () = stopped.notified() => {}
+        }
+        // Both ways stay open.
+        std::future::pending::<()>().await;
+    });
+    tokio::spawn(async move {
+        let _ = tokio::io::copy(&mut from_server, &mut to_client).await;
+    });
+    assert!(client.echo(pattern(10)).await.unwrap() == pattern(10));
+    stop.notify_one();
+    let sign = Sign::default();
+    for _ in 0..20 {
+        let error = client.echo(watched(2 * MIB, &sign)).timeout(std::time::Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    }
+    tokio::task::yield_now().await;
+    // Beside this one there is what was being written.
+    assert!(Arc::strong_count(&sign) <= 3, "{} of 20 calls are held", Arc::strong_count(&sign) - 1);
+}
+
 // ---- beside other types for bytes
 
 mod other {

@@ -20,6 +20,7 @@ use super::ending::{End, Lost, code, farewell, last_words};
 use super::gather::{self, Gather};
 use super::inbound::{Call, Event, Inbound, Payload, Quick, Schema};
 use super::keepalive::Keepalive;
+use super::linger::Linger;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
 use crate::frame::codec::{self, Frame, kind};
@@ -123,6 +124,7 @@ struct Driver {
     /// Large messages have waited too long for the peer, unless what says otherwise is still to be read.
     withheld: bool,
     gather: Gather,
+    linger: Linger,
     /// The runtime has several threads.
     threads: bool,
     /// A caller is woken that has much to decode.
@@ -182,6 +184,7 @@ pub(crate) fn start(
         owed: 0,
         withheld: false,
         gather: Gather::default(),
+        linger: Linger::default(),
         threads: Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
         heavy: false,
         has_more: false,
@@ -254,13 +257,18 @@ impl Driver {
             if yields {
                 return Ok(self.stay(link, cx));
             }
+            let before = self.inbound.frames;
             if !self.read(link, cx, scratch)? {
                 if self.answer_ping(&mut scratch.batch) || !scratch.batch.is_empty() || !self.park(link, cx) {
                     collects = true;
                     continue;
                 }
+                if self.linger.looks_again() {
+                    gather::defer(cx.waker());
+                }
                 return Ok(Poll::Pending);
             }
+            self.linger.came(self.inbound.frames - before, self.now);
             // A thread that was woken for one task alone is expected to run it next; if that computes for long, nobody would look
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over; so do several that are
             // woken together.

@@ -117,7 +117,7 @@ pub(crate) fn wake(wakers: &mut Vec<Waker>, driver: &Waker, threads: bool) {
 }
 
 /// A task that yields is woken when its thread has looked for other work; once it has said so, nobody asks whether it still wants to.
-fn defer(waker: &Waker) {
+pub(crate) fn defer(waker: &Waker) {
     let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(waker));
 }
 

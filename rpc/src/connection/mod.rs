@@ -15,6 +15,7 @@ pub(crate) mod ending;
 pub(crate) mod gather;
 pub(crate) mod inbound;
 pub(crate) mod keepalive;
+pub(crate) mod linger;
 pub(crate) mod link;
 pub(crate) mod outbound;
 pub(crate) mod pace;

@@ -14,9 +14,9 @@ use tokio::time::{Instant, Sleep};
 use super::Inner;
 use super::pool::Hold;
 use super::redial::{Attempt, Lease};
-use crate::connection::cell::Cell;
+use crate::connection::answers::Place;
 use crate::connection::link::{Callee, Outgoing, Submitted};
-use crate::connection::outbound::{Ended, deadline_exceeded, is_large};
+use crate::connection::outbound::{Due, Ended, deadline_exceeded, is_large};
 use crate::connection::streams::{Last, Role, Streams};
 use crate::context::inherited_deadline;
 use crate::frame::codec;
@@ -49,8 +49,8 @@ struct Raw<'c> {
     writer: Option<Arc<Writer>>,
     state: State,
     timeout: Option<Duration>,
-    /// None: no deadline. Known after the first poll.
-    deadline: Option<Instant>,
+    /// Known after the first poll.
+    due: Due,
     /// It has been polled.
     begun: bool,
     /// The callee takes the same deadline by itself (protocol 5.2). Known after the first poll.
@@ -96,7 +96,7 @@ enum State {
     /// Waits for its turn on this connection.
     Waiting(Arc<Hold>, u64),
     /// On its way; the body will be swapped for the reply's.
-    Sent(Arc<Hold>, u32, Arc<Cell>),
+    Sent(Arc<Hold>, u32, Place),
     Ended,
 }
 
@@ -121,7 +121,7 @@ impl<'c, O> Call<'c, O> {
             writer: None,
             state,
             timeout: None,
-            deadline: None,
+            due: Due::Never,
             begun: false,
             understood: false,
             left: 0,
@@ -167,7 +167,7 @@ impl<'c, O> Call<'c, O> {
                 writer: raw.writer.take(),
                 state: std::mem::replace(&mut raw.state, State::Ended),
                 timeout: raw.timeout,
-                deadline: raw.deadline,
+                due: raw.due,
                 begun: raw.begun,
                 understood: raw.understood,
                 left: raw.left,
@@ -207,10 +207,10 @@ impl Raw<'_> {
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
         match &mut self.state {
-            State::Sent(link, _, cell) if self.streams.is_none() => match cell.poll(&mut self.body, cx) {
+            State::Sent(link, _, place) if self.streams.is_none() => match link.poll_answer(*place, &mut self.body, cx) {
                 Poll::Ready(ended) => {
                     self.writer = link.writer_of(&self.callee);
-                    self.settled();
+                    self.state = State::Ended;
                     Poll::Ready(self.came(ended))
                 }
                 Poll::Pending => Poll::Pending,
@@ -226,22 +226,15 @@ impl Raw<'_> {
         }
     }
 
-    /// The answer has come, or the stream that takes over from here.
-    #[inline]
-    fn settled(&mut self) {
-        if let State::Sent(_, _, cell) = std::mem::replace(&mut self.state, State::Ended) {
-            cell.recycle();
-        }
-    }
-
     /// Ready when the reply has begun, or has come.
     #[cold]
     fn poll_streams(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
-        let (State::Sent(hold, id, cell), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
-        let id = *id;
+        let (State::Sent(hold, id, place), Some(parts)) = (&mut self.state, &self.streams) else { return Poll::Pending };
+        let (id, place) = (*id, *place);
         let mut outlet = None;
         let ended = if parts.streams.reads() {
             let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
+            hold.leave_place(place);
             match last {
                 None | Some(Last::Finished) => {
                     let (streams, link, writer) = (parts.streams.clone(), hold.link().clone(), hold.writer_of(&self.callee));
@@ -257,11 +250,11 @@ impl Raw<'_> {
                 Some(Last::Error(error)) => Ended::Error(error),
             }
         } else {
-            let Poll::Ready(ended) = cell.poll(&mut self.body, cx) else { return Poll::Pending };
+            let Poll::Ready(ended) = hold.poll_answer(place, &mut self.body, cx) else { return Poll::Pending };
             self.writer = hold.writer_of(&self.callee);
             ended
         };
-        self.settled();
+        self.state = State::Ended;
         Poll::Ready(match outlet {
             Some(outlet) => Came::Stream(outlet),
             None => self.came(ended),
@@ -275,11 +268,19 @@ impl Raw<'_> {
         // By name the callee alone knows what it would take by itself.
         let is_told = self.timeout.is_some() && !matches!(self.callee, Callee::Known(..));
         self.understood = !is_told && timeout.is_some() && inherited.is_none() && timeout == self.callees_timeout();
-        let now = Instant::now();
-        let own = timeout.and_then(|timeout| now.checked_add(timeout));
-        self.deadline = match (own, inherited) {
-            (Some(own), Some(inherited)) => Some(own.min(inherited)),
-            (own, inherited) => own.or(inherited),
+        self.due = match (timeout, inherited) {
+            // What everybody takes need not be known more exactly than the connection's driver is awake.
+            (Some(timeout), None) if self.understood && !timeout.is_zero() => Due::In(timeout),
+            (None, None) => Due::Never,
+            (timeout, inherited) => {
+                let now = Instant::now();
+                let own = timeout.and_then(|timeout| now.checked_add(timeout));
+                let deadline = own.into_iter().chain(inherited).min();
+                if deadline.is_some_and(|deadline| deadline <= now) {
+                    return Err(deadline_exceeded(Executed::No));
+                }
+                deadline.map_or(Due::Never, Due::At)
+            }
         };
         if !self.metadata.is_empty()
             && let limit = self.client.inner().limits.max_metadata.min(MAX_METADATA)
@@ -288,10 +289,7 @@ impl Raw<'_> {
         {
             return Err(Error::new(ErrorKind::TooLarge, format!("metadata of {metadata} bytes exceeds the limit of {limit} (Limits::max_metadata)")));
         }
-        match self.deadline {
-            Some(deadline) if deadline <= now => Err(deadline_exceeded(Executed::No)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// The call's own, or the method's, or the client's. A stream lasts as long as it lasts.
@@ -317,13 +315,14 @@ impl Raw<'_> {
     /// What the callee has to be told of the deadline: nothing, if it would take the same by itself. A call that had to wait has
     /// less time than that.
     #[inline]
-    fn remaining(&self, now: impl FnOnce() -> Instant) -> Option<Duration> {
+    fn remaining(&self) -> Option<Duration> {
         if self.understood && self.timer.is_none() {
             return None;
         }
-        match self.deadline {
-            Some(deadline) => Some(deadline.saturating_duration_since(now()).max(Duration::from_micros(1))),
-            None => self.callees_timeout().map(|_| Duration::ZERO),
+        match self.due {
+            Due::At(deadline) => Some(deadline.saturating_duration_since(Instant::now()).max(Duration::from_micros(1))),
+            Due::In(after) => Some(after),
+            Due::Never => self.callees_timeout().map(|_| Duration::ZERO),
         }
     }
 
@@ -386,11 +385,11 @@ impl Raw<'_> {
 
     /// `Some`: nothing more to do now; true if it was a notification that has left. `None`: try another connection.
     fn submit(&mut self, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<bool>, Error> {
-        let remaining = self.remaining(Instant::now);
+        let remaining = self.remaining();
         let large = self.streams.is_some() && (self.segments.is_some() || is_large(self.body.len(), codec::metadata_size(&self.metadata)));
         let outgoing = Outgoing {
             callee: &self.callee,
-            deadline: self.deadline,
+            due: self.due,
             remaining,
             metadata: &self.metadata,
             oneway: self.oneway,
@@ -399,12 +398,12 @@ impl Raw<'_> {
             streams: self.streams.as_ref().map(|parts| &parts.streams),
         };
         match link.submit(outgoing, ticket, cx) {
-            Submitted::Slot(id, cell) => {
+            Submitted::Slot(id, place) => {
                 self.body.clear();
                 if let Some(parts) = &mut self.streams {
                     parts.begin(&link, id, large, self.callee.encoding());
                 }
-                self.state = State::Sent(link, id, cell);
+                self.state = State::Sent(link, id, place);
                 Ok(Some(false))
             }
             Submitted::Waiting(ticket) => {
@@ -432,7 +431,8 @@ impl Raw<'_> {
 
     /// While there is no slot the deadline needs a timer of its own.
     fn poll_timer(&mut self, cx: &mut task::Context<'_>) -> Result<(), Error> {
-        let Some(deadline) = self.deadline else { return Ok(()) };
+        let Some(deadline) = self.due.from(Instant::now()) else { return Ok(()) };
+        self.due = Due::At(deadline);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         match timer.as_mut().poll(cx) {
             Poll::Ready(()) => Err(deadline_exceeded(Executed::No)),
@@ -444,9 +444,12 @@ impl Raw<'_> {
     #[inline]
     fn end(&mut self) {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Sent(link, id, cell) => match &self.streams {
-                Some(parts) => link.cancel_streams(&parts.streams, id),
-                None => link.cancel(id, &cell),
+            State::Sent(link, id, place) => match &self.streams {
+                Some(parts) => {
+                    link.cancel_streams(&parts.streams, id);
+                    link.leave_place(place);
+                }
+                None => link.cancel(id, place),
             },
             State::Waiting(link, ticket) => link.leave(ticket),
             _ => {}

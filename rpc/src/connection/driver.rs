@@ -312,6 +312,7 @@ impl Driver {
     fn collect(&mut self, link: &Link, scratch: &mut Scratch) -> Result<Option<End>, End> {
         let mut state = self.reap(link);
         self.unwritten |= state.set_awake();
+        state.outbound.seen(Instant::now);
         if state.closing == Closing::Now {
             return Ok(Some(End::Dropped));
         }
@@ -549,7 +550,8 @@ impl Driver {
                 match quick {
                     Quick::Reply { id, failed, payload } => {
                         let state = guard.get_or_insert_with(|| link.lock());
-                        state.outbound.on_reply(id, failed, Payload::Borrowed(payload), wake).map_err(End::Violation)?;
+                        let came = state.on_reply(id, failed, Payload::Borrowed(payload), wake, wakers).map_err(End::Violation)?;
+                        self.gather.ended += usize::from(came);
                     }
                     Quick::Call { id, number, payload } => {
                         guard = None;
@@ -573,7 +575,8 @@ impl Driver {
                     // Its caller will decode it.
                     self.heavy |= matches!(&payload, Payload::Owned(bytes) if bytes.len() > LARGE);
                     let state = guard.get_or_insert_with(|| link.lock());
-                    state.outbound.on_reply(id, failed, payload, wake).map_err(End::Violation)?;
+                    let came = state.on_reply(id, failed, payload, wake, wakers).map_err(End::Violation)?;
+                    self.gather.ended += usize::from(came);
                 }
                 Event::Call(call) => {
                     guard = None;
@@ -713,7 +716,7 @@ impl Driver {
                 }
                 // It goes to the log and into errors.
                 let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
-                state.outbound.unwelcome = (code == code::OVERLOADED).then(|| (ErrorKind::Overloaded, message.clone()));
+                state.outbound.unwelcome = (code == code::OVERLOADED).then(|| Box::new((ErrorKind::Overloaded, message.clone())));
                 self.told = Some((code, message));
             }
             // Acted on where they are read.
@@ -840,6 +843,7 @@ impl Driver {
         if !state.outbound.only_hello {
             self.hello_at = None;
         }
+        state.outbound.seen(Instant::now);
         self.due = self.next_timeout(&state);
         self.arm(self.due);
         if self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {

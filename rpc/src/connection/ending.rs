@@ -162,7 +162,7 @@ impl Lost {
         if refused || matches!(end, End::Violation(Violation::Version { .. } | Violation::WrongProtocol(_))) {
             // Whatever it is, it has run no method of ours, and will not on the next connection either.
             let mut state = self.0.lock();
-            state.outbound.unwelcome = Some((kind, end.to_string()));
+            state.outbound.unwelcome = Some(Box::new((kind, end.to_string())));
             state.outbound.on_go_away(0, &mut Wake::new());
         }
         let mut error = Error::with(kind, Executed::Maybe, end.to_string());

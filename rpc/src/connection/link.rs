@@ -11,10 +11,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
+use super::answers::{Answers, Place};
 use super::batch::Writer;
-use super::cell::Cell;
 use super::credit::Windows;
-use super::outbound::{Begin, Outbound, Phase, Wake, Woken};
+use super::inbound::Payload;
+use super::outbound::{Begin, Due, Ended, Outbound, Phase, Wake, Woken};
 use super::streams::{Role, Streams};
 use crate::Error;
 use crate::context::Peer;
@@ -66,7 +67,7 @@ impl Callee {
 /// A call as it is handed to a link.
 pub(crate) struct Outgoing<'a> {
     pub(crate) callee: &'a Callee,
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) due: Due,
     /// What travels of the deadline: nothing if it is the method's default.
     pub(crate) remaining: Option<std::time::Duration>,
     pub(crate) metadata: &'a [(String, String)],
@@ -96,7 +97,8 @@ impl Outgoing<'_> {
 
 /// Where a call stands after it was handed over.
 pub(crate) enum Submitted {
-    Slot(u32, Arc<Cell>),
+    /// Its id, and where its answer will be.
+    Slot(u32, Place),
     Waiting(u64),
     /// A notification that is on its way.
     Gone,
@@ -123,8 +125,7 @@ pub(crate) struct Link {
 /// Under the first lock.
 pub(crate) struct State {
     pub(crate) outbound: Outbound,
-    /// By slot.
-    callers: Vec<Option<Arc<Cell>>>,
+    answers: Answers,
     /// Of our calls that stream, by slot.
     streams: Vec<Option<Arc<Streams>>>,
     /// What the streams that arrive here may take, those of our calls and those of the peer's.
@@ -157,15 +158,10 @@ impl State {
         while let Some(woken) = wake.get(at).copied() {
             at += 1;
             match woken {
-                // The lock may have been let go since this was noted: the slot may be another call's by now.
-                Woken::Slot(slot) if !self.outbound.has_ended(slot) => {}
+                // The lock may have been let go since this was noted: the slot may be another call's by now, which has not ended.
                 Woken::Slot(slot) => {
-                    if let Some(streams) = self.streams.get_mut(slot as usize).and_then(Option::take) {
-                        self.end_streams(slot, &streams, wake, wakers);
-                    }
-                    if let Some(cell) = self.callers.get_mut(slot as usize).and_then(Option::take) {
-                        let outbound = &mut self.outbound;
-                        wakers.extend(cell.settle(|payload| outbound.collect(slot, payload, wake)));
+                    if let Some((ended, place)) = self.outbound.collect(slot, wake) {
+                        self.settle(slot, place, ended, Payload::Borrowed(&[]), wakers);
                     }
                 }
                 Woken::Waiting(ticket) => wakers.extend(self.waiting.remove(&ticket)),
@@ -174,22 +170,49 @@ impl State {
         wake.clear();
     }
 
-    /// A call of ours that streams has ended. What it returned as a stream its reader gets; anything else its caller.
-    #[cold]
-    fn end_streams(&mut self, slot: u32, streams: &Arc<Streams>, wake: &mut Wake, wakers: &mut Vec<Waker>) {
-        streams.close(self, wakers);
-        if !streams.reads() {
-            return;
-        }
-        let mut payload = Vec::new();
-        if let Some(ended) = self.outbound.collect(slot, &mut payload, wake) {
-            streams.ended(ended, payload, wakers);
+    /// A reply has come. True if somebody waits for it.
+    #[inline]
+    pub(crate) fn on_reply(
+        &mut self,
+        id: u32,
+        failed: bool,
+        payload: Payload<'_>,
+        wake: &mut Wake,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<bool, Violation> {
+        let Some((ended, place)) = self.outbound.on_reply(id, failed, wake)? else { return Ok(false) };
+        self.settle(id, place, ended, payload, wakers);
+        Ok(true)
+    }
+
+    /// A call of ours has ended, and its slot is free.
+    #[inline]
+    fn settle(&mut self, slot: u32, place: Option<Place>, ended: Ended, payload: Payload<'_>, wakers: &mut Vec<Waker>) {
+        if let Some(streams) = self.streams.get_mut(slot as usize).and_then(Option::take) {
+            self.settle_streams(&streams, place, ended, payload, wakers);
+        } else if let Some(place) = place {
+            wakers.extend(self.answers.settle(place, ended, payload));
         }
     }
 
-    /// The caller of this slot has gone. The cell is still the caller's, so nothing of the user's is dropped with it.
+    /// It streams. What it returned as a stream its reader gets; anything else its caller.
+    #[cold]
+    fn settle_streams(&mut self, streams: &Arc<Streams>, place: Option<Place>, ended: Ended, payload: Payload<'_>, wakers: &mut Vec<Waker>) {
+        streams.close(self, wakers);
+        if streams.reads() {
+            let payload = match payload {
+                Payload::Borrowed(bytes) => bytes.to_vec(),
+                Payload::Owned(bytes) => bytes,
+            };
+            streams.ended(ended, payload, wakers);
+            wakers.extend(place.and_then(|place| self.answers.rouse(place)));
+        } else if let Some(place) = place {
+            wakers.extend(self.answers.settle(place, ended, payload));
+        }
+    }
+
+    /// The caller of this slot has gone; its place is still its own.
     pub(crate) fn cancel(&mut self, slot: u32, wake: &mut Wake) {
-        self.callers[slot as usize] = None;
         self.outbound.cancel(slot, wake);
     }
 
@@ -273,7 +296,7 @@ impl Link {
         outbound.open(&limits.allowance());
         let state = State {
             outbound,
-            callers: Vec::new(),
+            answers: Answers::default(),
             streams: Vec::new(),
             windows: Windows::new(limits.max_stream_bytes, limits.allowance().assembly),
             waiting: BTreeMap::new(),
@@ -349,8 +372,8 @@ impl Link {
     /// Puts a call on its way, or its caller in the queue.
     #[inline]
     pub(crate) fn submit(&self, outgoing: Outgoing<'_>, ticket: Option<u64>, cx: &Context<'_>) -> Submitted {
-        // Cloning a waker may be user code, which never runs under the lock.
-        let cell = Cell::of(cx.waker().clone());
+        // Cloning a waker may be user code, which never runs under the lock; dropping it as well.
+        let mut caller = Some(cx.waker().clone());
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut wake = Wake::new();
@@ -358,15 +381,13 @@ impl Link {
         let begin = match ticket {
             Some(ticket) => state.outbound.redeem(ticket, size, &mut wake),
             None if outgoing.oneway && size + outgoing.metadata_bytes() + 64 <= crate::frame::limits::MAX_FRAME => {
-                let submitted = self.notify(guard, &outgoing, &cell);
-                cell.recycle();
-                return submitted;
+                return self.notify(guard, &outgoing, &mut caller);
             }
             None => state.outbound.reserve(size, outgoing.metadata_bytes()),
         };
         let id = match begin {
             Begin::Slot(id) => id,
-            Begin::Wait(ticket) => return Self::wait(guard, ticket, cell),
+            Begin::Wait(ticket) => return Self::wait(guard, ticket, &mut caller),
             Begin::Refused(error) => {
                 let closed = state.outbound.phase != Phase::Open;
                 self.wake(guard, wake);
@@ -383,43 +404,36 @@ impl Link {
             }
         };
         if state.outbound.is_early(id) {
-            return self.wait_for_bound(guard, id, &outgoing, cell);
+            return self.wait_for_bound(guard, id, &outgoing, &mut caller);
         }
         let options = Options { json: outgoing.json(), deadline: outgoing.remaining, metadata: outgoing.metadata };
         self.begun.store(self.begun() + 1, Ordering::Relaxed);
-        state.outbound.begin_call(id, number, outgoing.deadline, &options, outgoing.payload, outgoing.segments);
-        let index = id as usize;
-        if state.callers.len() <= index {
-            state.callers.resize(index + 1, None);
-        }
-        let replaced = state.callers[index].replace(cell.clone());
+        let place = state.answers.wait(&mut caller);
+        state.outbound.begin_call(id, place, number, outgoing.due, &options, outgoing.payload, outgoing.segments);
         if let Some(streams) = outgoing.streams {
+            let index = id as usize;
             if state.streams.len() <= index {
                 state.streams.resize(index + 1, None);
             }
             state.streams[index] = Some(streams.clone());
         }
-        self.send(guard, outgoing.deadline);
-        debug_assert!(replaced.is_none(), "a slot that is free has no caller");
-        Submitted::Slot(id, cell)
+        self.send(guard);
+        Submitted::Slot(id, place)
     }
 
-    fn wait(mut guard: MutexGuard<'_, State>, ticket: u64, cell: Arc<Cell>) -> Submitted {
-        let replaced = cell.caller().and_then(|waker| guard.waiting.insert(ticket, waker));
-        drop(guard);
-        drop(replaced);
-        cell.recycle();
+    fn wait(mut guard: MutexGuard<'_, State>, ticket: u64, caller: &mut Option<Waker>) -> Submitted {
+        *caller = caller.take().and_then(|waker| guard.waiting.insert(ticket, waker));
         Submitted::Waiting(ticket)
     }
 
     /// A call has a slot, and cannot follow a bind before the answer.
     #[cold]
-    fn wait_for_bound(&self, mut guard: MutexGuard<'_, State>, id: u32, outgoing: &Outgoing<'_>, cell: Arc<Cell>) -> Submitted {
+    fn wait_for_bound(&self, mut guard: MutexGuard<'_, State>, id: u32, outgoing: &Outgoing<'_>, caller: &mut Option<Waker>) -> Submitted {
         let mut wake = Wake::new();
         guard.outbound.cancel(id, &mut wake);
         let submitted = match guard.outbound.reserve(outgoing.size(), outgoing.metadata_bytes()) {
             Begin::Wait(ticket) => {
-                if let Some(waker) = cell.caller() {
+                if let Some(waker) = caller.take() {
                     // The ticket is new, so there is none to replace.
                     guard.waiting.insert(ticket, waker);
                 }
@@ -431,17 +445,16 @@ impl Link {
         let driver = guard.rouse();
         self.wake(guard, wake);
         driver.inspect(Waker::wake_by_ref);
-        cell.recycle();
         submitted
     }
 
-    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, cell: &Cell) -> Submitted {
+    fn notify(&self, mut guard: MutexGuard<'_, State>, outgoing: &Outgoing<'_>, caller: &mut Option<Waker>) -> Submitted {
         let state = &mut *guard;
         if state.outbound.phase != Phase::Open {
             return Submitted::Closed(state.outbound.closed());
         }
         if !state.has_room() {
-            if let Some(waker) = cell.caller() {
+            if let Some(waker) = caller.take() {
                 state.wait_for_room(waker);
             }
             let driver = state.rouse();
@@ -478,11 +491,12 @@ impl Link {
 
     /// Gets what was just queued on its way: the only call in flight writes from here, else the driver does.
     #[inline]
-    fn send<'l>(&'l self, mut guard: MutexGuard<'l, State>, deadline: Option<Instant>) {
+    fn send<'l>(&'l self, mut guard: MutexGuard<'l, State>) {
         if guard.awake {
             return;
         }
-        let rearm = deadline.is_some_and(|deadline| guard.armed.is_none_or(|armed| deadline < armed));
+        guard.outbound.seen(Instant::now);
+        let rearm = guard.outbound.next_deadline.is_some_and(|deadline| guard.armed.is_none_or(|armed| deadline < armed));
         if guard.outbound.in_flight() == 1 {
             guard = match self.write_alone(guard) {
                 None if !rearm => return,
@@ -532,17 +546,50 @@ impl Link {
         Some(state)
     }
 
-    /// The caller of this slot has gone, unless its answer has come.
-    pub(crate) fn cancel(&self, id: u32, cell: &Arc<Cell>) {
+    /// The answer that came to this place, which is given back then. Its payload is swapped into `payload`, which is empty.
+    #[inline]
+    pub(crate) fn poll_answer(&self, place: Place, payload: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Ended> {
         let mut state = self.lock();
-        if !state.callers[id as usize].as_ref().is_some_and(|known| Arc::ptr_eq(known, cell)) {
-            return;
+        if let Some(ended) = state.answers.take(place, payload) {
+            return Poll::Ready(ended);
         }
-        let mut wake = Wake::new();
-        state.cancel(id, &mut wake);
-        let driver = state.rouse();
+        if state.answers.is_waited_for(place, cx.waker()) {
+            return Poll::Pending;
+        }
+        drop(state);
+        self.poll_answer_again(place, payload, cx)
+    }
+
+    /// With another waker than before, which is cloned and the old one dropped without the lock.
+    #[cold]
+    fn poll_answer_again(&self, place: Place, payload: &mut Vec<u8>, cx: &Context<'_>) -> Poll<Ended> {
+        let mut caller = Some(cx.waker().clone());
+        let mut state = self.lock();
+        if let Some(ended) = state.answers.take(place, payload) {
+            return Poll::Ready(ended);
+        }
+        state.answers.replace(place, &mut caller);
+        Poll::Pending
+    }
+
+    /// The caller in this place looks there no more. Its call ends by other means.
+    pub(crate) fn leave_place(&self, place: Place) {
+        let left = self.lock().answers.leave(place);
+        drop(left);
+    }
+
+    /// The caller of this slot has gone, unless its answer has come, and looks in its place no more.
+    pub(crate) fn cancel(&self, id: u32, place: Place) {
+        let mut state = self.lock();
+        let left = state.answers.leave(place);
+        let (mut wake, mut driver) = (Wake::new(), None);
+        if state.outbound.is_awaited(id, place) {
+            state.cancel(id, &mut wake);
+            driver = state.rouse();
+        }
         self.wake(state, wake);
         driver.inspect(Waker::wake_by_ref);
+        drop(left);
     }
 
     /// The holder of this ticket has gone.
@@ -685,6 +732,7 @@ fn number(outbound: &mut Outbound, callee: &Callee) -> Result<u32, Error> {
 #[cfg(all(test, feature = "json"))]
 mod tests {
     use super::*;
+    use crate::connection::inbound::CallFailed;
 
     /// A link to a peer that takes large messages; its driver sleeps.
     fn link() -> Arc<Link> {
@@ -697,11 +745,11 @@ mod tests {
         link
     }
 
-    fn submit(link: &Link, mut payload: Vec<u8>) -> (u32, Arc<Cell>) {
+    fn submit(link: &Link, mut payload: Vec<u8>) -> (u32, Place) {
         let callee = Callee::Named("method".into());
         let outgoing = Outgoing {
             callee: &callee,
-            deadline: None,
+            due: Due::Never,
             remaining: None,
             metadata: &[],
             oneway: false,
@@ -710,7 +758,7 @@ mod tests {
             streams: None,
         };
         match link.submit(outgoing, None, &Context::from_waker(Waker::noop())) {
-            Submitted::Slot(id, cell) => (id, cell),
+            Submitted::Slot(id, place) => (id, place),
             _ => unreachable!("nothing is in its way"),
         }
     }
@@ -719,9 +767,9 @@ mod tests {
     fn the_only_call_in_flight_overtakes_nothing_that_the_driver_has_in_hand() {
         let link = link();
         link.lock().set_awake();
-        let (id, cell) = submit(&link, vec![0]);
+        let (id, place) = submit(&link, vec![0]);
         assert!(link.lock().outbound.has_output(), "the driver writes it");
-        link.cancel(id, &cell);
+        link.cancel(id, place);
         link.lock().park(Waker::noop(), None);
         assert!(link.write_alone(link.lock()).is_none());
         assert!(!link.lock().outbound.has_output());
@@ -736,26 +784,45 @@ mod tests {
         assert!(!state.outbound.wants_stamp(), "or the answer's time would be counted from when the driver wakes for it");
     }
 
-    /// The driver lets go of the lock between reading a reply and waking its caller when a call stands behind the reply, whose
-    /// handler may do anything.
+    /// Between the time when a call's end is noted and the time when its caller is told, the lock may be let go.
     #[test]
-    fn a_reply_whose_caller_has_gone_is_not_taken_for_that_of_the_next_call_in_its_slot() {
+    fn an_end_whose_caller_has_gone_is_not_taken_for_that_of_the_next_call_in_its_slot() {
         let link = link();
-        let (first, cell) = submit(&link, vec![0]);
-        let reply = |wake: &mut Wake| {
-            let mut state = link.lock();
-            let _ = state.outbound.on_bound(0, &[], wake);
-            state.outbound.on_reply(first, false, crate::connection::inbound::Payload::Borrowed(b"x"), wake)
-        };
+        let (first, place) = submit(&link, vec![0]);
         let mut wake = Wake::new();
-        assert_eq!(reply(&mut wake), Ok(()));
-        link.cancel(first, &cell);
-        let (second, cell) = submit(&link, vec![0]);
+        let refusal = |id| CallFailed { id, code: 1, executed: 1, retry_after: 0, message: "" };
+        let _ = link.lock().outbound.on_bound(0, &[], &mut wake);
+        assert_eq!(link.lock().outbound.on_error(&refusal(first), &mut wake), Ok(()));
+        link.cancel(first, place);
+        let (second, place) = submit(&link, vec![0]);
         assert_eq!(first, second, "its slot is free");
         link.lock().wakers(&mut wake, &mut Vec::new());
-        assert!(cell.poll(&mut Vec::new(), &Context::from_waker(Waker::noop())).is_pending());
-        assert_eq!(reply(&mut wake), Ok(()));
-        link.lock().wakers(&mut wake, &mut Vec::new());
-        assert!(matches!(cell.poll(&mut Vec::new(), &Context::from_waker(Waker::noop())), Poll::Ready(crate::connection::outbound::Ended::Returned)));
+        let poll = || link.poll_answer(place, &mut Vec::new(), &Context::from_waker(Waker::noop()));
+        assert!(poll().is_pending());
+        let reply = link.lock().on_reply(second, false, Payload::Borrowed(b"x"), &mut wake, &mut Vec::new());
+        assert_eq!(reply, Ok(true));
+        assert!(matches!(poll(), Poll::Ready(Ended::Returned)));
+    }
+
+    #[test]
+    fn an_answer_waits_where_its_caller_looks_while_its_slot_is_used_again() {
+        let link = link();
+        let reply = |id, bytes| {
+            let came = link.lock().on_reply(id, false, Payload::Borrowed(bytes), &mut Wake::new(), &mut Vec::new());
+            assert_eq!(came, Ok(true));
+        };
+        let (id, first) = submit(&link, vec![0]);
+        assert_eq!(link.lock().outbound.on_bound(0, &[], &mut Wake::new()), Ok(()));
+        reply(id, b"one");
+        let (again, second) = submit(&link, vec![0]);
+        assert_eq!(id, again);
+        reply(again, b"two");
+        for (place, expected) in [(second, b"two"), (first, b"one")] {
+            let mut payload = Vec::new();
+            assert!(link.poll_answer(place, &mut payload, &Context::from_waker(Waker::noop())).is_ready());
+            assert_eq!(payload, expected);
+        }
+        let (_, third) = submit(&link, vec![0]);
+        assert!([first, second].contains(&third), "both places are free");
     }
 }

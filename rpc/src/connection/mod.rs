@@ -4,10 +4,10 @@
 //! `streams` what they share of a call that streams;
 //! `driver` is the task that moves the bytes.
 
+pub(crate) mod answers;
 pub(crate) mod assembly;
 pub(crate) mod batch;
 pub(crate) mod binds;
-pub(crate) mod cell;
 pub(crate) mod chunked;
 pub(crate) mod credit;
 pub(crate) mod driver;

@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::answers::Place;
 use super::batch::Batch;
 use super::binds::Binds;
 use super::chunked::{Chunked, Withdrawn};
@@ -22,7 +24,7 @@ use crate::{Error, ErrorKind, Executed};
 /// A batch that is copied sooner than its buffer is handed over.
 const SMALL_BATCH: usize = 4096;
 
-/// What became of a call, as its owner finds it. A payload stands in the slot's buffer.
+/// What became of a call, as its owner finds it. A payload goes beside it.
 #[derive(Debug)]
 pub(crate) enum Ended {
     Returned,
@@ -30,23 +32,45 @@ pub(crate) enum Ended {
     Error(Error),
 }
 
+/// When a call of ours gives up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Due {
+    #[default]
+    Never,
+    At(Instant),
+    /// This long after its connection's driver has seen it: the clock is read once for all calls that leave together.
+    In(Duration),
+}
+
+impl Due {
+    /// With the clock at `now`.
+    pub(crate) fn from(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Never => None,
+            Self::At(deadline) => Some(deadline),
+            // Too far for the clock is no deadline.
+            Self::In(after) => now.checked_add(after),
+        }
+    }
+}
+
 /// The place of one of our calls; its index is the call's id on the wire.
 #[derive(Default)]
 struct Slot {
     /// Somebody waits for the result.
     owned: bool,
+    /// Where, once the call has begun.
+    place: Option<Place>,
     /// The callee has not sent its last frame.
     open: bool,
     large: bool,
     ended: Option<Ended>,
-    deadline: Option<Instant>,
+    due: Due,
     number: u32,
     /// What the call counts for in the callee's allowance.
     size: usize,
     /// The how-manieth call on this connection it is, from 1; the largest number until its frame is written.
     sequence: u64,
-    /// The reply; its capacity is kept.
-    reply: Vec<u8>,
 }
 
 /// A caller that waits for a slot. Queues are in the order of tickets.
@@ -113,10 +137,12 @@ pub(crate) struct Outbound {
     taken: u64,
     /// The peer has said that it reads no more than this many.
     accepted: u64,
-    /// The earliest deadline of an open call, or earlier.
+    /// Calls whose time has not begun.
+    unseen: Vec<u32>,
+    /// The earliest deadline of an open call whose time has begun, or earlier.
     pub(crate) next_deadline: Option<Instant>,
     /// Why the peer takes no calls, if it will take none on another connection either: it is not asked again at once.
-    pub(crate) unwelcome: Option<(ErrorKind, String)>,
+    pub(crate) unwelcome: Option<Box<(ErrorKind, String)>>,
     /// Preface and hello are on their way.
     pub(crate) greeted: bool,
     /// Nothing but our hello is waiting: better sent with the first call.
@@ -142,6 +168,7 @@ impl Outbound {
             calls: 0,
             taken: 0,
             accepted: u64::MAX,
+            unseen: Vec::new(),
             next_deadline: None,
             unwelcome: None,
             greeted: false,
@@ -249,7 +276,7 @@ impl Outbound {
 
     /// Why no call can begin any more.
     pub(crate) fn closed(&self) -> Error {
-        match &self.unwelcome {
+        match self.unwelcome.as_deref() {
             Some((kind, message)) => Error::new(*kind, message.clone()),
             None => Error::new(ErrorKind::Unavailable, "the connection is closing"),
         }
@@ -338,13 +365,15 @@ impl Outbound {
         }
     }
 
-    /// Puts the call in its slot on its way. Takes payload and segments only if it is a large one.
+    /// Puts the call in its slot on its way; its caller waits in this place. Takes payload and segments only if it is a large one.
     #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one call's parts, in registers and not in memory")]
     pub(crate) fn begin_call(
         &mut self,
         id: u32,
+        place: Place,
         number: u32,
-        deadline: Option<Instant>,
+        due: Due,
         options: &Options<'_>,
         payload: &mut Vec<u8>,
         segments: &mut Option<Box<Segments>>,
@@ -354,13 +383,12 @@ impl Outbound {
         slot.open = true;
         slot.number = number;
         slot.sequence = u64::MAX;
-        slot.deadline = deadline;
-        slot.ended = None;
-        slot.reply.clear();
-        if let Some(deadline) = deadline
-            && self.next_deadline.is_none_or(|next| deadline < next)
-        {
-            self.next_deadline = Some(deadline);
+        slot.place = Some(place);
+        slot.due = due;
+        match due {
+            Due::Never => {}
+            Due::At(deadline) => self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline))),
+            Due::In(_) => self.unseen.push(id),
         }
         if slot.large {
             let payload = match segments.take() {
@@ -375,6 +403,30 @@ impl Outbound {
             self.calls += 1;
             slot.sequence = self.calls;
             codec::call(&mut self.out, Some(id), number, options, payload);
+        }
+    }
+
+    /// The time of calls that were added since this was asked last begins.
+    #[inline]
+    pub(crate) fn seen(&mut self, now: impl FnOnce() -> Instant) {
+        if !self.unseen.is_empty() {
+            self.begin_time(now());
+        }
+    }
+
+    fn begin_time(&mut self, now: Instant) {
+        for id in self.unseen.drain(..) {
+            let slot = &mut self.slots[id as usize];
+            // It may have ended since, and be another's.
+            if let Due::In(_) = slot.due {
+                let deadline = slot.due.from(now);
+                slot.due = deadline.map_or(Due::Never, Due::At);
+                if let Some(deadline) = deadline
+                    && self.next_deadline.is_none_or(|next| deadline < next)
+                {
+                    self.next_deadline = Some(deadline);
+                }
+            }
         }
     }
 
@@ -400,20 +452,17 @@ impl Outbound {
         }
     }
 
-    /// There is a result in this slot that nobody has collected.
-    #[inline]
-    pub(crate) fn has_ended(&self, id: u32) -> bool {
-        self.slots[id as usize].ended.is_some()
+    /// The caller of this slot waits in this place, and has not been told of an end.
+    pub(crate) fn is_awaited(&self, id: u32, place: Place) -> bool {
+        self.slots[id as usize].place == Some(place)
     }
 
-    /// The result of this call, if it has one; the slot is then free. The payload is swapped into `payload`.
-    #[inline]
-    pub(crate) fn collect(&mut self, id: u32, payload: &mut Vec<u8>, wake: &mut Wake) -> Option<Ended> {
+    /// The result of this call, if it has one, and where it belongs; the slot is then free.
+    pub(crate) fn collect(&mut self, id: u32, wake: &mut Wake) -> Option<(Ended, Option<Place>)> {
         let slot = &mut self.slots[id as usize];
-        let ended = slot.ended.take()?;
-        std::mem::swap(&mut slot.reply, payload);
+        let (ended, place) = (slot.ended.take()?, slot.place.take());
         self.disown(id, wake);
-        Some(ended)
+        Some((ended, place))
     }
 
     /// The caller has gone: cancels the call if it still runs.
@@ -429,6 +478,7 @@ impl Outbound {
     fn disown(&mut self, id: u32, wake: &mut Wake) {
         let slot = &mut self.slots[id as usize];
         slot.owned = false;
+        slot.place = None;
         slot.ended = None;
         if !slot.open {
             self.release(id, wake);
@@ -453,11 +503,8 @@ impl Outbound {
         } else {
             self.small_bytes -= slot.size;
         }
-        if slot.reply.capacity() > 4096 {
-            slot.reply = Vec::new();
-        }
         slot.owned = false;
-        slot.deadline = None;
+        slot.due = Due::Never;
         self.free.push(id);
         if !self.is_waiting_room_empty() {
             self.grant(wake);
@@ -469,7 +516,10 @@ impl Outbound {
         self.next_deadline = None;
         for id in 0..self.slots.len() {
             let slot = &self.slots[id];
-            let Some(deadline) = slot.deadline.filter(|_| slot.open && slot.owned && slot.ended.is_none()) else { continue };
+            let Due::At(deadline) = slot.due else { continue };
+            if !slot.open || !slot.owned || slot.ended.is_some() {
+                continue;
+            }
             if deadline > now {
                 self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
                 continue;
@@ -496,9 +546,9 @@ impl Outbound {
         Ok(slot.owned && slot.ended.is_none())
     }
 
-    /// A reply: its payload goes to its slot, if somebody still waits for it.
+    /// A reply. If somebody still waits for it, what it is and where it belongs: the slot is free.
     #[inline]
-    pub(crate) fn on_reply(&mut self, id: u32, failed: bool, payload: super::inbound::Payload<'_>, wake: &mut Wake) -> Result<(), Violation> {
+    pub(crate) fn on_reply(&mut self, id: u32, failed: bool, wake: &mut Wake) -> Result<Option<(Ended, Option<Place>)>, Violation> {
         let slot = self.slots.get_mut(id as usize).filter(|slot| slot.open).ok_or(Violation::UnknownReply)?;
         if self.binds.is_unanswered(slot.number) {
             return Err(Violation::UnboundReply);
@@ -509,20 +559,13 @@ impl Outbound {
             self.chunked.withdraw(id);
         }
         let slot = &mut self.slots[id as usize];
-        if !slot.owned {
-            self.release(id, wake);
-            return Ok(());
+        if slot.ended.is_some() {
+            // Its deadline has come first, and is about to be told.
+            return Ok(None);
         }
-        // Its deadline may have come first.
-        if slot.ended.is_none() {
-            slot.ended = Some(if failed { Ended::Failed } else { Ended::Returned });
-            match payload {
-                super::inbound::Payload::Borrowed(bytes) => slot.reply.extend_from_slice(bytes),
-                super::inbound::Payload::Owned(bytes) => slot.reply = bytes,
-            }
-            wake.push(Woken::Slot(id));
-        }
-        Ok(())
+        let (awaited, place) = (slot.owned, slot.place.take());
+        self.release(id, wake);
+        Ok(awaited.then_some((if failed { Ended::Failed } else { Ended::Returned }, place)))
     }
 
     pub(crate) fn on_error(&mut self, failed: &CallFailed<'_>, wake: &mut Wake) -> Result<(), Violation> {
@@ -774,7 +817,6 @@ pub(crate) fn write_error(out: &mut Vec<u8>, id: u32, error: &Error) {
 #[expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 mod tests {
     use super::*;
-    use crate::connection::inbound::Payload;
 
     /// With one method bound, and a peer that takes this.
     fn outbound(peer: Allowance) -> (Outbound, u32) {
@@ -809,20 +851,19 @@ mod tests {
 
     fn call(outbound: &mut Outbound, number: u32, length: usize, deadline: Option<Instant>) -> u32 {
         let id = slot(outbound.reserve(length, 0));
-        outbound.begin_call(id, number, deadline, &Options::default(), &mut vec![0; length], &mut None);
+        outbound.begin_call(id, 0, number, deadline.map_or(Due::Never, Due::At), &Options::default(), &mut vec![0; length], &mut None);
         id
     }
 
     fn reply(outbound: &mut Outbound, id: u32) -> Wake {
         let mut wake = Wake::new();
-        outbound.on_reply(id, false, Payload::Borrowed(b"x"), &mut wake).unwrap();
-        outbound.collect(id, &mut Vec::new(), &mut wake);
+        assert!(matches!(outbound.on_reply(id, false, &mut wake), Ok(Some((Ended::Returned, _)))));
         wake
     }
 
     fn executed(outbound: &mut Outbound, id: u32) -> Executed {
-        match outbound.collect(id, &mut Vec::new(), &mut Wake::new()) {
-            Some(Ended::Error(error)) => error.executed(),
+        match outbound.collect(id, &mut Wake::new()) {
+            Some((Ended::Error(error), _)) => error.executed(),
             other => panic!("{other:?}"),
         }
     }
@@ -856,7 +897,7 @@ mod tests {
         let (second, third) = (ticket(outbound.reserve(50_000, 0)), ticket(outbound.reserve(1, 0)));
         assert!(matches!(outbound.redeem(third, 1, &mut Wake::new()), Begin::Wait(_)), "there is room, but it is not its turn");
         let wake = reply(&mut outbound, first);
-        assert_eq!(wake, [Woken::Slot(first), Woken::Waiting(second), Woken::Waiting(third)]);
+        assert_eq!(wake, [Woken::Waiting(second), Woken::Waiting(third)]);
         assert_ne!(slot(outbound.redeem(third, 1, &mut Wake::new())), slot(outbound.redeem(second, 50_000, &mut Wake::new())));
     }
 
@@ -998,6 +1039,6 @@ mod tests {
         let failed = CallFailed { id, code: 1, executed: 1, retry_after: 0, message: "" };
         outbound.on_error(&failed, &mut Wake::new()).unwrap();
         assert_eq!(call(&mut outbound, number, 1, None), id);
-        outbound.on_reply(9, false, Payload::Borrowed(b""), &mut Wake::new()).unwrap_err();
+        outbound.on_reply(9, false, &mut Wake::new()).unwrap_err();
     }
 }

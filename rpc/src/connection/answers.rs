@@ -1,0 +1,97 @@
+//! Where callers wait for their answers. Part of what a link keeps under its lock: the driver puts an answer in its place, and its
+//! caller takes it from there.
+//!
+//! A place is not a slot: a slot is free for another call as soon as its last frame was read, a place when its caller has looked.
+
+use std::task::Waker;
+
+use super::inbound::Payload;
+use super::outbound::Ended;
+
+/// A payload that leaves a larger buffer than this behind gives it up.
+const LARGE: usize = 4096;
+
+/// One caller's place. Only that caller gives it back.
+pub(crate) type Place = u32;
+
+#[derive(Default)]
+pub(crate) struct Answers {
+    places: Vec<Answer>,
+    /// The place that was given back last.
+    free: Option<Place>,
+}
+
+#[derive(Default)]
+struct Answer {
+    ended: Option<Ended>,
+    payload: Vec<u8>,
+    caller: Option<Waker>,
+    /// Of one that is free, the one that was given back before.
+    next: Option<Place>,
+}
+
+impl Answers {
+    /// A place in which this caller waits.
+    #[inline]
+    pub(crate) fn wait(&mut self, caller: &mut Option<Waker>) -> Place {
+        let place = self.free.unwrap_or_else(|| {
+            self.places.push(Answer::default());
+            self.places.len() as Place - 1
+        });
+        let answer = &mut self.places[place as usize];
+        debug_assert!(answer.ended.is_none() && answer.caller.is_none(), "a place is given back empty");
+        answer.caller = caller.take();
+        self.free = answer.next.take();
+        place
+    }
+
+    /// The answer has come. Who is to be woken.
+    #[inline]
+    pub(crate) fn settle(&mut self, place: Place, ended: Ended, payload: Payload<'_>) -> Option<Waker> {
+        let answer = &mut self.places[place as usize];
+        answer.ended = Some(ended);
+        match payload {
+            Payload::Borrowed(bytes) => answer.payload.extend_from_slice(bytes),
+            Payload::Owned(bytes) => answer.payload = bytes,
+        }
+        answer.caller.take()
+    }
+
+    /// The caller, to be told that its answer comes by another way.
+    pub(crate) fn rouse(&mut self, place: Place) -> Option<Waker> {
+        self.places[place as usize].caller.take()
+    }
+
+    /// The answer, if it has come. Its payload is swapped into `payload`, which is empty; the place is given back.
+    #[inline]
+    pub(crate) fn take(&mut self, place: Place, payload: &mut Vec<u8>) -> Option<Ended> {
+        let answer = &mut self.places[place as usize];
+        let ended = answer.ended.take()?;
+        std::mem::swap(&mut answer.payload, payload);
+        if answer.payload.capacity() > LARGE {
+            answer.payload = Vec::new();
+        }
+        answer.next = self.free.replace(place);
+        Some(ended)
+    }
+
+    /// This waker would be woken.
+    #[inline]
+    pub(crate) fn is_waited_for(&self, place: Place, waker: &Waker) -> bool {
+        self.places[place as usize].caller.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Another waker waits there; the one before it comes back, to be dropped without the lock.
+    pub(crate) fn replace(&mut self, place: Place, caller: &mut Option<Waker>) {
+        std::mem::swap(&mut self.places[place as usize].caller, caller);
+    }
+
+    /// The caller has gone. What was there is to be dropped without the lock.
+    #[must_use]
+    pub(crate) fn leave(&mut self, place: Place) -> impl Sized + use<> {
+        let answer = &mut self.places[place as usize];
+        let left = std::mem::take(answer);
+        answer.next = self.free.replace(place);
+        left
+    }
+}

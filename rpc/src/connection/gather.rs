@@ -5,7 +5,8 @@
 //! `driver.rs`, which asks each turn.
 
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -95,6 +96,33 @@ impl Gather {
     }
 }
 
+/// Tasks that are to be woken when the thread has nothing else to do.
+#[derive(Default)]
+struct Together(Mutex<Vec<Waker>>);
+
+impl Together {
+    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Wake for Together {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut wakers = std::mem::take(&mut *self.lock());
+        wakers.drain(..).for_each(Waker::wake);
+        let mut room = self.lock();
+        if room.capacity() == 0 {
+            *room = wakers;
+        }
+    }
+}
+
+thread_local!(static HERE: Arc<Together> = Arc::default());
+
 /// Wakes them at once when the thread has nothing else to do, and the driver behind them. The runtime calls another thread when a
 /// task is woken beside others: one after the other that may be a system call for each. The last of `threads` of several runs
 /// first, the last of one behind all others.
@@ -108,12 +136,11 @@ pub(crate) fn wake(wakers: &mut Vec<Waker>, driver: &Waker, threads: bool) {
         }
         task
     });
-    // The runtime wakes in the opposite order.
-    if threads {
-        wakers.pop().iter().for_each(defer);
-    }
-    defer(driver);
-    wakers.drain(..).rev().for_each(|waker| defer(&waker));
+    let at = wakers.len() - usize::from(threads && !wakers.is_empty());
+    wakers.insert(at, driver.clone());
+    let together = HERE.with(Arc::clone);
+    together.lock().append(wakers);
+    defer(&together.into());
 }
 
 /// A task that yields is woken when its thread has looked for other work; once it has said so, nobody asks whether it still wants to.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
 use super::gather::{self, Gather};
-use super::inbound::{Call, Event, Inbound, Payload, Quick, Schema};
+use super::inbound::{Event, Inbound, Payload, Quick, Schema};
 use super::keepalive::Keepalive;
 use super::linger::Linger;
 use super::link::{Closing, Link, State};
@@ -557,8 +557,7 @@ impl Driver {
                             calls = true;
                             self.dispatcher.begin_batch(now);
                         }
-                        let call = Call::plain(id, number, payload);
-                        self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
+                        self.dispatcher.plain_call(id, number, payload, now, &mut self.inbound, &mut batch.frames, blocked);
                     }
                 }
                 // Nothing is being put together that could be complete without more bytes.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::bound::{Bound, Served};
-use super::handler::{self, Panic, Polled, Request, drop_quietly};
+use super::bound::{Bound, Plain, Served};
+use super::handler::{self, Panic, Polled, Port, Request, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::slow::Slow;
 use super::{Core, hook};
@@ -345,6 +345,15 @@ impl Dispatcher {
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
     }
 
+    /// Within a batch.
+    #[cold]
+    fn look_at_clock(&mut self, number: u32) {
+        if self.computes() {
+            self.crowded = true;
+            log_crowded(&self.bound.name(number));
+        }
+    }
+
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
@@ -352,6 +361,53 @@ impl Dispatcher {
             return self.park(call, now, out);
         }
         self.start(call, now, now, inbound, out);
+    }
+
+    /// Serves a call that says no more than it must: as [`call`](Self::call), but it asks first whether there is anything to ask. For a
+    /// plain method there seldom is.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
+    pub(crate) fn plain_call(&mut self, id: u32, number: u32, payload: &[u8], now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
+        if blocked || self.is_full(out.len()) || !self.parked.is_empty() || !self.is_calm(now) {
+            return self.call(Call::plain(id, number, payload), now, inbound, out, blocked);
+        }
+        if (self.in_batch + 1).is_multiple_of(CLOCK_EVERY) {
+            self.look_at_clock(number);
+        }
+        let Some(Plain { contract, method, place, handler }) = self.bound.plain(number) else {
+            return match self.bound.find_plain(number) {
+                true => self.plain_call(id, number, payload, now, inbound, out, blocked),
+                false => self.start(Call::plain(id, number, payload), now, now, inbound, out),
+            };
+        };
+        self.in_batch += 1;
+        self.only = Some(place);
+        let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
+        let mut port = Port::new();
+        port.request(method, (contract, place.method)).body.fill(payload, budget);
+        let frame = codec::open_reply(out, id);
+        let begin = out.len();
+        let deadline = deadline(None, method, now);
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        match port.poll(handler, out, self.limit, deadline.filter(|_| !method.detached), &mut cx) {
+            Polled::Ready(outcome) => self.ended_in_place(Some(id), method, frame, begin, outcome, inbound, out),
+            polled => {
+                let Some(handler) = self.bound.take_plain(number) else { return };
+                let size = payload.len() + NOTIFICATION;
+                let start = Start { id: Some(id), method, place, handler, request: Opening::Begun, gate: None, deadline, size };
+                if let Err(error) = self.not_ended_in_place(polled, start, frame, out) {
+                    self.refuse(Some(id), &error, inbound, out);
+                }
+            }
+        }
+    }
+
+    /// Nothing stands between a plain method's call and its handler: no hook, no end of the server in sight, nobody who has computed
+    /// for long.
+    #[inline]
+    fn is_calm(&self, now: Instant) -> bool {
+        let serves = |core: &Arc<Core>| core.hook.is_none() && core.handlers.load(Ordering::Relaxed) < core.limits.max_handlers;
+        !self.crowded && !self.draining && self.slow.is_quiet(now) && self.core.as_ref().is_some_and(serves)
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant, out: &mut Vec<u8>) {
@@ -510,7 +566,7 @@ impl Dispatcher {
 
     #[inline]
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
-        let id = call.id;
+        let (id, number) = (call.id, call.number);
         let assembled = matches!(call.payload, Payload::Owned(_));
         let large = assembled && call.payload.bytes().len() > LARGE;
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
@@ -535,9 +591,8 @@ impl Dispatcher {
         let request = sealed.open(method)?;
         self.in_batch += 1;
         self.only = Some(place);
-        if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
-            self.crowded = true;
-            log_crowded(method);
+        if self.in_batch.is_multiple_of(CLOCK_EVERY) {
+            self.look_at_clock(number);
         }
         let mut handler = self.bound.handler(place);
         let frame = codec::open_reply(out, id.unwrap_or(0));
@@ -557,17 +612,21 @@ impl Dispatcher {
                 self.bound.keep(place, handler, self.peak.max(SPARE));
                 Ok(())
             }
-            Polled::Pending => {
-                out.truncate(frame);
-                self.spawn(Start { id, method, place, handler, request: Opening::Begun, gate: None, deadline, size })
-            }
-            Polled::Panicked(panic) => {
-                out.truncate(frame);
-                drop_quietly(handler);
-                self.ticket.reuse();
-                Err(panicked(method, &panic))
+            polled => {
+                let start = Start { id, method, place, handler, request: Opening::Begun, gate: None, deadline, size };
+                self.not_ended_in_place(polled, start, frame, out)
             }
         }
+    }
+
+    /// Goes on with a call whose handler was not ready at once, or says that it panicked. Its reply began at `frame`.
+    #[cold]
+    fn not_ended_in_place(&mut self, polled: Polled, start: Start, frame: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.truncate(frame);
+        let Polled::Panicked(panic) = polled else { return self.spawn(start) };
+        drop_quietly(start.handler);
+        self.ticket.reuse();
+        Err(panicked(start.method, &panic))
     }
 
     /// Completes the reply of a handler that was ready at once: what stands in `out` from `frame` on.
@@ -846,11 +905,10 @@ impl Dispatcher {
 }
 
 #[cold]
-fn log_crowded(method: &Method) {
+fn log_crowded(method: &str) {
     log_limited!(
         warn,
-        "handlers computed for more than {IN_PLACE:?} where they stand, {} among them: mark methods that compute with #[rpc(spawn)] or #[rpc(blocking)]",
-        method.name
+        "handlers computed for more than {IN_PLACE:?} where they stand, {method} among them: mark methods that compute with #[rpc(spawn)] or #[rpc(blocking)]"
     );
 }
 

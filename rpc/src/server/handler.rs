@@ -5,7 +5,7 @@
 //! in those few generated lines; everything else, this file included, is compiled once.
 //!
 //! Request and reply buffer pass through a thread-local that is set for the time of one poll. Polls may nest: the
-//! outer port is put aside and restored.
+//! outer port is put aside and restored. A port is boxed and changes hands as one pointer, several times a call.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -49,10 +49,12 @@ thread_local!(static KEPT_HERE: RefCell<Kept> = const { RefCell::new(Vec::new())
 
 impl Request {
     /// A request without arguments. It is no call of a service unless that is said.
-    #[inline]
     pub(crate) fn new(method: &'static Method, served: Option<(&'static Contract, u32)>) -> Self {
-        let kept = KEPT_HERE.try_with(|kept| kept.borrow_mut().pop()).ok().flatten();
-        let mut inner = kept.unwrap_or_default();
+        Self::of(kept(), method, served)
+    }
+
+    #[inline]
+    fn of(mut inner: Box<Inner>, method: &'static Method, served: Option<(&'static Contract, u32)>) -> Self {
         inner.method = Some(method);
         inner.served = served;
         Self(Some(inner))
@@ -105,27 +107,27 @@ impl Request {
     #[inline]
     pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_returned(result, || self.results(), self.inner().body.encoding(), lease.limit, &mut lease.out);
-        lease.finish(outcome);
+        let Port { out, limit, outcome, .. } = lease.port();
+        *outcome = Some(payload::encode_returned(result, || self.results(), self.inner().body.encoding(), *limit, out));
     }
 
     /// The same for a type that is `Serialize` and no more, so that nothing can be known of it: a method registered at run time.
     #[cfg(feature = "json")]
     pub(crate) fn returned_untraced<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_untraced(result, self.inner().body.encoding(), lease.limit, &mut lease.out);
-        lease.finish(outcome);
+        let Port { out, limit, outcome, .. } = lease.port();
+        *outcome = Some(payload::encode_untraced(result, self.inner().body.encoding(), *limit, out));
     }
 
     /// Ends the call whose items were all sent (protocol 7.4): without a payload, in JSON too.
     pub(crate) fn finished(&self) {
-        Lease::take().finish(Outcome::Value);
+        Lease::take().port().outcome = Some(Outcome::Value);
     }
 
     /// Ends the call with an error of ours.
     #[cold]
     pub fn refused(&self, error: Error) {
-        Lease::take().finish(Outcome::Error(error));
+        Lease::take().port().outcome = Some(Outcome::Error(error));
     }
 
     /// Ends a call that gets no reply; but who has called by name waits for one.
@@ -144,72 +146,108 @@ impl Drop for Request {
         if inner.context.is_some() || inner.streams.is_some() {
             (inner.context, inner.streams) = (None, None);
         }
-        // What cannot be kept is dropped with the closure.
-        let _ = KEPT_HERE.try_with(move |kept| {
-            if let Ok(mut kept) = kept.try_borrow_mut()
-                && kept.len() < KEPT
-            {
-                kept.push(inner);
+        // Most are dropped by their handlers, for the next call that comes by this port.
+        let left = PORT.try_with(|here| match here.take() {
+            Some(mut port) if port.used.is_none() => {
+                port.used = Some(inner);
+                here.set(Some(port));
+                None
+            }
+            port => {
+                here.set(port);
+                Some(inner)
             }
         });
+        if let Ok(Some(inner)) = left {
+            keep(inner);
+        }
     }
 }
 
+/// A request that waits in this thread, or a new one.
+#[cold]
+fn kept() -> Box<Inner> {
+    KEPT_HERE.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+#[cold]
+fn keep(inner: Box<Inner>) {
+    // What cannot be kept is dropped with the closure.
+    let _ = KEPT_HERE.try_with(move |kept| {
+        if let Ok(mut kept) = kept.try_borrow_mut()
+            && kept.len() < KEPT
+        {
+            kept.push(inner);
+        }
+    });
+}
+
 /// What passes between a handler and whoever polls it.
-struct Port {
+#[derive(Default)]
+pub(crate) struct Port {
+    /// For the handler to find.
     request: Option<Request>,
     /// Replies are appended here.
     out: Vec<u8>,
     /// How long one reply may be.
     limit: usize,
     outcome: Option<Outcome>,
-    /// A handler is being polled on this thread.
-    busy: bool,
-}
-
-impl Port {
-    const EMPTY: Self = Self { request: None, out: Vec::new(), limit: 0, outcome: None, busy: false };
+    /// A request that waits to be used again.
+    used: Option<Box<Inner>>,
 }
 
 // Stays set when a type's `Deserialize` panics: then the method has not run.
 thread_local!(static DECODING: Cell<bool> = const { Cell::new(false) });
 
-thread_local!(static PORT: RefCell<Port> = const { RefCell::new(Port::EMPTY) });
+// Of the handler that is being polled on this thread.
+thread_local!(static PORT: Cell<Option<Box<Port>>> = const { Cell::new(None) });
 
-/// The reply buffer, taken out of the port for the time user code writes to it, and back again even if that panics.
-struct Lease {
-    out: Vec<u8>,
-    limit: usize,
-    outcome: Option<Outcome>,
+// For the next poll on this thread.
+thread_local!(static SPARE: Cell<Option<Box<Port>>> = const { Cell::new(None) });
+
+impl Port {
+    #[inline]
+    pub(crate) fn new() -> Box<Self> {
+        SPARE.take().unwrap_or_default()
+    }
+
+    /// A request without arguments, for the handler that is polled next.
+    #[inline]
+    pub(crate) fn request(&mut self, method: &'static Method, served: (&'static Contract, u32)) -> &mut Inner {
+        let inner = self.used.take().unwrap_or_else(kept);
+        self.request.insert(Request::of(inner, method, Some(served))).inner_mut()
+    }
 }
+
+/// The port, taken out for the time user code writes a reply, and back again even if that panics.
+struct Lease(Option<Box<Port>>);
 
 impl Lease {
     #[inline]
     fn take() -> Self {
-        PORT.with_borrow_mut(|port| Self { out: std::mem::take(&mut port.out), limit: port.limit, outcome: None })
+        Self(PORT.take())
     }
 
     #[inline]
-    fn finish(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
+    fn port(&mut self) -> &mut Port {
+        self.0.as_deref_mut().expect("a call ends while its handler is polled")
     }
 }
 
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        PORT.with_borrow_mut(|port| {
-            port.out = std::mem::take(&mut self.out);
-            port.outcome = self.outcome.take();
-        });
+        PORT.set(self.0.take());
     }
 }
 
 /// The next request of this handler. Only who polls the handler can give it one.
 pub async fn next() -> Request {
-    poll_fn(|_| match PORT.with_borrow_mut(|port| port.request.take()) {
-        Some(request) => Poll::Ready(request),
-        None => Poll::Pending,
+    poll_fn(|_| {
+        let mut port = PORT.take();
+        let request = port.as_mut().and_then(|port| port.request.take());
+        PORT.set(port);
+        request.map_or(Poll::Pending, Poll::Ready)
     })
     .await
 }
@@ -256,7 +294,6 @@ pub(crate) struct Panic {
 }
 
 /// Polls a handler that finds this request, if it is a new one, and appends its reply to `out`.
-#[inline]
 pub(crate) fn poll(
     handler: &mut Handler,
     request: Option<Request>,
@@ -265,37 +302,50 @@ pub(crate) fn poll(
     deadline: Option<tokio::time::Instant>,
     cx: &mut task::Context<'_>,
 ) -> Polled {
-    let inherit = Inherit::new(deadline);
-    let outer = PORT.with_borrow_mut(|port| {
-        let outer = port.busy.then(|| Box::new(std::mem::replace(port, Port::EMPTY)));
-        port.busy = true;
-        port.limit = limit;
-        port.out = std::mem::take(out);
-        port.request = request;
-        outer
-    });
-    let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
-    let (outcome, request) = PORT.with_borrow_mut(|port| {
-        *out = std::mem::take(&mut port.out);
-        port.busy = false;
-        let left = (port.outcome.take(), port.request.take());
-        if let Some(outer) = outer {
-            *port = *outer;
+    let mut port = Port::new();
+    port.request = request;
+    port.poll(handler, out, limit, deadline, cx)
+}
+
+impl Port {
+    /// Polls a handler that finds the request that was made here, if one was, and appends its reply to `out`.
+    #[inline]
+    pub(crate) fn poll(
+        mut self: Box<Self>,
+        handler: &mut Handler,
+        out: &mut Vec<u8>,
+        limit: usize,
+        deadline: Option<tokio::time::Instant>,
+        cx: &mut task::Context<'_>,
+    ) -> Polled {
+        let inherit = Inherit::new(deadline);
+        self.limit = limit;
+        std::mem::swap(&mut self.out, out);
+        let outer = PORT.replace(Some(self));
+        let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+        let mut port = PORT.replace(outer).expect("whoever takes it gives it back");
+        drop(inherit);
+        std::mem::swap(&mut port.out, out);
+        let outcome = port.outcome.take();
+        // Only a handler that panicked before it took its request leaves one.
+        let request = port.request.take();
+        SPARE.set(Some(port));
+        drop(request);
+        match (result, outcome) {
+            (Ok(_), Some(outcome)) => Polled::Ready(outcome),
+            (Ok(_), None) => Polled::Pending,
+            (Err(panic), _) => Polled::Panicked(Panic::new(panic)),
         }
-        left
-    });
-    drop(inherit);
-    // Only a handler that panicked before it took its request leaves one.
-    drop(request);
-    match (result, outcome) {
-        (Ok(_), Some(outcome)) => Polled::Ready(outcome),
-        (Ok(_), None) => Polled::Pending,
-        (Err(panic), _) => {
-            let text = panic_text(&*panic);
-            drop_quietly(panic);
-            let executed = if DECODING.take() { Executed::No } else { Executed::Yes };
-            Polled::Panicked(Panic { text, executed })
-        }
+    }
+}
+
+impl Panic {
+    #[cold]
+    fn new(panic: Box<dyn std::any::Any + Send>) -> Self {
+        let text = panic_text(&*panic);
+        drop_quietly(panic);
+        let executed = if DECODING.take() { Executed::No } else { Executed::Yes };
+        Self { text, executed }
     }
 }
 

@@ -545,7 +545,7 @@ impl Driver {
         let mut calls = false;
         let blocked = self.blocked_since.is_some();
         loop {
-            if let Some(quick) = self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
+            if let Some(quick) = self.inbound.quick(bytes, &mut at) {
                 match quick {
                     Quick::Reply { id, failed, payload } => {
                         let state = guard.get_or_insert_with(|| link.lock());

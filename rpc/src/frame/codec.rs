@@ -444,6 +444,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[cold]
     fn long_number(&mut self) -> Result<u64, Violation> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -463,7 +464,35 @@ impl<'a> Fields<'a> {
 
     #[inline]
     pub(crate) fn small(&mut self) -> Result<u32, Violation> {
-        u32::try_from(self.number()?).map_err(|_| self.bad())
+        match self.bytes {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.bytes = rest;
+                Ok(u32::from(*byte))
+            }
+            _ => self.long_small(),
+        }
+    }
+
+    /// The same for who asks again, field by field, if this is none.
+    #[inline]
+    pub(crate) fn quick(&mut self) -> Option<u32> {
+        match self.bytes {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.bytes = rest;
+                Some(u32::from(*byte))
+            }
+            _ => self.long_quick(),
+        }
+    }
+
+    #[cold]
+    fn long_quick(&mut self) -> Option<u32> {
+        self.long_small().ok()
+    }
+
+    #[cold]
+    fn long_small(&mut self) -> Result<u32, Violation> {
+        u32::try_from(self.long_number()?).map_err(|_| self.bad())
     }
 
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Violation> {

@@ -155,6 +155,8 @@ pub(crate) struct Dispatcher {
     /// The method of the last of them.
     only: Option<Place>,
     batch_began: Option<Instant>,
+    /// What most of its calls have for a deadline: none that they or their methods name.
+    batch_until: Option<Instant>,
     pub(crate) draining: bool,
 }
 
@@ -189,6 +191,7 @@ impl Dispatcher {
             in_batch: 0,
             only: None,
             batch_began: None,
+            batch_until: None,
             draining: false,
         }
     }
@@ -319,9 +322,10 @@ impl Dispatcher {
         self.queued.frames + batch > BACKLOG || self.queued.large > self.link.limits.max_message
     }
 
-    /// The driver is about to hand over the calls of one read.
+    /// The driver is about to hand over the calls of one read, which came now.
     pub(crate) fn begin_batch(&mut self, now: Instant) {
         self.batch_began = Some(now);
+        self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
         self.in_batch = 0;
     }
 
@@ -384,12 +388,13 @@ impl Dispatcher {
         self.only = Some(place);
         let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
         let mut port = Port::new();
-        port.request(method, (contract, place.method)).body.fill(payload, budget);
+        let mut request = port.request(method, (contract, place.method));
+        request.inner_mut().body.fill(payload, budget);
         let frame = codec::open_reply(out, id);
         let begin = out.len();
-        let deadline = deadline(None, method, now);
+        let deadline = if method.timeout.is_none() { self.batch_until } else { deadline(None, method, now) };
         let mut cx = TaskContext::from_waker(Waker::noop());
-        match port.poll(handler, out, self.limit, deadline.filter(|_| !method.detached), &mut cx) {
+        match port.poll(handler, Some(request), out, self.limit, deadline.filter(|_| !method.detached), &mut cx) {
             Polled::Ready(outcome) => self.ended_in_place(Some(id), method, frame, begin, outcome, inbound, out),
             polled => {
                 let Some(handler) = self.bound.take_plain(number) else { return };
@@ -630,7 +635,7 @@ impl Dispatcher {
     }
 
     /// Completes the reply of a handler that was ready at once: what stands in `out` from `frame` on.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
     fn ended_in_place(
         &mut self,
@@ -647,8 +652,7 @@ impl Dispatcher {
                 inbound.answered(id);
                 let failed = outcome.is_failed();
                 if let Some(large) = end_reply(out, frame, payload, id, outcome, method) {
-                    self.queued.large += large.len();
-                    self.link.lock().outbound.large_reply(id, failed, large);
+                    self.large_reply(id, failed, large);
                 }
             }
             None => {
@@ -659,6 +663,12 @@ impl Dispatcher {
         if method.context {
             self.ticket.reuse();
         }
+    }
+
+    #[cold]
+    fn large_reply(&mut self, id: u32, failed: bool, reply: Rope) {
+        self.queued.large += reply.len();
+        self.link.lock().outbound.large_reply(id, failed, reply);
     }
 
     /// Moves a call into a task of its own. One that has begun is refused no more, even if another connection took the
@@ -982,6 +992,7 @@ pub(crate) fn panicked(method: &Method, panic: &Panic) -> Error {
     Error::with(ErrorKind::Internal, panic.executed, format!("{}: the handler panicked", method.name))
 }
 
+#[cold]
 pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
     if let Outcome::Error(error) = outcome {
         log_limited!(warn, "{}: a notification failed: {error}", method.name);
@@ -997,14 +1008,7 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload: usize, id: u32
         Outcome::Failed => kind::FAIL,
         Outcome::Error(error) => {
             out.truncate(start);
-            // Our own words, with the method's name before them where they lack it.
-            let named = error.message().starts_with(method.name) || method.name.is_empty();
-            if named {
-                write_error(out, id, &error);
-            } else {
-                let error = Error::with(error.kind(), error.executed(), format!("{}: {}", method.name, error.message())).after(error.retry_after());
-                write_error(out, id, &error);
-            }
+            write_named(out, id, error, method);
             return None;
         }
         Outcome::Segmented { segments, .. } => return Some(take_reply(out, start, payload, Some(segments))),
@@ -1014,6 +1018,17 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload: usize, id: u32
         return None;
     }
     Some(take_reply(out, start, payload, None))
+}
+
+/// Our own words, with the method's name before them where they lack it.
+#[cold]
+fn write_named(out: &mut Vec<u8>, id: u32, error: Error, method: &Method) {
+    if error.message().starts_with(method.name) || method.name.is_empty() {
+        write_error(out, id, &error);
+    } else {
+        let named = format!("{}: {}", method.name, error.message());
+        write_error(out, id, &Error::with(error.kind(), error.executed(), named).after(error.retry_after()));
+    }
 }
 
 #[cold]

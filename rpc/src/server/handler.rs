@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{self, Poll};
 
@@ -147,19 +148,15 @@ impl Drop for Request {
             (inner.context, inner.streams) = (None, None);
         }
         // Most are dropped by their handlers, for the next call that comes by this port.
-        let left = PORT.try_with(|here| match here.take() {
+        match lent() {
             Some(mut port) if port.used.is_none() => {
                 port.used = Some(inner);
-                here.set(Some(port));
-                None
+                lend(Some(port));
             }
             port => {
-                here.set(port);
-                Some(inner)
+                lend(port);
+                keep(inner);
             }
-        });
-        if let Ok(Some(inner)) = left {
-            keep(inner);
         }
     }
 }
@@ -185,8 +182,6 @@ fn keep(inner: Box<Inner>) {
 /// What passes between a handler and whoever polls it.
 #[derive(Default)]
 pub(crate) struct Port {
-    /// For the handler to find.
-    request: Option<Request>,
     /// Replies are appended here.
     out: Vec<u8>,
     /// How long one reply may be.
@@ -199,11 +194,25 @@ pub(crate) struct Port {
 // Stays set when a type's `Deserialize` panics: then the method has not run.
 thread_local!(static DECODING: Cell<bool> = const { Cell::new(false) });
 
-// Of the handler that is being polled on this thread.
-thread_local!(static PORT: Cell<Option<Box<Port>>> = const { Cell::new(None) });
+// What the handler finds that is being polled on this thread: its port, and the request if there is a new one. Whoever polls it takes
+// back what is left, so that there is never anything to be dropped here.
+thread_local!(static PORT: Cell<Option<ManuallyDrop<Box<Port>>>> = const { Cell::new(None) });
+thread_local!(static REQUEST: Cell<Option<ManuallyDrop<Box<Inner>>>> = const { Cell::new(None) });
 
 // For the next poll on this thread.
 thread_local!(static SPARE: Cell<Option<Box<Port>>> = const { Cell::new(None) });
+
+/// The port, for as long as it is not given back.
+#[inline]
+fn lent() -> Option<Box<Port>> {
+    PORT.take().map(ManuallyDrop::into_inner)
+}
+
+/// Gives it back, or lends another one.
+#[inline]
+fn lend(port: Option<Box<Port>>) {
+    PORT.set(port.map(ManuallyDrop::new));
+}
 
 impl Port {
     #[inline]
@@ -213,9 +222,8 @@ impl Port {
 
     /// A request without arguments, for the handler that is polled next.
     #[inline]
-    pub(crate) fn request(&mut self, method: &'static Method, served: (&'static Contract, u32)) -> &mut Inner {
-        let inner = self.used.take().unwrap_or_else(kept);
-        self.request.insert(Request::of(inner, method, Some(served))).inner_mut()
+    pub(crate) fn request(&mut self, method: &'static Method, served: (&'static Contract, u32)) -> Request {
+        Request::of(self.used.take().unwrap_or_else(kept), method, Some(served))
     }
 }
 
@@ -225,7 +233,7 @@ struct Lease(Option<Box<Port>>);
 impl Lease {
     #[inline]
     fn take() -> Self {
-        Self(PORT.take())
+        Self(lent())
     }
 
     #[inline]
@@ -237,17 +245,15 @@ impl Lease {
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        PORT.set(self.0.take());
+        lend(self.0.take());
     }
 }
 
 /// The next request of this handler. Only who polls the handler can give it one.
 pub async fn next() -> Request {
-    poll_fn(|_| {
-        let mut port = PORT.take();
-        let request = port.as_mut().and_then(|port| port.request.take());
-        PORT.set(port);
-        request.map_or(Poll::Pending, Poll::Ready)
+    poll_fn(|_| match REQUEST.take() {
+        Some(inner) => Poll::Ready(Request(Some(ManuallyDrop::into_inner(inner)))),
+        None => Poll::Pending,
     })
     .await
 }
@@ -302,17 +308,16 @@ pub(crate) fn poll(
     deadline: Option<tokio::time::Instant>,
     cx: &mut task::Context<'_>,
 ) -> Polled {
-    let mut port = Port::new();
-    port.request = request;
-    port.poll(handler, out, limit, deadline, cx)
+    Port::new().poll(handler, request, out, limit, deadline, cx)
 }
 
 impl Port {
-    /// Polls a handler that finds the request that was made here, if one was, and appends its reply to `out`.
-    #[inline]
+    /// As [`poll`], by this port.
+    #[inline(always)]
     pub(crate) fn poll(
         mut self: Box<Self>,
         handler: &mut Handler,
+        request: Option<Request>,
         out: &mut Vec<u8>,
         limit: usize,
         deadline: Option<tokio::time::Instant>,
@@ -321,16 +326,17 @@ impl Port {
         let inherit = Inherit::new(deadline);
         self.limit = limit;
         std::mem::swap(&mut self.out, out);
-        let outer = PORT.replace(Some(self));
+        let outer = PORT.replace(Some(ManuallyDrop::new(self)));
+        let outer_request = REQUEST.replace(request.and_then(|mut request| request.0.take()).map(ManuallyDrop::new));
         let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
-        let mut port = PORT.replace(outer).expect("whoever takes it gives it back");
+        // Only a handler that panicked before it took its request leaves one.
+        let left = REQUEST.replace(outer_request).map(|inner| Request(Some(ManuallyDrop::into_inner(inner))));
+        let mut port = ManuallyDrop::into_inner(PORT.replace(outer).expect("whoever takes it gives it back"));
         drop(inherit);
         std::mem::swap(&mut port.out, out);
         let outcome = port.outcome.take();
-        // Only a handler that panicked before it took its request leaves one.
-        let request = port.request.take();
         SPARE.set(Some(port));
-        drop(request);
+        drop(left);
         match (result, outcome) {
             (Ok(_), Some(outcome)) => Polled::Ready(outcome),
             (Ok(_), None) => Polled::Pending,

@@ -218,10 +218,11 @@ pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &
         Content::Shared(shared) => (&shared.bytes[..], shared.writer.as_ref(), Some(lend(shared.bytes.clone()))),
     };
     let decoded = match writer {
-        None => decode::from_slice(bytes, body.budget).map_err(Fault::into_problem),
-        Some(writer) => adapted_arguments(bytes, body.budget, writer, method).map_err(Fault::into_problem),
+        None => decode::from_slice(bytes, body.budget),
+        Some(writer) => adapted_arguments(bytes, body.budget, writer, method),
     };
-    decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
+    // Mapped once: each time it is moved.
+    decoded.map_err(|fault| undecoded(fault.into_problem(), Part::arguments(method), body.budget))
 }
 
 fn adapted_arguments<'a, A: Deserialize<'a>>(bytes: &'a [u8], budget: Budget, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
@@ -250,13 +251,13 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding
 #[inline]
 fn decode_part<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget, part: Part) -> Result<T, Error> {
     let decoded = match encoding {
-        Encoding::Postcard => decode::from_slice(bytes, budget).map_err(Fault::into_problem),
+        Encoding::Postcard => decode::from_slice(bytes, budget),
         #[cfg(feature = "json")]
-        Encoding::Json => json::Parsed::reply(bytes, budget).and_then(|parsed| parsed.read(&[]).map_err(Fault::into_problem)),
+        Encoding::Json => json::Parsed::reply(bytes, budget).map_err(Fault::new).and_then(|parsed| parsed.read(&[])),
         #[cfg(not(feature = "json"))]
         Encoding::Json => return Err(no_json(Executed::Yes, "")),
     };
-    decoded.map_err(|problem| undecoded(problem, part, budget))
+    decoded.map_err(|fault| undecoded(fault.into_problem(), part, budget))
 }
 
 /// Appends what a method returned, but for large parts of it, and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,

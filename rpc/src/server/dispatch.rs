@@ -1011,7 +1011,7 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload: usize, id: u32
             write_named(out, id, error, method);
             return None;
         }
-        Outcome::Segmented { segments, .. } => return Some(take_reply(out, start, payload, Some(segments))),
+        Outcome::SegmentedValue(segments) | Outcome::SegmentedFailed(segments) => return Some(take_reply(out, start, payload, Some(segments))),
     };
     if out.len() - start - HEADER <= MAX_FRAME {
         codec::seal_reply(out, start, kind);

@@ -108,27 +108,29 @@ impl Request {
     #[inline]
     pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let Port { out, limit, outcome, .. } = lease.port();
-        *outcome = Some(payload::encode_returned(result, || self.results(), self.inner().body.encoding(), *limit, out));
+        let port = lease.port();
+        let outcome = payload::encode_returned(result, || self.results(), self.inner().body.encoding(), port.limit, &mut port.out);
+        port.end(outcome);
     }
 
     /// The same for a type that is `Serialize` and no more, so that nothing can be known of it: a method registered at run time.
     #[cfg(feature = "json")]
     pub(crate) fn returned_untraced<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let Port { out, limit, outcome, .. } = lease.port();
-        *outcome = Some(payload::encode_untraced(result, self.inner().body.encoding(), *limit, out));
+        let port = lease.port();
+        let outcome = payload::encode_untraced(result, self.inner().body.encoding(), port.limit, &mut port.out);
+        port.end(outcome);
     }
 
     /// Ends the call whose items were all sent (protocol 7.4): without a payload, in JSON too.
     pub(crate) fn finished(&self) {
-        Lease::take().port().outcome = Some(Outcome::Value);
+        Lease::take().port().end(Outcome::Value);
     }
 
     /// Ends the call with an error of ours.
     #[cold]
     pub fn refused(&self, error: Error) {
-        Lease::take().port().outcome = Some(Outcome::Error(error));
+        Lease::take().port().end(Outcome::Error(error));
     }
 
     /// Ends a call that gets no reply; but who has called by name waits for one.
@@ -140,23 +142,28 @@ impl Request {
 impl Drop for Request {
     #[inline]
     fn drop(&mut self) {
-        let Some(mut inner) = self.0.take() else { return };
-        inner.method = None;
-        inner.body.clear();
-        // Both may hold what is the user's.
-        if inner.context.is_some() || inner.streams.is_some() {
-            (inner.context, inner.streams) = (None, None);
+        if let Some(inner) = self.0.take() {
+            give_back(inner);
         }
-        // Most are dropped by their handlers, for the next call that comes by this port.
-        match lent() {
-            Some(mut port) if port.used.is_none() => {
-                port.used = Some(inner);
-                lend(Some(port));
-            }
-            port => {
-                lend(port);
-                keep(inner);
-            }
+    }
+}
+
+/// A request that was dropped is used again. Most are dropped by their handlers: those are for the next call that comes by this port.
+fn give_back(mut inner: Box<Inner>) {
+    inner.method = None;
+    inner.body.clear();
+    // Both may hold what is the user's.
+    if inner.context.is_some() || inner.streams.is_some() {
+        (inner.context, inner.streams) = (None, None);
+    }
+    match lent() {
+        Some(mut port) if port.used.is_none() => {
+            port.used = Some(inner);
+            lend(Some(port));
+        }
+        port => {
+            lend(port);
+            keep(inner);
         }
     }
 }
@@ -224,6 +231,14 @@ impl Port {
     #[inline]
     pub(crate) fn request(&mut self, method: &'static Method, served: (&'static Contract, u32)) -> Request {
         Request::of(self.used.take().unwrap_or_else(kept), method, Some(served))
+    }
+
+    /// The call ends with this.
+    #[inline]
+    fn end(&mut self, outcome: Outcome) {
+        // A call ends once, so that there is nothing to be dropped here: that would be code in every method.
+        debug_assert!(self.outcome.is_none(), "a call ends once");
+        std::mem::forget(self.outcome.replace(outcome));
     }
 }
 
@@ -335,7 +350,7 @@ impl Port {
         drop(inherit);
         std::mem::swap(&mut port.out, out);
         let outcome = port.outcome.take();
-        SPARE.set(Some(port));
+        SPARE.with(|spare| spare.set(Some(port)));
         drop(left);
         match (result, outcome) {
             (Ok(_), Some(outcome)) => Polled::Ready(outcome),

@@ -65,6 +65,12 @@ macro_rules! varint {
             const LONGEST: usize = <$type>::BITS.div_ceil(7) as usize;
             const LAST: u8 = (1 << (<$type>::BITS % 7)) - 1;
             let input = self.input;
+            if let [low, high @ 0..=0x7f, rest @ ..] = input
+                && *low >= 0x80
+            {
+                self.input = rest;
+                return Ok(<$type>::from(*low & 0x7f) | <$type>::from(*high) << 7);
+            }
             let mut value: $type = 0;
             for at in 0..LONGEST {
                 let Some(&byte) = input.get(at) else { return Err(malformed(END)) };

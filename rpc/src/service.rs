@@ -88,6 +88,12 @@ impl Method {
     pub(crate) fn streams(&self) -> bool {
         self.uploads || self.downloads
     }
+
+    /// A call of it is its arguments and nothing else, and may be served where it stands.
+    pub(crate) fn is_plain(&self) -> bool {
+        // Without any time a call has expired before it begins.
+        !self.streams() && !self.spawn && !self.context && self.timeout != Some(Duration::ZERO)
+    }
 }
 
 impl Contract {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
 use super::gather::{self, Gather};
-use super::inbound::{Call, Event, Inbound, Payload, Quick, Schema};
+use super::inbound::{Event, Inbound, Payload, Quick, Schema};
 use super::keepalive::Keepalive;
 use super::linger::Linger;
 use super::link::{Closing, Link, State};
@@ -546,7 +546,7 @@ impl Driver {
         let mut calls = false;
         let blocked = self.blocked_since.is_some();
         loop {
-            if let Some(quick) = self.inbound.quick(bytes, &mut at).map_err(End::Violation)? {
+            if let Some(quick) = self.inbound.quick(bytes, &mut at) {
                 match quick {
                     Quick::Reply { id, failed, payload } => {
                         let state = guard.get_or_insert_with(|| link.lock());
@@ -559,8 +559,7 @@ impl Driver {
                             calls = true;
                             self.dispatcher.begin_batch(now);
                         }
-                        let call = Call::plain(id, number, payload);
-                        self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
+                        self.dispatcher.plain_call(id, number, payload, now, &mut self.inbound, &mut batch.frames, blocked);
                     }
                 }
                 // Nothing is being put together that could be complete without more bytes.

@@ -248,45 +248,44 @@ impl Inbound {
         !self.assemblies.is_empty() || self.schema.is_some()
     }
 
-    /// What [`next`](Self::next) begins with: the next frame, if it is one of the usual ones. An event moves through memory several
-    /// times; this stays in registers. `None` says nothing, and has used nothing.
-    #[inline]
-    pub(crate) fn quick<'b>(&mut self, bytes: &'b [u8], at: &mut usize) -> Result<Option<Quick<'b>>, Violation> {
-        let rest = &bytes[*at..];
+    /// What [`next`](Self::next) begins with: the next frame, if it is one of the usual ones, and nothing is wrong with it. An event moves
+    /// through memory several times; this stays in registers. `None` says nothing, and has used nothing.
+    #[inline(always)]
+    pub(crate) fn quick<'b>(&mut self, bytes: &'b [u8], at: &mut usize) -> Option<Quick<'b>> {
         if self.stage != Stage::Open || !self.assemblies.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let Some(header) = codec::read_header(rest)? else { return Ok(None) };
-        let Some(body) = rest.get(HEADER..HEADER + header.length) else { return Ok(None) };
+        let rest = bytes.get(*at..)?;
+        let Ok(Some(header)) = codec::read_header(rest) else { return None };
+        let body = rest.get(HEADER..HEADER + header.length)?;
         if header.flags != 0 {
-            return Ok(None);
+            return None;
         }
         let quick = match header.kind {
             kind::CALL => {
                 let mut fields = Fields::new(body, "call");
-                let (id, number) = (fields.small()?, fields.small()?);
-                if number >= self.numbers {
-                    return Err(Violation::UnboundMethod);
+                let (id, number) = (fields.quick()?, fields.quick()?);
+                if number >= self.numbers || !self.admit_small(id, body.len()) {
+                    return None;
                 }
                 self.calls += 1;
-                self.admit(id, body.len(), false)?;
                 Quick::Call { id, number, payload: fields.rest() }
             }
             kind::REPLY | kind::FAIL => {
                 let mut fields = Fields::new(body, "reply");
-                Quick::Reply { id: fields.small()?, failed: header.kind == kind::FAIL, payload: fields.rest() }
+                Quick::Reply { id: fields.quick()?, failed: header.kind == kind::FAIL, payload: fields.rest() }
             }
-            _ => return Ok(None),
+            _ => return None,
         };
         *at += HEADER + header.length;
         self.frames += 1;
-        Ok(Some(quick))
+        Some(quick)
     }
 
     /// The next event in `bytes` from `at` on, which moves past what was used. `None`: the rest is an incomplete frame,
     /// to be shown again with more behind it.
     pub(crate) fn next<'b>(&mut self, bytes: &'b [u8], at: &mut usize) -> Result<Option<Event<'b>>, Violation> {
-        if let Some(quick) = self.quick(bytes, at)? {
+        if let Some(quick) = self.quick(bytes, at) {
             return Ok(Some(quick.into()));
         }
         if let Some(whole) = self.assemblies.completed() {
@@ -467,6 +466,20 @@ impl Inbound {
         let (sum, most) = if large { (&mut self.large_bytes, self.ours.assembly) } else { (&mut self.small_bytes, self.ours.call_bytes) };
         *sum += size;
         if *sum > most { Err(Violation::Allowance) } else { Ok(()) }
+    }
+
+    /// As [`admit`](Self::admit), of a call that is whole, with an id that has been used before. False: nothing has been counted.
+    #[inline(always)]
+    fn admit_small(&mut self, id: u32, size: usize) -> bool {
+        let sum = self.small_bytes + size;
+        match self.open.get_mut(id as usize) {
+            Some(open) if open.size == 0 && sum <= self.ours.call_bytes => {
+                *open = Open { size: size as u32 + 1, large: false };
+                self.small_bytes = sum;
+                true
+            }
+            _ => false,
+        }
     }
 
     #[inline]

@@ -160,6 +160,7 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
     Ok(Some(Header { kind: first & kind::MASK, flags: first & !kind::MASK, length }))
 }
 
+#[inline]
 fn header(kind: u8, flags: u8, length: usize) -> [u8; HEADER] {
     debug_assert!(length <= MAX_FRAME, "frames are cut before they are written");
     (u32::from(kind | flags) | (length as u32) << 8).to_le_bytes()
@@ -260,8 +261,12 @@ impl<'o> Frame<'o> {
 #[inline]
 pub(crate) fn open_reply(out: &mut Vec<u8>, id: u32) -> usize {
     let start = out.len();
-    out.extend_from_slice(&[0; HEADER]);
-    write_varint(out, u64::from(id));
+    if id < 0x80 {
+        out.extend_from_slice(&[0, 0, 0, 0, id as u8]);
+    } else {
+        out.extend_from_slice(&[0; HEADER]);
+        write_varint(out, u64::from(id));
+    }
     start
 }
 
@@ -338,6 +343,15 @@ pub(crate) fn call_head(out: &mut Vec<u8>, id: Option<u32>, number: u32, options
 /// A whole call, or a notification when it has no id.
 #[inline]
 pub(crate) fn call(out: &mut Vec<u8>, id: Option<u32>, number: u32, options: &Options<'_>, payload: &[u8]) {
+    if let Some(id @ 0..=0x7f) = id
+        && number < 0x80
+        && options.bits() == 0
+    {
+        // As most are.
+        let [a, b, c, d] = header(kind::CALL, 0, 2 + payload.len());
+        out.extend_from_slice(&[a, b, c, d, id as u8, number as u8]);
+        return out.extend_from_slice(payload);
+    }
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
     let flags = call_head(out, id, number, options, None);
@@ -444,6 +458,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[cold]
     fn long_number(&mut self) -> Result<u64, Violation> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
@@ -463,7 +478,34 @@ impl<'a> Fields<'a> {
 
     #[inline]
     pub(crate) fn small(&mut self) -> Result<u32, Violation> {
-        u32::try_from(self.number()?).map_err(|_| self.bad())
+        match self.bytes {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.bytes = rest;
+                Ok(u32::from(*byte))
+            }
+            _ => self.long_small(),
+        }
+    }
+
+    /// The same for who asks again, field by field, if this is none.
+    #[inline]
+    pub(crate) fn quick(&mut self) -> Option<u32> {
+        match self.bytes {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.bytes = rest;
+                Some(u32::from(*byte))
+            }
+            bytes => {
+                let (value, rest) = long_quick(bytes)?;
+                self.bytes = rest;
+                Some(value)
+            }
+        }
+    }
+
+    #[cold]
+    fn long_small(&mut self) -> Result<u32, Violation> {
+        u32::try_from(self.long_number()?).map_err(|_| self.bad())
     }
 
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], Violation> {
@@ -505,6 +547,14 @@ impl<'a> Fields<'a> {
         }
         Ok(parts)
     }
+}
+
+/// Of the fields and not by them: what a function is lent stands in memory, for all who use it.
+#[cold]
+fn long_quick(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let mut fields = Fields::new(bytes, "");
+    let value = fields.long_small().ok()?;
+    Some((value, fields.bytes))
 }
 
 /// The optional parts of a call, as they arrived.

@@ -24,12 +24,17 @@ use crate::{Error, ErrorKind};
 /// Handlers kept for the next calls of a connection.
 const SPARE_IN_ALL: usize = 256;
 
+/// Of so many numbers it is remembered whether their methods are plain: a peer may bind thousands.
+const KNOWN: u32 = 64;
+
 /// The binds of a peer, in the order of their numbers.
 #[derive(Default)]
 pub(crate) struct Bound {
     ranges: Vec<Range>,
     /// Each service once, however often it is bound.
     services: Vec<Bindable>,
+    /// The first numbers, as far as they have been called.
+    known: Vec<Known>,
     /// Handlers that wait for a call, over all methods.
     spared: usize,
     /// Binds that are not answered, in the order they came.
@@ -126,6 +131,30 @@ pub(crate) struct Served<'b> {
     pub(crate) by_name: bool,
     /// How the peer writes the arguments, if not as they would be written here.
     pub(crate) writer: Option<&'b Arc<Writer>>,
+}
+
+/// Whether a number's method is plain: it takes what its caller writes as it is, and needs nothing but that, be it streams, a context
+/// or a task of its own. Once known that never changes.
+#[derive(Default)]
+enum Known {
+    #[default]
+    NotYet,
+    Other,
+    Plain {
+        contract: &'static Contract,
+        method: &'static Method,
+        place: Place,
+        /// For the next call: it stays here while calls end where they stand.
+        handler: Option<Handler>,
+    },
+}
+
+/// A plain method, and a handler for its next call.
+pub(crate) struct Plain<'b> {
+    pub(crate) contract: &'static Contract,
+    pub(crate) method: &'static Method,
+    pub(crate) place: Place,
+    pub(crate) handler: &'b mut Handler,
 }
 
 impl Bound {
@@ -279,6 +308,44 @@ impl Bound {
                 Some(Target::Refused { name, .. }) => name.to_string(),
                 _ => String::new(),
             },
+        }
+    }
+
+    /// The method that this number stands for, if [`find_plain`](Self::find_plain) has found that it is plain, and it has a handler.
+    #[inline]
+    pub(crate) fn plain(&mut self, number: u32) -> Option<Plain<'_>> {
+        match self.known.get_mut(number as usize) {
+            Some(Known::Plain { contract, method, place, handler: Some(handler) }) => Some(Plain { contract, method, place: *place, handler }),
+            _ => None,
+        }
+    }
+
+    /// Looks whether the method of this number is plain; then it has a handler.
+    #[cold]
+    pub(crate) fn find_plain(&mut self, number: u32) -> bool {
+        if number >= KNOWN || matches!(self.known.get(number as usize), Some(Known::Other)) || self.is_pending(number) {
+            return false;
+        }
+        let index = number as usize;
+        if self.known.len() <= index {
+            self.known.reserve_exact(index + 1 - self.known.len());
+            self.known.resize_with(index + 1, Known::default);
+        }
+        let known = match self.resolve(number) {
+            Ok(Served { contract, method, place, by_name: false, writer: None }) if method.is_plain() => {
+                Known::Plain { contract, method, place, handler: Some(self.handler(place)) }
+            }
+            _ => Known::Other,
+        };
+        self.known[index] = known;
+        matches!(self.known[index], Known::Plain { .. })
+    }
+
+    /// The handler of a plain method, whose call does not end where it stands.
+    pub(crate) fn take_plain(&mut self, number: u32) -> Option<Handler> {
+        match self.known.get_mut(number as usize) {
+            Some(Known::Plain { handler, .. }) => handler.take(),
+            _ => None,
         }
     }
 

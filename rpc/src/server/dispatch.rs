@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::bound::{Bound, Served};
-use super::handler::{self, Panic, Polled, Request, drop_quietly};
+use super::bound::{Bound, Plain, Served};
+use super::handler::{self, Panic, Polled, Port, Request, drop_quietly};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::slow::Slow;
 use super::{Core, hook};
@@ -155,6 +155,8 @@ pub(crate) struct Dispatcher {
     /// The method of the last of them.
     only: Option<Place>,
     batch_began: Option<Instant>,
+    /// What most of its calls have for a deadline: none that they or their methods name.
+    batch_until: Option<Instant>,
     pub(crate) draining: bool,
 }
 
@@ -189,6 +191,7 @@ impl Dispatcher {
             in_batch: 0,
             only: None,
             batch_began: None,
+            batch_until: None,
             draining: false,
         }
     }
@@ -319,9 +322,10 @@ impl Dispatcher {
         self.queued.frames + batch > BACKLOG || self.queued.large > self.link.limits.max_message
     }
 
-    /// The driver is about to hand over the calls of one read.
+    /// The driver is about to hand over the calls of one read, which came now.
     pub(crate) fn begin_batch(&mut self, now: Instant) {
         self.batch_began = Some(now);
+        self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
         self.in_batch = 0;
     }
 
@@ -345,6 +349,15 @@ impl Dispatcher {
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
     }
 
+    /// Within a batch.
+    #[cold]
+    fn look_at_clock(&mut self, number: u32) {
+        if self.computes() {
+            self.crowded = true;
+            log_crowded(&self.bound.name(number));
+        }
+    }
+
     /// Serves a call, or refuses it, or parks it while replies cannot leave.
     #[inline]
     pub(crate) fn call(&mut self, call: Call<'_>, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
@@ -352,6 +365,54 @@ impl Dispatcher {
             return self.park(call, now, out);
         }
         self.start(call, now, now, inbound, out);
+    }
+
+    /// Serves a call that says no more than it must: as [`call`](Self::call), but it asks first whether there is anything to ask. For a
+    /// plain method there seldom is.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
+    pub(crate) fn plain_call(&mut self, id: u32, number: u32, payload: &[u8], now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
+        if blocked || self.is_full(out.len()) || !self.parked.is_empty() || !self.is_calm(now) {
+            return self.call(Call::plain(id, number, payload), now, inbound, out, blocked);
+        }
+        if (self.in_batch + 1).is_multiple_of(CLOCK_EVERY) {
+            self.look_at_clock(number);
+        }
+        let Some(Plain { contract, method, place, handler }) = self.bound.plain(number) else {
+            return match self.bound.find_plain(number) {
+                true => self.plain_call(id, number, payload, now, inbound, out, blocked),
+                false => self.start(Call::plain(id, number, payload), now, now, inbound, out),
+            };
+        };
+        self.in_batch += 1;
+        self.only = Some(place);
+        let budget = Budget { bytes: self.link.limits.max_decoded, depth: self.link.limits.max_depth };
+        let mut port = Port::new();
+        let mut request = port.request(method, (contract, place.method));
+        request.inner_mut().body.fill(payload, budget);
+        let frame = codec::open_reply(out, id);
+        let begin = out.len();
+        let deadline = if method.timeout.is_none() { self.batch_until } else { deadline(None, method, now) };
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        match port.poll(handler, Some(request), out, self.limit, deadline.filter(|_| !method.detached), &mut cx) {
+            Polled::Ready(outcome) => self.ended_in_place(Some(id), method, frame, begin, outcome, inbound, out),
+            polled => {
+                let Some(handler) = self.bound.take_plain(number) else { return };
+                let size = payload.len() + NOTIFICATION;
+                let start = Start { id: Some(id), method, place, handler, request: Opening::Begun, gate: None, deadline, size };
+                if let Err(error) = self.not_ended_in_place(polled, start, frame, out) {
+                    self.refuse(Some(id), &error, inbound, out);
+                }
+            }
+        }
+    }
+
+    /// Nothing stands between a plain method's call and its handler: no hook, no end of the server in sight, nobody who has computed
+    /// for long.
+    #[inline]
+    fn is_calm(&self, now: Instant) -> bool {
+        let serves = |core: &Arc<Core>| core.hook.is_none() && core.handlers.load(Ordering::Relaxed) < core.limits.max_handlers;
+        !self.crowded && !self.draining && self.slow.is_quiet(now) && self.core.as_ref().is_some_and(serves)
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant, out: &mut Vec<u8>) {
@@ -510,7 +571,7 @@ impl Dispatcher {
 
     #[inline]
     fn try_start(&mut self, call: Call<'_>, received: Instant, now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>) -> Result<(), Error> {
-        let id = call.id;
+        let (id, number) = (call.id, call.number);
         let assembled = matches!(call.payload, Payload::Owned(_));
         let large = assembled && call.payload.bytes().len() > LARGE;
         let Admitted { method, place, deadline, full, gate, mut sealed, size } = self.admit(call, received, now)?;
@@ -535,9 +596,8 @@ impl Dispatcher {
         let request = sealed.open(method)?;
         self.in_batch += 1;
         self.only = Some(place);
-        if self.in_batch.is_multiple_of(CLOCK_EVERY) && self.computes() {
-            self.crowded = true;
-            log_crowded(method);
+        if self.in_batch.is_multiple_of(CLOCK_EVERY) {
+            self.look_at_clock(number);
         }
         let mut handler = self.bound.handler(place);
         let frame = codec::open_reply(out, id.unwrap_or(0));
@@ -557,21 +617,25 @@ impl Dispatcher {
                 self.bound.keep(place, handler, self.peak.max(SPARE));
                 Ok(())
             }
-            Polled::Pending => {
-                out.truncate(frame);
-                self.spawn(Start { id, method, place, handler, request: Opening::Begun, gate: None, deadline, size })
-            }
-            Polled::Panicked(panic) => {
-                out.truncate(frame);
-                drop_quietly(handler);
-                self.ticket.reuse();
-                Err(panicked(method, &panic))
+            polled => {
+                let start = Start { id, method, place, handler, request: Opening::Begun, gate: None, deadline, size };
+                self.not_ended_in_place(polled, start, frame, out)
             }
         }
     }
 
+    /// Goes on with a call whose handler was not ready at once, or says that it panicked. Its reply began at `frame`.
+    #[cold]
+    fn not_ended_in_place(&mut self, polled: Polled, start: Start, frame: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.truncate(frame);
+        let Polled::Panicked(panic) = polled else { return self.spawn(start) };
+        drop_quietly(start.handler);
+        self.ticket.reuse();
+        Err(panicked(start.method, &panic))
+    }
+
     /// Completes the reply of a handler that was ready at once: what stands in `out` from `frame` on.
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
     fn ended_in_place(
         &mut self,
@@ -588,8 +652,7 @@ impl Dispatcher {
                 inbound.answered(id);
                 let failed = outcome.is_failed();
                 if let Some(large) = end_reply(out, frame, payload, id, outcome, method) {
-                    self.queued.large += large.len();
-                    self.link.lock().outbound.large_reply(id, failed, large);
+                    self.large_reply(id, failed, large);
                 }
             }
             None => {
@@ -600,6 +663,12 @@ impl Dispatcher {
         if method.context {
             self.ticket.reuse();
         }
+    }
+
+    #[cold]
+    fn large_reply(&mut self, id: u32, failed: bool, reply: Rope) {
+        self.queued.large += reply.len();
+        self.link.lock().outbound.large_reply(id, failed, reply);
     }
 
     /// Moves a call into a task of its own. One that has begun is refused no more, even if another connection took the
@@ -846,11 +915,10 @@ impl Dispatcher {
 }
 
 #[cold]
-fn log_crowded(method: &Method) {
+fn log_crowded(method: &str) {
     log_limited!(
         warn,
-        "handlers computed for more than {IN_PLACE:?} where they stand, {} among them: mark methods that compute with #[rpc(spawn)] or #[rpc(blocking)]",
-        method.name
+        "handlers computed for more than {IN_PLACE:?} where they stand, {method} among them: mark methods that compute with #[rpc(spawn)] or #[rpc(blocking)]"
     );
 }
 
@@ -924,6 +992,7 @@ pub(crate) fn panicked(method: &Method, panic: &Panic) -> Error {
     Error::with(ErrorKind::Internal, panic.executed, format!("{}: the handler panicked", method.name))
 }
 
+#[cold]
 pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
     if let Outcome::Error(error) = outcome {
         log_limited!(warn, "{}: a notification failed: {error}", method.name);
@@ -939,23 +1008,27 @@ pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload: usize, id: u32
         Outcome::Failed => kind::FAIL,
         Outcome::Error(error) => {
             out.truncate(start);
-            // Our own words, with the method's name before them where they lack it.
-            let named = error.message().starts_with(method.name) || method.name.is_empty();
-            if named {
-                write_error(out, id, &error);
-            } else {
-                let error = Error::with(error.kind(), error.executed(), format!("{}: {}", method.name, error.message())).after(error.retry_after());
-                write_error(out, id, &error);
-            }
+            write_named(out, id, error, method);
             return None;
         }
-        Outcome::Segmented { segments, .. } => return Some(take_reply(out, start, payload, Some(segments))),
+        Outcome::SegmentedValue(segments) | Outcome::SegmentedFailed(segments) => return Some(take_reply(out, start, payload, Some(segments))),
     };
     if out.len() - start - HEADER <= MAX_FRAME {
         codec::seal_reply(out, start, kind);
         return None;
     }
     Some(take_reply(out, start, payload, None))
+}
+
+/// Our own words, with the method's name before them where they lack it.
+#[cold]
+fn write_named(out: &mut Vec<u8>, id: u32, error: Error, method: &Method) {
+    if error.message().starts_with(method.name) || method.name.is_empty() {
+        write_error(out, id, &error);
+    } else {
+        let named = format!("{}: {}", method.name, error.message());
+        write_error(out, id, &Error::with(error.kind(), error.executed(), named).after(error.retry_after()));
+    }
 }
 
 #[cold]

@@ -5,10 +5,11 @@
 //! in those few generated lines; everything else, this file included, is compiled once.
 //!
 //! Request and reply buffer pass through a thread-local that is set for the time of one poll. Polls may nest: the
-//! outer port is put aside and restored.
+//! outer port is put aside and restored. A port is boxed and changes hands as one pointer, several times a call.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{self, Poll};
 
@@ -49,10 +50,12 @@ thread_local!(static KEPT_HERE: RefCell<Kept> = const { RefCell::new(Vec::new())
 
 impl Request {
     /// A request without arguments. It is no call of a service unless that is said.
-    #[inline]
     pub(crate) fn new(method: &'static Method, served: Option<(&'static Contract, u32)>) -> Self {
-        let kept = KEPT_HERE.try_with(|kept| kept.borrow_mut().pop()).ok().flatten();
-        let mut inner = kept.unwrap_or_default();
+        Self::of(kept(), method, served)
+    }
+
+    #[inline]
+    fn of(mut inner: Box<Inner>, method: &'static Method, served: Option<(&'static Contract, u32)>) -> Self {
         inner.method = Some(method);
         inner.served = served;
         Self(Some(inner))
@@ -105,27 +108,29 @@ impl Request {
     #[inline]
     pub fn returned<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_returned(result, || self.results(), self.inner().body.encoding(), lease.limit, &mut lease.out);
-        lease.finish(outcome);
+        let port = lease.port();
+        let outcome = payload::encode_returned(result, || self.results(), self.inner().body.encoding(), port.limit, &mut port.out);
+        port.end(outcome);
     }
 
     /// The same for a type that is `Serialize` and no more, so that nothing can be known of it: a method registered at run time.
     #[cfg(feature = "json")]
     pub(crate) fn returned_untraced<R: Serialize + ?Sized>(&self, result: &R) {
         let mut lease = Lease::take();
-        let outcome = payload::encode_untraced(result, self.inner().body.encoding(), lease.limit, &mut lease.out);
-        lease.finish(outcome);
+        let port = lease.port();
+        let outcome = payload::encode_untraced(result, self.inner().body.encoding(), port.limit, &mut port.out);
+        port.end(outcome);
     }
 
     /// Ends the call whose items were all sent (protocol 7.4): without a payload, in JSON too.
     pub(crate) fn finished(&self) {
-        Lease::take().finish(Outcome::Value);
+        Lease::take().port().end(Outcome::Value);
     }
 
     /// Ends the call with an error of ours.
     #[cold]
     pub fn refused(&self, error: Error) {
-        Lease::take().finish(Outcome::Error(error));
+        Lease::take().port().end(Outcome::Error(error));
     }
 
     /// Ends a call that gets no reply; but who has called by name waits for one.
@@ -137,78 +142,132 @@ impl Request {
 impl Drop for Request {
     #[inline]
     fn drop(&mut self) {
-        let Some(mut inner) = self.0.take() else { return };
-        inner.method = None;
-        inner.body.clear();
-        // Both may hold what is the user's.
-        if inner.context.is_some() || inner.streams.is_some() {
-            (inner.context, inner.streams) = (None, None);
+        if let Some(inner) = self.0.take() {
+            give_back(inner);
         }
-        // What cannot be kept is dropped with the closure.
-        let _ = KEPT_HERE.try_with(move |kept| {
-            if let Ok(mut kept) = kept.try_borrow_mut()
-                && kept.len() < KEPT
-            {
-                kept.push(inner);
-            }
-        });
     }
 }
 
+/// A request that was dropped is used again. Most are dropped by their handlers: those are for the next call that comes by this port.
+fn give_back(mut inner: Box<Inner>) {
+    inner.method = None;
+    inner.body.clear();
+    // Both may hold what is the user's.
+    if inner.context.is_some() || inner.streams.is_some() {
+        (inner.context, inner.streams) = (None, None);
+    }
+    match lent() {
+        Some(mut port) if port.used.is_none() => {
+            port.used = Some(inner);
+            lend(Some(port));
+        }
+        port => {
+            lend(port);
+            keep(inner);
+        }
+    }
+}
+
+/// A request that waits in this thread, or a new one.
+#[cold]
+fn kept() -> Box<Inner> {
+    KEPT_HERE.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+#[cold]
+fn keep(inner: Box<Inner>) {
+    // What cannot be kept is dropped with the closure.
+    let _ = KEPT_HERE.try_with(move |kept| {
+        if let Ok(mut kept) = kept.try_borrow_mut()
+            && kept.len() < KEPT
+        {
+            kept.push(inner);
+        }
+    });
+}
+
 /// What passes between a handler and whoever polls it.
-struct Port {
-    request: Option<Request>,
+#[derive(Default)]
+pub(crate) struct Port {
     /// Replies are appended here.
     out: Vec<u8>,
     /// How long one reply may be.
     limit: usize,
     outcome: Option<Outcome>,
-    /// A handler is being polled on this thread.
-    busy: bool,
-}
-
-impl Port {
-    const EMPTY: Self = Self { request: None, out: Vec::new(), limit: 0, outcome: None, busy: false };
+    /// A request that waits to be used again.
+    used: Option<Box<Inner>>,
 }
 
 // Stays set when a type's `Deserialize` panics: then the method has not run.
 thread_local!(static DECODING: Cell<bool> = const { Cell::new(false) });
 
-thread_local!(static PORT: RefCell<Port> = const { RefCell::new(Port::EMPTY) });
+// What the handler finds that is being polled on this thread: its port, and the request if there is a new one. Whoever polls it takes
+// back what is left, so that there is never anything to be dropped here.
+thread_local!(static PORT: Cell<Option<ManuallyDrop<Box<Port>>>> = const { Cell::new(None) });
+thread_local!(static REQUEST: Cell<Option<ManuallyDrop<Box<Inner>>>> = const { Cell::new(None) });
 
-/// The reply buffer, taken out of the port for the time user code writes to it, and back again even if that panics.
-struct Lease {
-    out: Vec<u8>,
-    limit: usize,
-    outcome: Option<Outcome>,
+// For the next poll on this thread.
+thread_local!(static SPARE: Cell<Option<Box<Port>>> = const { Cell::new(None) });
+
+/// The port, for as long as it is not given back.
+#[inline]
+fn lent() -> Option<Box<Port>> {
+    PORT.take().map(ManuallyDrop::into_inner)
 }
+
+/// Gives it back, or lends another one.
+#[inline]
+fn lend(port: Option<Box<Port>>) {
+    PORT.set(port.map(ManuallyDrop::new));
+}
+
+impl Port {
+    #[inline]
+    pub(crate) fn new() -> Box<Self> {
+        SPARE.take().unwrap_or_default()
+    }
+
+    /// A request without arguments, for the handler that is polled next.
+    #[inline]
+    pub(crate) fn request(&mut self, method: &'static Method, served: (&'static Contract, u32)) -> Request {
+        Request::of(self.used.take().unwrap_or_else(kept), method, Some(served))
+    }
+
+    /// The call ends with this.
+    #[inline]
+    fn end(&mut self, outcome: Outcome) {
+        // A call ends once, so that there is nothing to be dropped here: that would be code in every method.
+        debug_assert!(self.outcome.is_none(), "a call ends once");
+        std::mem::forget(self.outcome.replace(outcome));
+    }
+}
+
+/// The port, taken out for the time user code writes a reply, and back again even if that panics.
+struct Lease(Option<Box<Port>>);
 
 impl Lease {
     #[inline]
     fn take() -> Self {
-        PORT.with_borrow_mut(|port| Self { out: std::mem::take(&mut port.out), limit: port.limit, outcome: None })
+        Self(lent())
     }
 
     #[inline]
-    fn finish(mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
+    fn port(&mut self) -> &mut Port {
+        self.0.as_deref_mut().expect("a call ends while its handler is polled")
     }
 }
 
 impl Drop for Lease {
     #[inline]
     fn drop(&mut self) {
-        PORT.with_borrow_mut(|port| {
-            port.out = std::mem::take(&mut self.out);
-            port.outcome = self.outcome.take();
-        });
+        lend(self.0.take());
     }
 }
 
 /// The next request of this handler. Only who polls the handler can give it one.
 pub async fn next() -> Request {
-    poll_fn(|_| match PORT.with_borrow_mut(|port| port.request.take()) {
-        Some(request) => Poll::Ready(request),
+    poll_fn(|_| match REQUEST.take() {
+        Some(inner) => Poll::Ready(Request(Some(ManuallyDrop::into_inner(inner)))),
         None => Poll::Pending,
     })
     .await
@@ -256,7 +315,6 @@ pub(crate) struct Panic {
 }
 
 /// Polls a handler that finds this request, if it is a new one, and appends its reply to `out`.
-#[inline]
 pub(crate) fn poll(
     handler: &mut Handler,
     request: Option<Request>,
@@ -265,37 +323,50 @@ pub(crate) fn poll(
     deadline: Option<tokio::time::Instant>,
     cx: &mut task::Context<'_>,
 ) -> Polled {
-    let inherit = Inherit::new(deadline);
-    let outer = PORT.with_borrow_mut(|port| {
-        let outer = port.busy.then(|| Box::new(std::mem::replace(port, Port::EMPTY)));
-        port.busy = true;
-        port.limit = limit;
-        port.out = std::mem::take(out);
-        port.request = request;
-        outer
-    });
-    let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
-    let (outcome, request) = PORT.with_borrow_mut(|port| {
-        *out = std::mem::take(&mut port.out);
-        port.busy = false;
-        let left = (port.outcome.take(), port.request.take());
-        if let Some(outer) = outer {
-            *port = *outer;
+    Port::new().poll(handler, request, out, limit, deadline, cx)
+}
+
+impl Port {
+    /// As [`poll`], by this port.
+    #[inline(always)]
+    pub(crate) fn poll(
+        mut self: Box<Self>,
+        handler: &mut Handler,
+        request: Option<Request>,
+        out: &mut Vec<u8>,
+        limit: usize,
+        deadline: Option<tokio::time::Instant>,
+        cx: &mut task::Context<'_>,
+    ) -> Polled {
+        let inherit = Inherit::new(deadline);
+        self.limit = limit;
+        std::mem::swap(&mut self.out, out);
+        let outer = PORT.replace(Some(ManuallyDrop::new(self)));
+        let outer_request = REQUEST.replace(request.and_then(|mut request| request.0.take()).map(ManuallyDrop::new));
+        let result = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx)));
+        // Only a handler that panicked before it took its request leaves one.
+        let left = REQUEST.replace(outer_request).map(|inner| Request(Some(ManuallyDrop::into_inner(inner))));
+        let mut port = ManuallyDrop::into_inner(PORT.replace(outer).expect("whoever takes it gives it back"));
+        drop(inherit);
+        std::mem::swap(&mut port.out, out);
+        let outcome = port.outcome.take();
+        SPARE.with(|spare| spare.set(Some(port)));
+        drop(left);
+        match (result, outcome) {
+            (Ok(_), Some(outcome)) => Polled::Ready(outcome),
+            (Ok(_), None) => Polled::Pending,
+            (Err(panic), _) => Polled::Panicked(Panic::new(panic)),
         }
-        left
-    });
-    drop(inherit);
-    // Only a handler that panicked before it took its request leaves one.
-    drop(request);
-    match (result, outcome) {
-        (Ok(_), Some(outcome)) => Polled::Ready(outcome),
-        (Ok(_), None) => Polled::Pending,
-        (Err(panic), _) => {
-            let text = panic_text(&*panic);
-            drop_quietly(panic);
-            let executed = if DECODING.take() { Executed::No } else { Executed::Yes };
-            Polled::Panicked(Panic { text, executed })
-        }
+    }
+}
+
+impl Panic {
+    #[cold]
+    fn new(panic: Box<dyn std::any::Any + Send>) -> Self {
+        let text = panic_text(&*panic);
+        drop_quietly(panic);
+        let executed = if DECODING.take() { Executed::No } else { Executed::Yes };
+        Self { text, executed }
     }
 }
 

@@ -35,6 +35,12 @@ impl Slow {
         self.watching.is_some_and(|until| now < until)
     }
 
+    /// No call is to be timed, and none to be run elsewhere.
+    #[inline]
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        self.methods.is_empty() && !self.is_watching(now)
+    }
+
     /// A call of this method took so long at once, wherever it ran.
     pub(crate) fn took(&mut self, place: Place, took: Duration) {
         let found = self.methods.iter().position(|known| *known == place);

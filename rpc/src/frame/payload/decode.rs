@@ -15,9 +15,12 @@ use super::guard::{Account, Budget, Guard};
 /// Reads one value that is the whole message.
 pub(crate) fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8], budget: Budget) -> Result<T, Fault> {
     let mut decoder = Decoder::new(bytes, budget, size_of::<T>())?;
-    let value = T::deserialize(&mut decoder)?;
-    decoder.finish()?;
-    Ok(value)
+    // Given back as it came: it may be large.
+    let value = T::deserialize(&mut decoder);
+    match decoder.input.len() {
+        left if left != 0 && value.is_ok() => Err(trailing(left)),
+        _ => value,
+    }
 }
 
 #[cold]
@@ -44,12 +47,30 @@ pub(crate) struct Decoder<'de> {
 
 /// Seven bits a byte, the lowest first; at most as many bytes as the type needs, and no bit beyond it.
 macro_rules! varint {
-    ($name:ident: $type:ty) => {
+    ($name:ident $long:ident: $type:ty) => {
         #[inline]
         pub(crate) fn $name(&mut self) -> Result<$type, Fault> {
+            // Most numbers are small.
+            match self.input {
+                [value @ 0..=0x7f, rest @ ..] => {
+                    self.input = rest;
+                    Ok(<$type>::from(*value))
+                }
+                _ => self.$long(),
+            }
+        }
+
+        #[inline(never)]
+        fn $long(&mut self) -> Result<$type, Fault> {
             const LONGEST: usize = <$type>::BITS.div_ceil(7) as usize;
             const LAST: u8 = (1 << (<$type>::BITS % 7)) - 1;
             let input = self.input;
+            if let [low, high @ 0..=0x7f, rest @ ..] = input
+                && *low >= 0x80
+            {
+                self.input = rest;
+                return Ok(<$type>::from(*low & 0x7f) | <$type>::from(*high) << 7);
+            }
             let mut value: $type = 0;
             for at in 0..LONGEST {
                 let Some(&byte) = input.get(at) else { return Err(malformed(END)) };
@@ -118,22 +139,15 @@ impl<'de> Decoder<'de> {
         }
     }
 
-    varint!(varint_u16: u16);
-    varint!(varint_u32: u32);
-    varint!(varint_u64: u64);
-    varint!(varint_u128: u128);
+    varint!(varint_u16 long_u16: u16);
+    varint!(varint_u32 long_u32: u32);
+    varint!(varint_u64 long_u64: u64);
+    varint!(varint_u128 long_u128: u128);
 
     #[cfg(target_pointer_width = "64")]
     #[inline]
     pub(crate) fn length(&mut self) -> Result<usize, Fault> {
-        // Most lengths are one byte.
-        match self.input {
-            [length @ 0..=0x7f, rest @ ..] => {
-                self.input = rest;
-                Ok(usize::from(*length))
-            }
-            _ => self.varint_u64().map(|length| length as usize),
-        }
+        self.varint_u64().map(|length| length as usize)
     }
 
     /// As postcard has it: a length is as wide as the machine's words.
@@ -152,6 +166,11 @@ impl<'de> Decoder<'de> {
     #[inline]
     pub(crate) fn str(&mut self) -> Result<&'de str, Fault> {
         std::str::from_utf8(self.counted()?).map_err(|_| malformed("a string is not UTF-8"))
+    }
+
+    /// Of one's own: copied first, as bytes are faster to check where the allocator puts them than where they happen to lie.
+    pub(crate) fn string(&mut self) -> Result<String, Fault> {
+        String::from_utf8(self.counted()?.to_vec()).map_err(|_| malformed("a string is not UTF-8"))
     }
 
     #[inline]
@@ -242,7 +261,7 @@ impl<'de> de::Deserializer<'de> for &mut Decoder<'de> {
         deserialize_u128 visit_u128 varint_u128;
         deserialize_str visit_borrowed_str str;
         deserialize_bytes visit_borrowed_bytes counted;
-        deserialize_string visit_str str;
+        deserialize_string visit_string string;
         deserialize_byte_buf visit_bytes counted;
     }
 

@@ -39,7 +39,11 @@ pub(super) fn encode<T: Serialize + ?Sized>(
     let mut tail = Tail::new(out, limit);
     tail.aside = aside;
     let written = match encoding {
-        Encoding::Postcard => value.serialize(&mut postcard::Serializer { output: &mut tail }).map_err(postcard_text),
+        Encoding::Postcard => {
+            let mut serializer = postcard::Serializer { output: tail };
+            let written = value.serialize(&mut serializer).map_err(postcard_text);
+            return serializer.output.finish(written);
+        }
         #[cfg(feature = "json")]
         Encoding::Json => Typed(value).serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(super::text::capped),
         #[cfg(not(feature = "json"))]
@@ -144,9 +148,11 @@ impl<'a> Tail<'a> {
 
     #[inline]
     fn has_room(&mut self, count: usize) -> bool {
-        let fits = count <= self.end - self.out.len();
-        self.full |= !fits;
-        fits
+        if count > self.end - self.out.len() {
+            self.full = true;
+            return false;
+        }
+        true
     }
 
     /// Many bytes, for which there is room.
@@ -185,7 +191,7 @@ impl Drop for Tail<'_> {
     }
 }
 
-impl postcard::ser_flavors::Flavor for &mut Tail<'_> {
+impl postcard::ser_flavors::Flavor for Tail<'_> {
     type Output = ();
 
     #[inline]
@@ -202,7 +208,10 @@ impl postcard::ser_flavors::Flavor for &mut Tail<'_> {
         if !self.has_room(bytes.len()) {
             return Err(postcard::Error::SerializeBufferFull);
         }
-        if bytes.len() > buffers::LARGEST {
+        if let [byte] = bytes {
+            // Most numbers are small.
+            self.out.push(*byte);
+        } else if bytes.len() > buffers::LARGEST {
             self.extend_much(bytes);
         } else {
             self.out.extend_from_slice(bytes);

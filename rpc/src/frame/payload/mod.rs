@@ -69,14 +69,16 @@ pub(crate) enum Outcome {
     Failed,
     /// Ours; there is no payload.
     Error(Error),
-    /// A value, or what was inside the `Err`, of which large parts were set aside.
-    Segmented { failed: bool, segments: Box<Segments> },
+    /// As `Value`, but large parts of it were set aside.
+    SegmentedValue(Box<Segments>),
+    /// As `Failed`, but large parts of it were set aside.
+    SegmentedFailed(Box<Segments>),
 }
 
 impl Outcome {
     /// It is the method's own error.
     pub(crate) fn is_failed(&self) -> bool {
-        matches!(self, Self::Failed | Self::Segmented { failed: true, .. })
+        matches!(self, Self::Failed | Self::SegmentedFailed(_))
     }
 }
 
@@ -217,11 +219,12 @@ pub(crate) fn decode_arguments<'a, A: Deserialize<'a>>(body: &'a Body, method: &
         Content::Adapted(writer) => (&body.bytes[..], Some(writer), None),
         Content::Shared(shared) => (&shared.bytes[..], shared.writer.as_ref(), Some(lend(shared.bytes.clone()))),
     };
-    let decoded = match writer {
-        None => decode::from_slice(bytes, body.budget).map_err(Fault::into_problem),
-        Some(writer) => adapted_arguments(bytes, body.budget, writer, method).map_err(Fault::into_problem),
-    };
-    decoded.map_err(|problem| undecoded(problem, Part::arguments(method), body.budget))
+    let undecoded = |fault: Fault| undecoded(fault.into_problem(), Part::arguments(method), body.budget);
+    // Mapped where it comes from, and once: each time it is moved.
+    match writer {
+        None => decode::from_slice(bytes, body.budget).map_err(undecoded),
+        Some(writer) => adapted_arguments(bytes, body.budget, writer, method).map_err(undecoded),
+    }
 }
 
 fn adapted_arguments<'a, A: Deserialize<'a>>(bytes: &'a [u8], budget: Budget, writer: &'a Writer, method: &'static Method) -> Result<A, Fault> {
@@ -250,13 +253,13 @@ pub(crate) fn decode_reply<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding
 #[inline]
 fn decode_part<T: DeserializeOwned>(bytes: &[u8], encoding: Encoding, budget: Budget, part: Part) -> Result<T, Error> {
     let decoded = match encoding {
-        Encoding::Postcard => decode::from_slice(bytes, budget).map_err(Fault::into_problem),
+        Encoding::Postcard => decode::from_slice(bytes, budget),
         #[cfg(feature = "json")]
-        Encoding::Json => json::Parsed::reply(bytes, budget).and_then(|parsed| parsed.read(&[]).map_err(Fault::into_problem)),
+        Encoding::Json => json::Parsed::reply(bytes, budget).map_err(Fault::new).and_then(|parsed| parsed.read(&[])),
         #[cfg(not(feature = "json"))]
         Encoding::Json => return Err(no_json(Executed::Yes, "")),
     };
-    decoded.map_err(|problem| undecoded(problem, part, budget))
+    decoded.map_err(|fault| undecoded(fault.into_problem(), part, budget))
 }
 
 /// Appends what a method returned, but for large parts of it, and says what it was. If that is an error nothing is appended. `own` is asked only for JSON,
@@ -280,7 +283,8 @@ pub(crate) fn encode_returned<R: Serialize + ?Sized>(
     };
     match aside {
         None => outcome(encoded, limit),
-        Some(segments) => Outcome::Segmented { failed: encoded.0, segments },
+        Some(segments) if encoded.0 => Outcome::SegmentedFailed(segments),
+        Some(segments) => Outcome::SegmentedValue(segments),
     }
 }
 

@@ -222,7 +222,8 @@ fn results_are_taken_apart_and_set_aside() {
     fn returned<R: Serialize>(result: &R) -> (bool, Vec<u8>) {
         let mut out = Vec::new();
         match encode_returned(result, Results::default, Encoding::Postcard, 2 * MIB, &mut out) {
-            Outcome::Segmented { failed, segments } => (failed, pieces(out, Some(segments)).concat()),
+            Outcome::SegmentedValue(segments) => (false, pieces(out, Some(segments)).concat()),
+            Outcome::SegmentedFailed(segments) => (true, pieces(out, Some(segments)).concat()),
             outcome => panic!("{outcome:?}"),
         }
     }

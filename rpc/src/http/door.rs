@@ -61,7 +61,7 @@ async fn run(core: Arc<Core>, transport: Transport, is_welcome: bool) {
     let address = peer.address.clone();
     let progress = Arc::new(Progress::default());
     let wire = TokioIo::new(Wire::new(read, write, progress.clone(), limits.write_timeout));
-    let visit = Arc::new(Visit { core: core.clone(), peer, client: OnceLock::new(), progress: progress.clone(), is_welcome });
+    let visit = Arc::new(Visit { core: core.clone(), peer: Arc::new(peer), client: OnceLock::new(), progress: progress.clone(), is_welcome });
     let service = service_fn(move |request| {
         let visit = visit.clone();
         visit.progress.asked();
@@ -101,7 +101,7 @@ async fn is_draining(core: &Core) {
 /// What the requests of a connection share.
 struct Visit {
     core: Arc<Core>,
-    peer: Peer,
+    peer: Arc<Peer>,
     /// Calls go by it; none before the first.
     client: OnceLock<Client>,
     progress: Arc<Progress>,
@@ -155,10 +155,10 @@ impl Visit {
             Some(incoming) => (self.read(body.insert(incoming)).await?, None),
             None => (Vec::new(), None),
         };
-        if known.is_err() {
-            // A stranger is not to find out which methods there are: all is as with one that there is, up to here.
-            self.ask_hook(&method, timeout, &metadata).await?;
-        }
+        let began = Instant::now();
+        // A stranger is not to find out which methods there are: up to here all is the same, whether there is one or not. So it is
+        // asked here and not by the call, which would be refused before that where the server is full.
+        self.ask_hook(&method, timeout, &metadata).await?;
         let known = known?;
         if arguments.is_empty() {
             arguments.extend_from_slice(b"[]");
@@ -166,7 +166,7 @@ impl Visit {
         let mut call = self.client().call_raw_json(&method, &arguments, upload.map(Upload::texts), known.downloads);
         // A stream lasts as long as it lasts.
         if let Some(timeout) = timeout.or(known.timeout).or((!known.streams()).then_some(DEFAULT_TIMEOUT)) {
-            call = call.timeout(timeout);
+            call = call.timeout(timeout.saturating_sub(began.elapsed()));
         }
         for (key, value) in metadata {
             call = call.metadata(key, value);
@@ -180,20 +180,25 @@ impl Visit {
         })
     }
 
-    /// What the hook says of a request that will not become a call.
+    /// What the hook says of a request that may become a call.
     async fn ask_hook(&self, method: &str, patience: Option<Duration>, metadata: &[(String, String)]) -> Result<(), Answer> {
         let Some(hook) = &self.core.hook else { return Ok(()) };
-        let told = |error: Error| Answer::error(&error.of_method(method));
+        // Of the kinds that can be sent, as of any call.
+        let told = |error: Error| {
+            let kind = codec::error_kind(codec::code(error.kind()));
+            Answer::error(&Error::new(kind, error.message().to_owned()).after(error.retry_after()).of_method(method))
+        };
         let (size, limit) = (codec::metadata_size(metadata), self.core.limits.max_metadata.min(MAX_METADATA));
         if size > limit {
             let text = format!("metadata of {size} bytes exceeds the limit of {limit} (Limits::max_metadata)");
             return Err(told(Error::new(ErrorKind::TooLarge, text)));
         }
+        // Not the method's own timeout, which would tell that there is one.
         let patience = patience.unwrap_or(DEFAULT_TIMEOUT);
         let info = CallInfo {
             method: method.to_owned(),
             metadata: Arc::new(Metadata(codec::metadata(metadata).into())),
-            peer: Arc::new(self.peer.clone()),
+            peer: self.peer.clone(),
             deadline: Instant::now().checked_add(patience),
         };
         match tokio::time::timeout(patience, hook::decide(hook.clone(), info)).await {
@@ -281,7 +286,7 @@ impl Visit {
                 max_binds: self.core.limits.max_binds.max(NUMBERS),
                 ..*self.core.limits
             };
-            Client::options().limits(limits).on_behalf_of(self.peer.clone(), self.core.clone())
+            Client::options().limits(limits).on_behalf_of((*self.peer).clone(), Arc::new(self.core.behind_the_hook()))
         })
     }
 

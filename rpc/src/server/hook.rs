@@ -1,6 +1,7 @@
 //! The hook that sees each call before its arguments are decoded, and may refuse it.
 //!
-//! `dispatch.rs` asks it; what it has not decided at once is waited for in `runner.rs`.
+//! `dispatch.rs` asks it; what it has not decided at once is waited for in `runner.rs`. Of requests by HTTP `http/door.rs` asks it,
+//! before they become calls.
 
 use std::fmt;
 use std::future::Future;

@@ -1,10 +1,13 @@
 //! The server's hook: asked of every request, once, before anything that would tell which methods there are.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rpc::{CallInfo, Error, ErrorKind, Hook, Http, Limits};
+use rpc::{CallInfo, Error, ErrorKind, Hook, Http, Limits, Server};
 use rpc_tests::door::Door;
 use rpc_tests::{TestLab, rig};
 use tokio::sync::{Semaphore, oneshot};
@@ -168,5 +171,64 @@ async fn kinds_that_only_a_caller_can_know_arrive_as_internal() {
     let door = serve(rig::server(&TestLab::new()).hook(hook).http(Http::new()));
     for path in PATHS.iter().flat_map(|path| [path; 4]) {
         ask(&door, post(path, "[1, 2]")).await.is_error(500, "internal", "no", "odd");
+    }
+}
+
+/// Never decides, and panics when it is dropped.
+struct Bad;
+
+impl Future for Bad {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        panic!("the hook's future panics while it is dropped");
+    }
+}
+
+/// Does not decide of who is not good.
+struct Panics(Arc<AtomicUsize>);
+
+#[rpc::async_trait]
+impl Hook for Panics {
+    async fn before(&self, call: &CallInfo) -> Result<(), Error> {
+        if is_good(call).is_err() {
+            let bad = Bad;
+            self.0.fetch_add(1, Ordering::Relaxed);
+            bad.await;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_while_it_is_dropped_harms_nobody() {
+    let asked = Arc::<AtomicUsize>::default();
+    let door = serve(rig::server(&TestLab::new()).hook(Panics(asked.clone())).http(Http::new()));
+    let mut visitor = Visitor::over(door.knock());
+    for path in PATHS {
+        visitor.ask(with(path, "Rpc-Timeout: 1s\r\n", "[1, 2]")).await.is_error(504, "deadline_exceeded", "no", "deadline exceeded");
+    }
+    visitor.ask(with("/Lab/add", GOOD, "[1, 2]")).await.is_value(3);
+    assert_eq!(asked.load(Ordering::Relaxed), PATHS.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_whose_caller_has_gone() {
+    for path in PATHS {
+        let asked = Arc::<AtomicUsize>::default();
+        let (near, far) = tokio::io::duplex(1024);
+        let server: Server = rig::server(&TestLab::new()).hook(Panics(asked.clone())).http(Http::new());
+        let task = tokio::spawn(server.serve_connection(rpc::transport::Transport::over(far, "far")));
+        let mut visitor = Visitor::over(near);
+        visitor.send(post(path, "[1, 2]")).await;
+        until(|| asked.load(Ordering::Relaxed) == 1).await;
+        drop(visitor);
+        task.await.expect("no panic").unwrap();
     }
 }

@@ -21,7 +21,7 @@ use super::answer::{Answer, Content};
 use super::lines::{Broken, Lines};
 use super::reply::Reply;
 use super::request::{self, Asked};
-use super::wire::{Progress, Wire};
+use super::wire::{Progress, Turn, Wire};
 use crate::client::call::Json;
 use crate::connection::binds::{refusal, status};
 use crate::connection::outbound::deadline_exceeded;
@@ -64,8 +64,8 @@ async fn run(core: Arc<Core>, transport: Transport, is_welcome: bool) {
     let visit = Arc::new(Visit { core: core.clone(), peer: Arc::new(peer), client: OnceLock::new(), progress: progress.clone(), is_welcome });
     let service = service_fn(move |request| {
         let visit = visit.clone();
-        visit.progress.asked();
-        async move { Ok::<_, Infallible>(visit.respond(request).await) }
+        let turn = visit.progress.asked();
+        async move { Ok::<_, Infallible>(visit.respond(request, turn).await) }
     });
     // hyper adds it to the time as it is.
     let patience = Some(limits.handshake_timeout).filter(|patience| Instant::now().checked_add(*patience).is_some());
@@ -109,7 +109,7 @@ struct Visit {
 }
 
 impl Visit {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Reply> {
+    async fn respond(&self, request: Request<Incoming>, turn: Turn) -> Response<Reply> {
         let (head, body) = request.into_parts();
         let mut body = Some(body);
         let door = self.core.http.as_ref().expect("the door is open, or nobody would have come in");
@@ -117,7 +117,7 @@ impl Visit {
         let origin = admitted.as_ref().ok().copied().flatten().cloned();
         let mut response = match admitted {
             Ok(Some(_)) if is_preflight(&head) => self.preflight(&head),
-            Ok(_) => self.response(self.answer(&head, &mut body).await.unwrap_or_else(|refused| refused)),
+            Ok(_) => self.response(self.answer(&head, &mut body, &turn).await.unwrap_or_else(|refused| refused)),
             Err(refused) => self.response(refused),
         };
         if let Some(origin) = origin {
@@ -127,13 +127,13 @@ impl Visit {
         }
         // A body of lines is with its call.
         if body.is_some_and(|body| !body.is_end_stream()) {
-            self.progress.is_half_read(true);
+            turn.is_half_read(true);
         }
         response
     }
 
     /// The answer to a request that may come in; as an error, where it is no call.
-    async fn answer(&self, head: &Parts, body: &mut Option<Incoming>) -> Result<Answer, Answer> {
+    async fn answer(&self, head: &Parts, body: &mut Option<Incoming>, turn: &Turn) -> Result<Answer, Answer> {
         if !self.is_welcome {
             let text = "the server has too many connections (Limits::max_connections)";
             return Err(Answer::error(&Error::overloaded(text, Duration::from_secs(1))).closing());
@@ -149,7 +149,7 @@ impl Visit {
         let known = if self.core.hook.is_none() { Ok(known?) } else { known };
         let (mut arguments, upload) = match body.take() {
             Some(incoming) if lines => {
-                let (arguments, items) = self.first_line(incoming).await?;
+                let (arguments, items) = self.first_line(incoming, turn.clone()).await?;
                 (arguments, Some(items))
             }
             Some(incoming) => (self.read(body.insert(incoming)).await?, None),
@@ -208,9 +208,9 @@ impl Visit {
     }
 
     /// The arguments of a call that takes a stream, and its items.
-    async fn first_line(&self, body: Incoming) -> Result<(Vec<u8>, Lines), Answer> {
+    async fn first_line(&self, body: Incoming, turn: Turn) -> Result<(Vec<u8>, Lines), Answer> {
         let limits = &self.core.limits;
-        let mut lines = Lines::new(body, limits.allowance().max_message, limits.progress_timeout, self.progress.clone());
+        let mut lines = Lines::new(body, limits.allowance().max_message, limits.progress_timeout, turn);
         let mut draining = pin!(is_draining(&self.core));
         let first = poll_fn(|cx| {
             if draining.as_mut().poll(cx).is_ready() {

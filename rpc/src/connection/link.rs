@@ -728,6 +728,24 @@ mod tests {
     }
 
     #[test]
+    fn what_a_task_writes_itself_overtakes_nothing_that_the_driver_has_in_hand() {
+        let link = link();
+        let queued = || {
+            let mut state = link.lock();
+            state.outbound.frames(|out| codec::Frame::new(out, codec::kind::PONG).end(0));
+            state
+        };
+        link.lock().set_awake();
+        link.write_now(queued());
+        assert!(link.lock().outbound.has_output(), "the driver writes it");
+        link.lock().park(Waker::noop(), None);
+        link.write_now(queued());
+        let state = link.lock();
+        assert!(!state.outbound.has_output());
+        assert!(!state.awake, "nothing is left for the driver");
+    }
+
+    #[test]
     fn chunks_that_leave_from_their_callers_task_are_timed_from_then() {
         let link = link();
         submit(&link, vec![0; 100_000]);

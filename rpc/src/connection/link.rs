@@ -731,8 +731,14 @@ fn number(outbound: &mut Outbound, callee: &Callee) -> Result<u32, Error> {
 
 #[cfg(all(test, feature = "json"))]
 mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+
     use super::*;
+    use crate::connection::driver::{self, Side};
     use crate::connection::inbound::CallFailed;
+    use crate::frame::payload::Rope;
+    use crate::transport::Transport;
 
     /// A link to a peer that takes large messages; its driver sleeps.
     fn link() -> Arc<Link> {
@@ -773,6 +779,68 @@ mod tests {
         link.lock().park(Waker::noop(), None);
         assert!(link.write_alone(link.lock()).is_none());
         assert!(!link.lock().outbound.has_output());
+    }
+
+    #[test]
+    fn what_a_task_writes_itself_overtakes_nothing_that_the_driver_has_in_hand() {
+        let link = link();
+        let queued = || {
+            let mut state = link.lock();
+            state.outbound.frames(|out| codec::Frame::new(out, codec::kind::PONG).end(0));
+            state
+        };
+        link.lock().set_awake();
+        link.write_now(queued());
+        assert!(link.lock().outbound.has_output(), "the driver writes it");
+        link.lock().park(Waker::noop(), None);
+        link.write_now(queued());
+        let state = link.lock();
+        assert!(!state.outbound.has_output());
+        assert!(!state.awake, "nothing is left for the driver");
+    }
+
+    /// A user's bytes. Notes whether a lock of the link is held when they are dropped, by whoever does so in this thread.
+    struct Watched(Arc<Link>, Arc<Mutex<Option<bool>>>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &[7; 100_000]
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            let Self(link, locked) = self;
+            *locked.lock().expect("nobody panics") = Some(link.state.try_lock().is_err() || link.writer.try_lock().is_err());
+        }
+    }
+
+    /// A large reply of such bytes is about to leave; what becomes of them.
+    fn watched(link: &Arc<Link>, vectored: bool) -> Arc<Mutex<Option<bool>>> {
+        let locked = Arc::default();
+        let bytes = bytes::Bytes::from_owner(Watched(link.clone(), Arc::clone(&locked)));
+        let mut state = link.lock();
+        state.outbound.set_vectored(vectored);
+        state.outbound.large_reply(0, false, Rope::new(bytes, Some(Box::default())));
+        locked
+    }
+
+    #[tokio::test]
+    async fn parts_that_have_left_are_dropped_without_a_lock() {
+        for vectored in [false, true] {
+            let link = link();
+            let locked = watched(&link, vectored);
+            link.write_now(link.lock());
+            assert_eq!(*locked.lock().expect("nobody panics"), Some(false), "written by a task, vectored: {vectored}");
+
+            let (near, _far) = tokio::io::duplex(1 << 20);
+            let (transport, limits) = (Transport::over(near, "near"), Arc::new(Limits::default()));
+            let (link, mut connection) = driver::start(transport, Side::Accepting, None, &limits, limits.handshake_timeout, Arc::default());
+            link.lock().outbound.on_hello(limits.allowance(), &mut Wake::new());
+            let locked = watched(&link, vectored);
+            assert!(Pin::new(&mut connection).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(*locked.lock().expect("nobody panics"), Some(false), "written by the driver, vectored: {vectored}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::answer::{Answer, Content};
 use super::lines::{Broken, Lines};
 use super::reply::Reply;
 use super::request::{self, Asked};
-use super::wire::{Progress, Wire};
+use super::wire::{Progress, Turn, Wire};
 use crate::client::call::Json;
 use crate::connection::binds::{refusal, status};
 use crate::connection::outbound::deadline_exceeded;
@@ -61,11 +61,11 @@ async fn run(core: Arc<Core>, transport: Transport, is_welcome: bool) {
     let address = peer.address.clone();
     let progress = Arc::new(Progress::default());
     let wire = TokioIo::new(Wire::new(read, write, progress.clone(), limits.write_timeout));
-    let visit = Arc::new(Visit { core: core.clone(), peer, client: OnceLock::new(), progress: progress.clone(), is_welcome });
+    let visit = Arc::new(Visit { core: core.clone(), peer: Arc::new(peer), client: OnceLock::new(), progress: progress.clone(), is_welcome });
     let service = service_fn(move |request| {
         let visit = visit.clone();
-        visit.progress.asked();
-        async move { Ok::<_, Infallible>(visit.respond(request).await) }
+        let turn = visit.progress.asked();
+        async move { Ok::<_, Infallible>(visit.respond(request, turn).await) }
     });
     // hyper adds it to the time as it is.
     let patience = Some(limits.handshake_timeout).filter(|patience| Instant::now().checked_add(*patience).is_some());
@@ -101,7 +101,7 @@ async fn is_draining(core: &Core) {
 /// What the requests of a connection share.
 struct Visit {
     core: Arc<Core>,
-    peer: Peer,
+    peer: Arc<Peer>,
     /// Calls go by it; none before the first.
     client: OnceLock<Client>,
     progress: Arc<Progress>,
@@ -109,7 +109,7 @@ struct Visit {
 }
 
 impl Visit {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Reply> {
+    async fn respond(&self, request: Request<Incoming>, turn: Turn) -> Response<Reply> {
         let (head, body) = request.into_parts();
         let mut body = Some(body);
         let door = self.core.http.as_ref().expect("the door is open, or nobody would have come in");
@@ -117,7 +117,7 @@ impl Visit {
         let origin = admitted.as_ref().ok().copied().flatten().cloned();
         let mut response = match admitted {
             Ok(Some(_)) if is_preflight(&head) => self.preflight(&head),
-            Ok(_) => self.response(self.answer(&head, &mut body).await.unwrap_or_else(|refused| refused)),
+            Ok(_) => self.response(self.answer(&head, &mut body, &turn).await.unwrap_or_else(|refused| refused)),
             Err(refused) => self.response(refused),
         };
         if let Some(origin) = origin {
@@ -127,13 +127,13 @@ impl Visit {
         }
         // A body of lines is with its call.
         if body.is_some_and(|body| !body.is_end_stream()) {
-            self.progress.is_half_read(true);
+            turn.is_half_read(true);
         }
         response
     }
 
     /// The answer to a request that may come in; as an error, where it is no call.
-    async fn answer(&self, head: &Parts, body: &mut Option<Incoming>) -> Result<Answer, Answer> {
+    async fn answer(&self, head: &Parts, body: &mut Option<Incoming>, turn: &Turn) -> Result<Answer, Answer> {
         if !self.is_welcome {
             let text = "the server has too many connections (Limits::max_connections)";
             return Err(Answer::error(&Error::overloaded(text, Duration::from_secs(1))).closing());
@@ -149,16 +149,16 @@ impl Visit {
         let known = if self.core.hook.is_none() { Ok(known?) } else { known };
         let (mut arguments, upload) = match body.take() {
             Some(incoming) if lines => {
-                let (arguments, items) = self.first_line(incoming).await?;
+                let (arguments, items) = self.first_line(incoming, turn.clone()).await?;
                 (arguments, Some(items))
             }
             Some(incoming) => (self.read(body.insert(incoming)).await?, None),
             None => (Vec::new(), None),
         };
-        if known.is_err() {
-            // A stranger is not to find out which methods there are: all is as with one that there is, up to here.
-            self.ask_hook(&method, timeout, &metadata).await?;
-        }
+        let began = Instant::now();
+        // A stranger is not to find out which methods there are: up to here all is the same, whether there is one or not. So it is
+        // asked here and not by the call, which would be refused before that where the server is full.
+        self.ask_hook(&method, timeout, &metadata).await?;
         let known = known?;
         if arguments.is_empty() {
             arguments.extend_from_slice(b"[]");
@@ -166,7 +166,7 @@ impl Visit {
         let mut call = self.client().call_raw_json(&method, &arguments, upload.map(Upload::texts), known.downloads);
         // A stream lasts as long as it lasts.
         if let Some(timeout) = timeout.or(known.timeout).or((!known.streams()).then_some(DEFAULT_TIMEOUT)) {
-            call = call.timeout(timeout);
+            call = call.timeout(timeout.saturating_sub(began.elapsed()));
         }
         for (key, value) in metadata {
             call = call.metadata(key, value);
@@ -180,20 +180,25 @@ impl Visit {
         })
     }
 
-    /// What the hook says of a request that will not become a call.
+    /// What the hook says of a request that may become a call.
     async fn ask_hook(&self, method: &str, patience: Option<Duration>, metadata: &[(String, String)]) -> Result<(), Answer> {
         let Some(hook) = &self.core.hook else { return Ok(()) };
-        let told = |error: Error| Answer::error(&error.of_method(method));
+        // Of the kinds that can be sent, as of any call.
+        let told = |error: Error| {
+            let kind = codec::error_kind(codec::code(error.kind()));
+            Answer::error(&Error::new(kind, error.message().to_owned()).after(error.retry_after()).of_method(method))
+        };
         let (size, limit) = (codec::metadata_size(metadata), self.core.limits.max_metadata.min(MAX_METADATA));
         if size > limit {
             let text = format!("metadata of {size} bytes exceeds the limit of {limit} (Limits::max_metadata)");
             return Err(told(Error::new(ErrorKind::TooLarge, text)));
         }
+        // Not the method's own timeout, which would tell that there is one.
         let patience = patience.unwrap_or(DEFAULT_TIMEOUT);
         let info = CallInfo {
             method: method.to_owned(),
             metadata: Arc::new(Metadata(codec::metadata(metadata).into())),
-            peer: Arc::new(self.peer.clone()),
+            peer: self.peer.clone(),
             deadline: Instant::now().checked_add(patience),
         };
         match tokio::time::timeout(patience, hook::decide(hook.clone(), info)).await {
@@ -203,9 +208,9 @@ impl Visit {
     }
 
     /// The arguments of a call that takes a stream, and its items.
-    async fn first_line(&self, body: Incoming) -> Result<(Vec<u8>, Lines), Answer> {
+    async fn first_line(&self, body: Incoming, turn: Turn) -> Result<(Vec<u8>, Lines), Answer> {
         let limits = &self.core.limits;
-        let mut lines = Lines::new(body, limits.allowance().max_message, limits.progress_timeout, self.progress.clone());
+        let mut lines = Lines::new(body, limits.allowance().max_message, limits.progress_timeout, turn);
         let mut draining = pin!(is_draining(&self.core));
         let first = poll_fn(|cx| {
             if draining.as_mut().poll(cx).is_ready() {
@@ -281,7 +286,7 @@ impl Visit {
                 max_binds: self.core.limits.max_binds.max(NUMBERS),
                 ..*self.core.limits
             };
-            Client::options().limits(limits).on_behalf_of(self.peer.clone(), self.core.clone())
+            Client::options().limits(limits).on_behalf_of((*self.peer).clone(), Arc::new(self.core.behind_the_hook()))
         })
     }
 

@@ -6,7 +6,6 @@
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Sleep, sleep};
 
 use super::answer::Answer;
-use super::wire::Progress;
+use super::wire::Turn;
 use crate::frame::limits::MAX_FRAME;
 use crate::streaming::Texts;
 use crate::{Error, ErrorKind, Executed};
@@ -35,7 +34,7 @@ pub(super) struct Lines {
     /// How long the sender has been waited for, and how much had come of the line then.
     late: Option<(Pin<Box<Sleep>>, usize)>,
     ended: bool,
-    progress: Arc<Progress>,
+    turn: Turn,
 }
 
 /// Why there is no next line.
@@ -47,10 +46,10 @@ pub(super) enum Broken {
 }
 
 impl Lines {
-    pub(super) fn new(body: Incoming, most: usize, patience: Duration, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(body: Incoming, most: usize, patience: Duration, turn: Turn) -> Self {
         // Until it has been read to its end.
-        progress.is_half_read(true);
-        Self { body, read: Vec::new(), at: 0, searched: 0, most, patience, late: None, ended: false, progress }
+        turn.is_half_read(true);
+        Self { body, read: Vec::new(), at: 0, searched: 0, most, patience, late: None, ended: false, turn }
     }
 
     /// The next line that has something in it, without its end.
@@ -87,7 +86,7 @@ impl Lines {
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(Broken::CutOff))),
                 Poll::Ready(None) => {
                     self.ended = true;
-                    self.progress.is_half_read(false);
+                    self.turn.is_half_read(false);
                 }
                 Poll::Pending => return if self.is_late(cx) { Poll::Ready(Some(Err(Broken::Late))) } else { Poll::Pending },
             }

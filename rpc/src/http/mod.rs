@@ -3,7 +3,7 @@
 //! Here: [`Http`], which opens the door and says to whom, and how a connection is recognised. `door.rs` is one connection:
 //! from hyper to a call and back. `request.rs` judges what comes, `lines.rs` reads a body that is a stream, `answer.rs` words what goes, `reply.rs` is a body on its way,
 //! `wire.rs` is the stream below hyper. Not here: how a call is run. Each request becomes a call by name, over a connection inside
-//! this process, so that hook, limits, deadline, cancellation and panics are those of any call.
+//! this process, so that limits, deadline, cancellation and panics are those of any call. The hook is asked in `door.rs`, before there is one.
 
 mod answer;
 mod door;

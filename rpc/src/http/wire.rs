@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -49,8 +49,29 @@ impl AsyncRead for Begun {
 #[derive(Default)]
 pub(super) struct Progress {
     phase: AtomicU8,
-    /// It has not been read to its end, and nobody will, or somebody may stop.
-    half_read: AtomicBool,
+    /// How many there were, with this one.
+    requests: AtomicU64,
+    /// Which one has not been read to its end, and nobody will, or somebody may stop. What is left of an earlier one hyper has read
+    /// and thrown away.
+    half_read: AtomicU64,
+}
+
+/// One request of a connection.
+#[derive(Clone)]
+pub(super) struct Turn {
+    progress: Arc<Progress>,
+    number: u64,
+}
+
+impl Turn {
+    pub(super) fn is_half_read(&self, is_it: bool) {
+        let half_read = &self.progress.half_read;
+        if is_it {
+            half_read.fetch_max(self.number, Ordering::AcqRel);
+        } else {
+            let _ = half_read.compare_exchange(self.number, 0, Ordering::AcqRel, Ordering::Acquire);
+        }
+    }
 }
 
 impl Progress {
@@ -61,8 +82,10 @@ impl Progress {
     /// hyper has all of its answer.
     const ANSWERED: u8 = 2;
 
-    pub(super) fn asked(&self) {
+    /// The next one.
+    pub(super) fn asked(self: &Arc<Self>) -> Turn {
         self.phase.store(Self::ASKED, Ordering::Release);
+        Turn { progress: self.clone(), number: 1 + self.requests.fetch_add(1, Ordering::AcqRel) }
     }
 
     pub(super) fn answered(&self) {
@@ -73,8 +96,9 @@ impl Progress {
         self.phase.load(Ordering::Acquire) == Self::QUIET
     }
 
-    pub(super) fn is_half_read(&self, is_it: bool) {
-        self.half_read.store(is_it, Ordering::Release);
+    fn is_half_read(&self) -> bool {
+        let which = self.half_read.load(Ordering::Acquire);
+        which > 0 && which == self.requests.load(Ordering::Acquire)
     }
 
     /// What was written has left.
@@ -161,7 +185,7 @@ impl AsyncWrite for Wire {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.write).poll_shutdown(cx);
         ready!(self.in_time(cx, polled))?;
-        if self.progress.half_read.load(Ordering::Acquire) {
+        if self.progress.is_half_read() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

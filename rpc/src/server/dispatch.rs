@@ -238,7 +238,7 @@ impl Dispatcher {
 
     /// Resolves a bind, and answers it or asks for the peer's schema.
     pub(crate) fn bind(&mut self, bind: &Bind<'_>, now: Instant, out: &mut Vec<u8>) -> Result<(), Violation> {
-        let registry = self.core.as_deref().map(|core| &core.registry);
+        let registry = self.core.as_deref().map(|core| &*core.registry);
         self.bound.bind(bind, registry, self.link.peer.address(), self.exchanges, now, out)
     }
 

@@ -1,6 +1,7 @@
 //! The hook that sees each call before its arguments are decoded, and may refuse it.
 //!
-//! `dispatch.rs` asks it; what it has not decided at once is waited for in `runner.rs`.
+//! `dispatch.rs` asks it; what it has not decided at once is waited for in `runner.rs`. Of requests by HTTP `http/door.rs` asks it,
+//! before they become calls.
 
 use std::fmt;
 use std::future::Future;
@@ -69,17 +70,30 @@ where
 #[cfg(feature = "http")]
 pub(crate) async fn decide(hook: Arc<dyn Hook>, info: CallInfo) -> Result<(), Error> {
     let method = info.method.clone();
-    let Some(mut gate) = ask(hook, info)? else { return Ok(()) };
-    let said = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| gate.as_mut().poll(cx))) {
-        Ok(said) => said.map(|said| said.map_err(Error::not_executed)),
-        Err(panic) => {
-            drop_quietly(panic);
-            Poll::Ready(Err(panicked(&method)))
+    let Some(gate) = ask(hook, info)? else { return Ok(()) };
+    let mut held = Held(Some(gate));
+    poll_fn(|cx| {
+        let gate = held.0.as_mut().expect("only dropping takes it out");
+        match catch_unwind(AssertUnwindSafe(|| gate.as_mut().poll(cx))) {
+            Ok(said) => said.map(|said| said.map_err(Error::not_executed)),
+            Err(panic) => {
+                drop_quietly(panic);
+                Poll::Ready(Err(panicked(&method)))
+            }
         }
     })
-    .await;
-    drop_quietly(gate);
-    said
+    .await
+}
+
+/// A gate that goes quietly, also when nobody waits at it any more.
+#[cfg(feature = "http")]
+struct Held(Option<Gate>);
+
+#[cfg(feature = "http")]
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop_quietly(self.0.take());
+    }
 }
 
 fn panicked(method: &str) -> Error {

@@ -69,7 +69,7 @@ pub struct Server {
 
 /// What all connections of a server share.
 pub(crate) struct Core {
-    pub(crate) registry: Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) hook: Option<Arc<dyn Hook>>,
     pub(crate) limits: Arc<Limits>,
     pub(crate) json: bool,
@@ -80,15 +80,33 @@ pub(crate) struct Core {
     #[cfg(feature = "http")]
     pub(crate) http: Option<Door>,
     /// Handlers that run in tasks of their own.
-    pub(crate) handlers: AtomicUsize,
+    pub(crate) handlers: Arc<AtomicUsize>,
     /// Told when a handler or a connection ends.
-    pub(crate) ended: Notify,
+    pub(crate) ended: Arc<Notify>,
 }
 
 impl Core {
     pub(crate) fn handler_ended(&self) {
         self.handlers.fetch_sub(1, Ordering::AcqRel);
         self.ended.notify_waiters();
+    }
+
+    /// The same server for calls that its hook has let pass: what runs counts for both.
+    #[cfg(feature = "http")]
+    pub(crate) fn behind_the_hook(&self) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            hook: None,
+            limits: self.limits.clone(),
+            json: self.json,
+            slow_consumers: self.slow_consumers,
+            schemas: self.schemas.clone(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            http: None,
+            handlers: self.handlers.clone(),
+            ended: self.ended.clone(),
+        }
     }
 }
 
@@ -256,7 +274,7 @@ impl Server {
         }
         let Self { hook, limits, json, slow_consumers, strictness, .. } = self;
         Ok(Arc::new(Core {
-            registry,
+            registry: Arc::new(registry),
             hook,
             limits: Arc::new(limits),
             json,
@@ -266,8 +284,8 @@ impl Server {
             tls: self.tls,
             #[cfg(feature = "http")]
             http: self.http.map(Door::new),
-            handlers: AtomicUsize::new(0),
-            ended: Notify::new(),
+            handlers: Arc::default(),
+            ended: Arc::default(),
         }))
     }
 }

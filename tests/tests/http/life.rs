@@ -135,6 +135,22 @@ async fn a_connection_is_kept_for_further_requests() {
 }
 
 /// What a peer took of the time for its first word is no loss to its later requests.
+/// Only the last request may leave something unread, which is waited for before the connection is closed.
+#[tokio::test(start_paused = true)]
+async fn what_was_left_of_a_request_does_not_hold_up_the_end_after_the_next() {
+    let (near, far) = tokio::io::duplex(16 << 10);
+    let transport = rpc::transport::Transport::over(far, "far");
+    let task = tokio::spawn(rig::server(&TestLab::new()).http(Http::new()).serve_connection(transport));
+    let mut visitor = Visitor::over(near);
+    assert_eq!(visitor.ask(post("/Lab/add", "[1, 2]").replace("json", "xml")).await.status, 415, "its body was not looked at");
+    visitor.ask(crate::with("/Lab/add", "Connection: close\r\n", "[1, 2]")).await.is_value(3);
+    let began = Instant::now();
+    assert!(visitor.is_closed().await);
+    task.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(visitor);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_begins_late_has_as_long_for_its_next_request_as_others() {
     let (door, _lab) = lab();

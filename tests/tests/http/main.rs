@@ -5,6 +5,7 @@ mod admission;
 mod bodies;
 mod calls;
 mod curl;
+mod hooks;
 mod life;
 mod mutations;
 mod streams;

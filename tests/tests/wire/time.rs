@@ -136,6 +136,43 @@ async fn pings_that_come_together_are_answered_once() {
     assert!(answers < 200, "{answers} answers to 100,001 pings");
 }
 
+/// Behind each chunk of a large message there is a ping, and its answer lets a further chunk go: that does not wait for the end of all
+/// that has come.
+#[tokio::test(start_paused = true)]
+async fn one_answer_stands_for_no_more_than_three_pings_between_chunks() {
+    const CHUNK: usize = 60_000;
+    const CHUNKS: u64 = 24;
+    // All of it is there at once.
+    let (near, far) = tokio::io::duplex(2 << 20);
+    tokio::spawn(server().serve_connection(Transport::over(far, "far")));
+    let mut raw = Raw::over(near);
+    // And a little more, without which the message is not complete.
+    let length = CHUNKS as usize * CHUNK;
+    let payload = [&wire::varint(length as u64)[..], &vec![7; length]].concat();
+    let mut chunks = payload.chunks(CHUNK);
+    let first = wire::large_call(0, ECHO, payload.len() as u64, chunks.next().unwrap());
+    let mut message = [wire::opening(&[(1, 4 << 20), (4, 5 << 20)]), service::bind(), first].concat();
+    for number in 1..=CHUNKS {
+        message.extend(wire::frame(kind::PING, 0, &[&number.to_le_bytes()]));
+        if number < CHUNKS {
+            message.extend(wire::frame(kind::CALL_CHUNK, 0, &[&[0], chunks.next().unwrap()]));
+        }
+    }
+    raw.send(message).await;
+    raw.opened().await;
+    assert_eq!(raw.frame().await.unwrap().kind, kind::BOUND);
+    let mut answered = vec![0];
+    while *answered.last().unwrap() < CHUNKS {
+        let pong = raw.frame().await.unwrap();
+        assert_eq!(pong.kind, kind::PONG);
+        answered.push(u64::from_le_bytes(pong.body.try_into().unwrap()));
+    }
+    assert!(answered.windows(2).all(|pair| (1..=3).contains(&(pair[1] - pair[0]))), "{answered:?}");
+    assert!(answered.windows(2).any(|pair| pair[1] - pair[0] == 3), "{answered:?}: they could have come together");
+    raw.send(wire::frame(kind::CALL_CHUNK, 0, &[&[0], chunks.next().unwrap()])).await;
+    assert_eq!(raw.frame().await.unwrap().kind, kind::REPLY);
+}
+
 /// Conformance 33: idle connections are nobody's fault; they may stay as long as they answer.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_connection_stays_open() {

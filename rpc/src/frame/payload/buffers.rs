@@ -88,13 +88,29 @@ impl Large {
     }
 
     /// The smallest that has room for so many bytes, and for few more.
-    fn take(&mut self, wanted: usize) -> Option<Vec<u8>> {
+    fn find(&self, wanted: usize) -> Option<usize> {
         let most = wanted + wanted / 4;
         let fits = self.buffers.iter().enumerate().filter(|(_, buffer)| (wanted..=most).contains(&buffer.capacity()));
-        let (place, _) = fits.min_by_key(|(_, buffer)| buffer.capacity())?;
+        fits.min_by_key(|(_, buffer)| buffer.capacity()).map(|(place, _)| place)
+    }
+
+    fn remove(&mut self, place: usize) -> Vec<u8> {
         let buffer = self.buffers.swap_remove(place);
         self.bytes -= buffer.capacity();
-        Some(buffer)
+        buffer
+    }
+
+    fn take(&mut self, wanted: usize) -> Option<Vec<u8>> {
+        self.find(wanted).map(|place| self.remove(place))
+    }
+
+    /// As [`take`](Self::take), if so many more bytes may be lent. One that may not be stays where it is: to be refused is no use of it.
+    fn lend(&mut self, wanted: usize, lent: &AtomicUsize) -> Option<Vec<u8>> {
+        let place = self.find(wanted)?;
+        let bytes = self.buffers[place].capacity();
+        let more = |lent| Some(lent + bytes).filter(|lent| *lent <= LARGE_BYTES);
+        lent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(self.remove(place))
     }
 
     /// All of them, if none has come for a while.
@@ -127,12 +143,14 @@ fn recycle_large(mut buffer: Vec<u8>) {
     drop(with_large(|large| if CONNECTIONS.load(Ordering::Relaxed) == 0 { Some(buffer) } else { large.put(buffer, now) }));
 }
 
+/// None that waits has room for so many bytes.
+fn is_in_vain(wanted: usize) -> bool {
+    wanted <= LARGEST || LARGE_WAIT.load(Ordering::Relaxed) < wanted
+}
+
 /// An empty buffer that has room for so many bytes and a quarter more at most, if one waits.
 pub(crate) fn large(wanted: usize) -> Option<Vec<u8>> {
-    if wanted <= LARGEST || LARGE_WAIT.load(Ordering::Relaxed) < wanted {
-        return None;
-    }
-    with_large(|large| large.take(wanted))
+    if is_in_vain(wanted) { None } else { with_large(|large| large.take(wanted)) }
 }
 
 /// Bytes of large ones that are lent to messages of which not all has come.
@@ -149,16 +167,12 @@ impl Drop for Lent {
 
 /// As [`large`], for a message that is to come: no more at a time, whoever sends them, than wait at most.
 pub(crate) fn advance(wanted: usize) -> Option<(Vec<u8>, Lent)> {
-    let buffer = large(wanted)?;
-    let bytes = buffer.capacity();
-    let lent = LARGE_LENT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |lent| Some(lent + bytes).filter(|lent| *lent <= LARGE_BYTES));
-    match lent {
-        Ok(_) => Some((buffer, Lent(bytes))),
-        Err(_) => {
-            recycle(buffer);
-            None
-        }
+    if is_in_vain(wanted) {
+        return None;
     }
+    let buffer = with_large(|large| large.lend(wanted, &LARGE_LENT))?;
+    let bytes = buffer.capacity();
+    Some((buffer, Lent(bytes)))
 }
 
 /// Connections that there are.
@@ -239,6 +253,24 @@ mod tests {
         assert!(large.put(Vec::with_capacity(1 << 20), now).is_some(), "16 MiB wait");
         assert!(large.let_go(now + LARGE_FOR / 2).is_empty());
         assert_eq!((large.let_go(now + LARGE_FOR).len(), large.bytes, large.take(1)), (5, 0, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_not_lent_waits_no_longer_for_that() {
+        let (mut large, lent, now) = (Large::new(), AtomicUsize::new(0), Instant::now());
+        for _ in 0..4 {
+            assert_eq!(large.put(Vec::with_capacity(4 << 20), now), None);
+        }
+        assert_eq!((0..5).filter_map(|_| large.lend(4 << 20, &lent)).count(), 4);
+        assert_eq!((lent.load(Ordering::Relaxed), large.bytes), (16 << 20, 0));
+        assert_eq!(large.put(Vec::with_capacity(1 << 20), now), None);
+        tokio::time::advance(LARGE_FOR).await;
+        assert_eq!(large.lend(1 << 20, &lent), None, "16 MiB are lent");
+        assert_eq!((lent.load(Ordering::Relaxed), large.bytes), (16 << 20, 1 << 20));
+        assert_eq!(large.let_go(Instant::now()).len(), 1, "nobody has used it");
+        assert_eq!(large.put(Vec::with_capacity(1 << 20), now), None);
+        lent.fetch_sub(1 << 20, Ordering::Relaxed);
+        assert!(large.lend(1 << 20, &lent).is_some(), "there is room again");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
 use super::Inner;
-use super::pool::Hold;
+use super::pool::{Held, Hold};
 use super::redial::{Attempt, Lease};
 use crate::connection::answers::Place;
 use crate::connection::link::{Callee, Outgoing, Submitted};
@@ -47,7 +47,7 @@ struct Raw<'c> {
     segments: Option<Box<Segments>>,
     /// How the callee writes that, if not as it would be written here.
     writer: Option<Arc<Writer>>,
-    state: State,
+    state: State<'c>,
     timeout: Option<Duration>,
     /// Known after the first poll.
     due: Due,
@@ -77,7 +77,15 @@ enum Lent<'c> {
     Owned(Arc<Inner>),
 }
 
-impl Lent<'_> {
+impl<'c> Lent<'c> {
+    #[inline]
+    fn lease(&self) -> Result<Lease<'c>, Error> {
+        match self {
+            Self::Borrowed(inner) => inner.lease(),
+            Self::Owned(inner) => inner.lease_counted(),
+        }
+    }
+
     fn inner(&self) -> &Arc<Inner> {
         match self {
             Self::Borrowed(inner) => inner,
@@ -86,7 +94,7 @@ impl Lent<'_> {
     }
 }
 
-enum State {
+enum State<'c> {
     /// Encoded, not sent.
     New,
     /// Could not be encoded.
@@ -94,10 +102,23 @@ enum State {
     /// Waits for a connection.
     Dialing(Arc<Attempt>),
     /// Waits for its turn on this connection.
-    Waiting(Arc<Hold>, u64),
+    Waiting(Held<'c>, u64),
     /// On its way; the body will be swapped for the reply's.
-    Sent(Arc<Hold>, u32, Place),
+    Sent(Held<'c>, u32, Place),
     Ended,
+}
+
+impl State<'_> {
+    fn owned(self) -> State<'static> {
+        match self {
+            Self::New => State::New,
+            Self::Refused(error) => State::Refused(error),
+            Self::Dialing(attempt) => State::Dialing(attempt),
+            Self::Waiting(held, ticket) => State::Waiting(Held::Counted(held.counted()), ticket),
+            Self::Sent(held, id, place) => State::Sent(Held::Counted(held.counted()), id, place),
+            Self::Ended => State::Ended,
+        }
+    }
 }
 
 impl<'c, O> Call<'c, O> {
@@ -165,7 +186,7 @@ impl<'c, O> Call<'c, O> {
                 body: std::mem::take(&mut raw.body),
                 segments: raw.segments.take(),
                 writer: raw.writer.take(),
-                state: std::mem::replace(&mut raw.state, State::Ended),
+                state: std::mem::replace(&mut raw.state, State::Ended).owned(),
                 timeout: raw.timeout,
                 due: raw.due,
                 begun: raw.begun,
@@ -203,7 +224,7 @@ impl<O: Returned> Future for Call<'_, O> {
     }
 }
 
-impl Raw<'_> {
+impl<'c> Raw<'c> {
     #[inline]
     fn poll(&mut self, cx: &mut task::Context<'_>) -> Poll<Came> {
         match &mut self.state {
@@ -239,7 +260,7 @@ impl Raw<'_> {
                 None | Some(Last::Finished) => {
                     let (streams, link, writer) = (parts.streams.clone(), hold.link().clone(), hold.writer_of(&self.callee));
                     let encoding = self.callee.encoding();
-                    outlet = Some(Box::new(Outlet { streams, link, hold: Some(hold.clone()), id, slow: SlowConsumer::Wait, encoding, writer }));
+                    outlet = Some(Box::new(Outlet { streams, link, hold: Some(hold.counted()), id, slow: SlowConsumer::Wait, encoding, writer }));
                     Ended::Returned
                 }
                 Some(Last::Failed(payload)) => {
@@ -353,7 +374,7 @@ impl Raw<'_> {
                 State::New if self.left > 4 => {
                     return Err(Error::new(ErrorKind::Unavailable, "connections are lost as soon as they are made"));
                 }
-                State::New => match self.client.inner().lease()? {
+                State::New => match self.client.lease()? {
                     Lease::Link(link) => {
                         if let Some(gone) = self.submit(link, None, cx)? {
                             return Ok(gone);
@@ -384,7 +405,7 @@ impl Raw<'_> {
     }
 
     /// `Some`: nothing more to do now; true if it was a notification that has left. `None`: try another connection.
-    fn submit(&mut self, link: Arc<Hold>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<bool>, Error> {
+    fn submit(&mut self, link: Held<'c>, ticket: Option<u64>, cx: &mut task::Context<'_>) -> Result<Option<bool>, Error> {
         let remaining = self.remaining();
         let large = self.streams.is_some() && (self.segments.is_some() || is_large(self.body.len(), codec::metadata_size(&self.metadata)));
         let outgoing = Outgoing {

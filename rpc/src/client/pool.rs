@@ -1,6 +1,6 @@
 //! Which of a client's connections a call goes by: one that has the fewest calls in flight, by about a quarter.
 //!
-//! Nothing is counted for this. A call keeps the [`Hold`] it was lent until it has ended, so the holds that are out are the
+//! Nothing is counted for this. Where there is a choice a call keeps the [`Hold`] it was lent until it has ended, so the holds that are out are the
 //! calls in flight, and threads have holds of their own: they do not all count up and down at one place in memory, and look
 //! at each other's counts only now and then. Connections are made and given up in `redial.rs`.
 
@@ -29,6 +29,36 @@ impl Deref for Hold {
 
     fn deref(&self) -> &Link {
         &self.0
+    }
+}
+
+/// How a call holds it.
+#[derive(Clone)]
+pub(crate) enum Held<'c> {
+    /// The first connection of a client that has one at a time, as long as the client lives: nothing is counted.
+    First(&'c Arc<Hold>),
+    Counted(Arc<Hold>),
+}
+
+impl Held<'_> {
+    /// To be kept longer than the client.
+    pub(crate) fn counted(&self) -> Arc<Hold> {
+        match self {
+            Self::First(hold) => Arc::clone(hold),
+            Self::Counted(hold) => hold.clone(),
+        }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Hold;
+
+    #[inline]
+    fn deref(&self) -> &Hold {
+        match self {
+            Self::First(hold) => hold,
+            Self::Counted(hold) => hold,
+        }
     }
 }
 

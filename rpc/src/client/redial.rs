@@ -7,12 +7,12 @@
 use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::ClientOptions;
-use super::pool::{Hold, LANES, Pooled, Spread};
+use super::pool::{Held, Hold, LANES, Pooled, Spread};
 use crate::connection::driver::{self, Side};
 use crate::connection::link::{Closing, Link};
 use crate::frame::limits::DEFAULT_TIMEOUT;
@@ -28,10 +28,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What some threads lend from, on a cache line of its own.
 #[repr(align(128))]
 #[derive(Default)]
-struct Lane(Mutex<Held>);
+struct Lane(Mutex<Stock>);
 
 #[derive(Default)]
-enum Held {
+enum Stock {
     #[default]
     Nothing,
     /// The client's only connection.
@@ -42,7 +42,7 @@ enum Held {
 
 impl Lane {
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Stock> {
         self.0.lock().expect("no user code runs under this lock")
     }
 }
@@ -58,6 +58,9 @@ fn lane() -> usize {
 pub(crate) struct Inner {
     dial: Option<Arc<dyn Dial>>,
     current: Mutex<Current>,
+    /// The first connection of a client that has one at a time, found without a lock until it was given up.
+    first: OnceLock<Arc<Hold>>,
+    first_is_gone: AtomicBool,
     /// The present connections, by thread. Filled and emptied under the lock of `current`.
     lanes: [Lane; LANES],
     /// At most so many.
@@ -85,8 +88,8 @@ struct Current {
 }
 
 /// What a call gets when it asks for a connection.
-pub(crate) enum Lease {
-    Link(Arc<Hold>),
+pub(crate) enum Lease<'c> {
+    Link(Held<'c>),
     Dialing(Arc<Attempt>),
 }
 
@@ -142,6 +145,8 @@ impl Inner {
         Arc::new(Self {
             dial,
             current: Mutex::default(),
+            first: OnceLock::new(),
+            first_is_gone: AtomicBool::new(false),
             lanes: Default::default(),
             connections,
             growing: AtomicBool::new(false),
@@ -168,6 +173,8 @@ impl Inner {
         Arc::new(Self {
             dial: None,
             current: Mutex::new(current),
+            first: OnceLock::new(),
+            first_is_gone: AtomicBool::new(false),
             lanes: Default::default(),
             connections: 1,
             growing: AtomicBool::new(false),
@@ -195,33 +202,43 @@ impl Inner {
     /// # Errors
     /// `Unavailable` when the client is closed, or its only connection is gone.
     #[inline]
-    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease, Error> {
+    pub(crate) fn lease(self: &Arc<Self>) -> Result<Lease<'_>, Error> {
+        if let Some(first) = self.first.get()
+            && !self.first_is_gone.load(Ordering::Acquire)
+        {
+            return Ok(Lease::Link(Held::First(first)));
+        }
+        self.lease_counted()
+    }
+
+    /// The same for as long as the call likes.
+    pub(crate) fn lease_counted<'any>(self: &Arc<Self>) -> Result<Lease<'any>, Error> {
         let number = lane();
         let mut lane = self.lanes[number].lock();
         match &mut *lane {
-            Held::One(hold) => Ok(Lease::Link(hold.clone())),
-            Held::Several(spread) => {
+            Stock::One(hold) => Ok(Lease::Link(Held::Counted(hold.clone()))),
+            Stock::Several(spread) => {
                 let (hold, wanted) = spread.lend();
                 drop(lane);
                 Ok(self.lend(hold, wanted))
             }
-            Held::Nothing => {
+            Stock::Nothing => {
                 drop(lane);
                 self.fill(number)
             }
         }
     }
 
-    fn lend(self: &Arc<Self>, hold: Arc<Hold>, wanted: bool) -> Lease {
+    fn lend<'any>(self: &Arc<Self>, hold: Arc<Hold>, wanted: bool) -> Lease<'any> {
         if wanted && !self.growing.load(Ordering::Relaxed) {
             self.grow();
         }
-        Lease::Link(hold)
+        Lease::Link(Held::Counted(hold))
     }
 
     /// Hands the lane what there is, or dials.
     #[cold]
-    fn fill(self: &Arc<Self>, number: usize) -> Result<Lease, Error> {
+    fn fill<'any>(self: &Arc<Self>, number: usize) -> Result<Lease<'any>, Error> {
         let mut current = self.current();
         if current.closed {
             return Err(Error::new(ErrorKind::Unavailable, "the client is closed"));
@@ -230,13 +247,15 @@ impl Inner {
             [] => {}
             [only] if self.connections == 1 => {
                 let hold = only.hold(number).clone();
-                *self.lanes[number].lock() = Held::One(hold.clone());
-                return Ok(Lease::Link(hold));
+                *self.lanes[number].lock() = Stock::One(hold.clone());
+                // Once it is set it stays: of a later connection this changes nothing.
+                let _ = self.first.set(hold.clone());
+                return Ok(Lease::Link(Held::Counted(hold)));
             }
             pool => {
                 let mut spread = Spread::new(pool, number, self.connections);
                 let (hold, wanted) = spread.lend();
-                *self.lanes[number].lock() = Held::Several(spread);
+                *self.lanes[number].lock() = Stock::Several(spread);
                 drop(current);
                 return Ok(self.lend(hold, wanted));
             }
@@ -277,6 +296,7 @@ impl Inner {
         if current.pool.iter().any(|pooled| is_it(pooled)) {
             // Others may have gone with it: a call tries few in vain.
             current.pool.retain(|pooled| !is_it(pooled) && pooled.link.takes_calls());
+            self.first_is_gone.store(true, Ordering::Release);
             self.empty_lanes();
         }
         // A server that has too much to do, or does not want this client, is not asked again at once.
@@ -285,7 +305,7 @@ impl Inner {
 
     fn empty_lanes(&self) {
         for lane in &self.lanes {
-            *lane.lock() = Held::Nothing;
+            *lane.lock() = Stock::Nothing;
         }
     }
 
@@ -293,6 +313,7 @@ impl Inner {
     pub(crate) fn close(&self) -> Vec<Arc<Link>> {
         let mut current = self.current();
         current.closed = true;
+        self.first_is_gone.store(true, Ordering::Release);
         let (pool, opening) = (std::mem::take(&mut current.pool), current.opening.take());
         self.empty_lanes();
         drop(current);

@@ -3,8 +3,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Waker};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use futures_util::stream;
@@ -303,6 +304,60 @@ async fn an_owner_that_calls_when_it_is_dropped_meets_no_lock(kind: Kind) {
             assert!(client.echo(pattern(100)).await.unwrap() == pattern(100));
         }
     }
+}
+
+/// Memory whose owner, if it goes in the thread that it is from, waits for a call that another thread makes on the connection that its
+/// bytes left by.
+struct Waits {
+    bytes: Vec<u8>,
+    from: ThreadId,
+    client: DepotClient,
+    runtime: tokio::runtime::Handle,
+    /// Whether that call was answered.
+    gone: mpsc::Sender<Option<bool>>,
+}
+
+impl AsRef<[u8]> for Waits {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let is_answered = (std::thread::current().id() == self.from).then(|| {
+            let (client, (answered, answer)) = (DepotClient::from((*self.client).clone()), mpsc::channel());
+            self.runtime.spawn(async move { answered.send(client.echo(pattern(10)).await.is_ok()) });
+            answer.recv_timeout(Duration::from_secs(20)) == Ok(true)
+        });
+        let _ = self.gone.send(is_answered);
+    }
+}
+
+/// The driver needs nothing that a caller holds while it drops what it has written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_may_wait_for_another_call_when_it_is_dropped() {
+    let (near, far) = tokio::io::duplex(MIB);
+    tokio::spawn(Server::new().add(DepotServer::new(Shelf::default())).serve_connection(Transport::over(far, "far")));
+    let client: DepotClient = Client::options().over(Transport::over(near, "near")).into();
+    let (gone, went) = mpsc::channel();
+    // A caller writes its bytes itself when the driver sleeps.
+    for _ in 0..10_000 {
+        assert!(client.echo(pattern(10)).await.unwrap() == pattern(10));
+        let owner = Waits {
+            bytes: pattern(100 * KIB).to_vec(),
+            from: std::thread::current().id(),
+            client: DepotClient::from((*client).clone()),
+            runtime: tokio::runtime::Handle::current(),
+            gone: gone.clone(),
+        };
+        assert!(client.echo(bytes::Bytes::from_owner(owner).into()).await.unwrap() == pattern(100 * KIB));
+        if let Some(is_answered) = went.recv().unwrap() {
+            assert!(is_answered, "the other call waited for the one whose bytes were dropped");
+            return;
+        }
+    }
+    panic!("no caller has written its bytes itself");
 }
 
 /// It holds up what is being written, and nothing that was taken back.

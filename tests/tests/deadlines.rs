@@ -125,6 +125,26 @@ fn a_deadline_holds_while_the_peer_does_not_read() {
 }
 
 /// Conformance 21: deadline with a blocked write, of a large message
+/// The peer has nothing to say, so that nothing but its own timer wakes the caller's connection.
+#[test]
+fn one_deadline_after_the_other_holds_while_the_peer_is_silent() {
+    virtual_time(async {
+        // Held, and never read.
+        let (near, _far) = tokio::io::duplex(64 << 10);
+        let client: LabClient = Client::options().over(Transport::over(near, "silent")).into();
+        let begun = Instant::now();
+        let calls = [10, 20, 20, 70].map(|after| {
+            let call = client.add(1, 2).timeout(after * MS).owned();
+            tokio::spawn(async move { (call.await.unwrap_err().kind(), begun.elapsed()) })
+        });
+        for (call, after) in calls.into_iter().zip([10, 20, 20, 70]) {
+            let (kind, took) = call.await.unwrap();
+            assert_eq!(kind, ErrorKind::DeadlineExceeded);
+            assert!(took >= after * MS && took <= (after + 2) * MS, "{took:?} instead of {after} ms");
+        }
+    });
+}
+
 #[test]
 fn a_deadline_holds_in_the_middle_of_a_large_call() {
     virtual_time(async {

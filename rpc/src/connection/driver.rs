@@ -103,6 +103,8 @@ struct Driver {
     timer: Option<Pin<Box<Sleep>>>,
     /// What the timer is set to, until it fires.
     armed: Option<Instant>,
+    /// The timer has been asked since.
+    asked: bool,
     /// When something is due, as was found at the end of the last turn, and the last time that is known.
     due: Option<Instant>,
     now: Instant,
@@ -171,6 +173,7 @@ pub(crate) fn start(
         rest: Vec::new(),
         timer: None,
         armed: None,
+        asked: false,
         due: None,
         now,
         unwritten: false,
@@ -764,7 +767,7 @@ impl Driver {
     /// Sets the timer, if this comes before what it is set to. A later time is found when it fires.
     fn arm(&mut self, next: Option<Instant>) {
         let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) else { return };
-        self.armed = Some(next);
+        (self.armed, self.asked) = (Some(next), false);
         match &mut self.timer {
             Some(timer) => timer.as_mut().reset(next),
             None => self.timer = Some(Box::pin(tokio::time::sleep_until(next))),
@@ -845,7 +848,11 @@ impl Driver {
         state.outbound.seen(Instant::now);
         self.due = self.next_timeout(&state);
         self.arm(self.due);
-        if self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+        // One that was asked since it was set wakes this task, unless that had another waker then.
+        let asked = self.asked && state.is_known(cx.waker());
+        let timer = self.timer.as_mut().filter(|timer| self.armed.is_some() && (!asked || timer.is_elapsed()));
+        self.asked = true;
+        if timer.is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
             self.armed = None;
             self.now = Instant::now();
             return false;

@@ -247,6 +247,11 @@ impl State {
         wakers.append(&mut self.room);
     }
 
+    /// This is the waker with which the driver slept last.
+    pub(crate) fn is_known(&self, waker: &Waker) -> bool {
+        self.driver.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
     /// The driver is about to sleep until `armed`; not if there is something to do.
     pub(crate) fn park(&mut self, waker: &Waker, armed: Option<Instant>) {
         self.awake = false;

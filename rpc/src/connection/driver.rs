@@ -115,7 +115,7 @@ struct Driver {
     handshake_by: Option<Instant>,
     keepalive: Keepalive,
     /// What the last ping said, to be said again, and how many there were since the last answer.
-    pong: Option<([u8; 8], usize)>,
+    pong: Option<([u8; 8], u8)>,
     pings: u32,
     /// A message has been incomplete since, with so many frames read.
     partial_since: Option<(Instant, u64)>,
@@ -136,7 +136,7 @@ struct Driver {
     /// Our go-away has been written.
     leaving: bool,
     /// The peer's has been read.
-    told: Option<(u64, String)>,
+    told: Option<Box<(u64, String)>>,
     /// Why nothing can be written any more; what has arrived is still read.
     broken: Option<io::Error>,
 }
@@ -347,7 +347,7 @@ impl Driver {
         if !leaves || !link.writer().is_empty() {
             return Ok(None);
         }
-        Ok(Some(match self.told.take() {
+        Ok(Some(match self.told.take().map(|told| *told) {
             Some((code, message)) if code != code::GOODBYE => End::Told { code, message },
             _ => End::Goodbye,
         }))
@@ -528,7 +528,7 @@ impl Driver {
     /// The peer has closed the connection.
     #[cold]
     fn closed(&mut self) -> End {
-        match self.told.take() {
+        match self.told.take().map(|told| *told) {
             Some((code, message)) if code != code::GOODBYE => End::Told { code, message },
             Some(_) => End::Goodbye,
             None => End::Closed,
@@ -654,7 +654,7 @@ impl Driver {
     fn write_pong(&mut self, batch: &mut Batch) -> bool {
         self.pings = 0;
         let Some((echo, length)) = self.pong.take() else { return false };
-        Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..length]).end(0);
+        Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..usize::from(length)]).end(0);
         true
     }
 
@@ -708,7 +708,7 @@ impl Driver {
             Event::Ping(echo) => {
                 let mut bytes = [0; 8];
                 bytes[..echo.len()].copy_from_slice(echo);
-                self.pong = Some((bytes, echo.len()));
+                self.pong = Some((bytes, echo.len() as u8));
                 self.pings += 1;
             }
             Event::Pong(echo) => state.outbound.on_pong(echo, Instant::now),
@@ -719,7 +719,7 @@ impl Driver {
                 // It goes to the log and into errors.
                 let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
                 state.outbound.unwelcome = (code == code::OVERLOADED).then(|| Box::new((ErrorKind::Overloaded, message.clone())));
-                self.told = Some((code, message));
+                self.told = Some(Box::new((code, message)));
             }
             // Acted on where they are read.
             Event::Call(_)

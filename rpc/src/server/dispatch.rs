@@ -157,6 +157,8 @@ pub(crate) struct Dispatcher {
     batch_began: Option<Instant>,
     /// What most of its calls have for a deadline: none that they or their methods name.
     batch_until: Option<Instant>,
+    /// Nothing stands between its plain calls and their handlers: no hook, no end of the server in sight, nobody who computes for long.
+    calm: bool,
     pub(crate) draining: bool,
 }
 
@@ -192,6 +194,7 @@ impl Dispatcher {
             only: None,
             batch_began: None,
             batch_until: None,
+            calm: false,
             draining: false,
         }
     }
@@ -326,6 +329,8 @@ impl Dispatcher {
     pub(crate) fn begin_batch(&mut self, now: Instant) {
         self.batch_began = Some(now);
         self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
+        let has_hook = self.core.as_ref().is_some_and(|core| core.hook.is_some());
+        self.calm = !has_hook && !self.draining && !self.crowded && self.slow.is_quiet(now);
         self.in_batch = 0;
     }
 
@@ -343,7 +348,10 @@ impl Dispatcher {
         if took > IN_PLACE {
             match self.only.filter(|_| self.in_batch == 1) {
                 Some(place) => self.slow.took(place, took),
-                None => self.slow.watch(now),
+                None => {
+                    self.slow.watch(now);
+                    self.calm = false;
+                }
             }
         }
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
@@ -353,6 +361,7 @@ impl Dispatcher {
     #[cold]
     fn look_at_clock(&mut self, number: u32) {
         if self.computes() {
+            self.calm = false;
             self.crowded = true;
             log_crowded(&self.bound.name(number));
         }
@@ -372,7 +381,7 @@ impl Dispatcher {
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
     pub(crate) fn plain_call(&mut self, id: u32, number: u32, payload: &[u8], now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
-        if blocked || self.is_full(out.len()) || !self.parked.is_empty() || !self.is_calm(now) {
+        if !self.calm || blocked || self.is_full(out.len()) || !self.parked.is_empty() || !self.has_room() {
             return self.call(Call::plain(id, number, payload), now, inbound, out, blocked);
         }
         if (self.in_batch + 1).is_multiple_of(CLOCK_EVERY) {
@@ -397,7 +406,7 @@ impl Dispatcher {
         match port.poll(handler, Some(request), out, self.limit, deadline.filter(|_| !method.detached), &mut cx) {
             Polled::Ready(outcome) => self.ended_in_place(Some(id), method, frame, begin, outcome, inbound, out),
             polled => {
-                let Some(handler) = self.bound.take_plain(number) else { return };
+                let handler = self.bound.take_plain(number);
                 let size = payload.len() + NOTIFICATION;
                 let start = Start { id: Some(id), method, place, handler, request: Opening::Begun, gate: None, deadline, size };
                 if let Err(error) = self.not_ended_in_place(polled, start, frame, out) {
@@ -407,12 +416,10 @@ impl Dispatcher {
         }
     }
 
-    /// Nothing stands between a plain method's call and its handler: no hook, no end of the server in sight, nobody who has computed
-    /// for long.
+    /// The server has room for another task, should a handler need one.
     #[inline]
-    fn is_calm(&self, now: Instant) -> bool {
-        let serves = |core: &Arc<Core>| core.hook.is_none() && core.handlers.load(Ordering::Relaxed) < core.limits.max_handlers;
-        !self.crowded && !self.draining && self.slow.is_quiet(now) && self.core.as_ref().is_some_and(serves)
+    fn has_room(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| core.handlers.load(Ordering::Relaxed) < core.limits.max_handlers)
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant, out: &mut Vec<u8>) {

@@ -34,7 +34,7 @@ pub(crate) struct Bound {
     /// Each service once, however often it is bound.
     services: Vec<Bindable>,
     /// The first numbers, as far as they have been called.
-    known: Vec<Known>,
+    known: Box<[Known]>,
     /// Handlers that wait for a call, over all methods.
     spared: usize,
     /// Binds that are not answered, in the order they came.
@@ -142,7 +142,6 @@ enum Known {
     Other,
     Plain {
         contract: &'static Contract,
-        method: &'static Method,
         place: Place,
         /// For the next call: it stays here while calls end where they stand.
         handler: Option<Handler>,
@@ -315,7 +314,9 @@ impl Bound {
     #[inline]
     pub(crate) fn plain(&mut self, number: u32) -> Option<Plain<'_>> {
         match self.known.get_mut(number as usize) {
-            Some(Known::Plain { contract, method, place, handler: Some(handler) }) => Some(Plain { contract, method, place: *place, handler }),
+            Some(Known::Plain { contract, place, handler: Some(handler) }) => {
+                Some(Plain { contract, method: &contract.methods[place.method as usize], place: *place, handler })
+            }
             _ => None,
         }
     }
@@ -326,18 +327,18 @@ impl Bound {
         let index = number as usize;
         let known = match self.known.get(index) {
             Some(Known::Other) => return false,
-            Some(&Known::Plain { contract, method, place, .. }) => Known::Plain { contract, method, place, handler: Some(self.handler(place)) },
+            Some(&Known::Plain { contract, place, .. }) => Known::Plain { contract, place, handler: Some(self.handler(place)) },
             Some(Known::NotYet) | None if number >= KNOWN || self.is_pending(number) => return false,
             Some(Known::NotYet) | None => match self.resolve(number) {
                 Ok(Served { contract, method, place, by_name: false, writer: None }) if method.is_plain() => {
-                    Known::Plain { contract, method, place, handler: Some(self.handler(place)) }
+                    Known::Plain { contract, place, handler: Some(self.handler(place)) }
                 }
                 _ => Known::Other,
             },
         };
         if self.known.len() <= index {
-            self.known.reserve_exact(index + 1 - self.known.len());
-            self.known.resize_with(index + 1, Known::default);
+            let known = std::mem::take(&mut self.known).into_iter();
+            self.known = known.chain(std::iter::repeat_with(Known::default)).take(index + 1).collect();
         }
         self.known[index] = known;
         matches!(self.known[index], Known::Plain { .. })

@@ -121,9 +121,9 @@ pub(crate) struct Dispatcher {
     /// Notifications that run in tasks of their own.
     notifications: Vec<(Running, usize)>,
     notified_bytes: usize,
-    live: usize,
+    live: u32,
     /// The most that were live since spares were last given up, and when they will be again.
-    peak: usize,
+    peak: u32,
     shrink_at: Option<Instant>,
     runners: Vec<Arc<Runner>>,
     /// Of the call that is polled where it stands.
@@ -141,7 +141,7 @@ pub(crate) struct Dispatcher {
     exchanges: bool,
     /// Of calls that stream and are not answered, by id.
     streams: Vec<Option<Arc<Streams>>>,
-    streaming: usize,
+    streaming: u32,
     /// The earliest deadline of a running call, or earlier.
     next_expiry: Option<Instant>,
     /// How long a reply the peer takes.
@@ -154,8 +154,7 @@ pub(crate) struct Dispatcher {
     in_batch: u32,
     /// The method of the last of them.
     only: Option<Place>,
-    batch_began: Option<Instant>,
-    /// What most of its calls have for a deadline: none that they or their methods name.
+    /// When its calls expire that neither say so themselves nor by their methods: so long after it began. None between batches.
     batch_until: Option<Instant>,
     /// Nothing stands between its plain calls and their handlers: no hook, no end of the server in sight, nobody who computes for long.
     calm: bool,
@@ -192,7 +191,6 @@ impl Dispatcher {
             slow: Slow::default(),
             in_batch: 0,
             only: None,
-            batch_began: None,
             batch_until: None,
             calm: false,
             draining: false,
@@ -223,9 +221,15 @@ impl Dispatcher {
         self.shrink_at
     }
 
+    /// So many handlers of a method, runners and tickets wait at most.
+    #[inline]
+    fn spares(&self) -> usize {
+        SPARE.max(self.peak as usize)
+    }
+
     /// Gives up what a past load needed and the present one does not.
     pub(crate) fn shrink(&mut self, now: Instant) {
-        let keep = self.peak.max(SPARE);
+        let keep = self.spares();
         for runner in self.runners.drain(keep.min(self.runners.len())..) {
             runner.close();
         }
@@ -327,7 +331,6 @@ impl Dispatcher {
 
     /// The driver is about to hand over the calls of one read, which came now.
     pub(crate) fn begin_batch(&mut self, now: Instant) {
-        self.batch_began = Some(now);
         self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
         let has_hook = self.core.as_ref().is_some_and(|core| core.hook.is_some());
         self.calm = !has_hook && !self.draining && !self.crowded && self.slow.is_quiet(now);
@@ -337,12 +340,16 @@ impl Dispatcher {
     /// All calls of one read were handed over: notes whether they computed for too long.
     pub(crate) fn end_batch(&mut self) {
         self.crowded = self.in_batch > 0 && self.computes();
-        self.batch_began = None;
+        self.batch_until = None;
+    }
+
+    fn batch_began(&self) -> Option<Instant> {
+        self.batch_until?.checked_sub(DEFAULT_TIMEOUT)
     }
 
     /// Handlers of this batch took long, and each of them long enough that a task of its own is the smaller cost.
     fn computes(&mut self) -> bool {
-        let Some(began) = self.batch_began else { return false };
+        let Some(began) = self.batch_began() else { return false };
         let now = Instant::now();
         let took = now - began;
         if took > IN_PLACE {
@@ -449,7 +456,7 @@ impl Dispatcher {
         {
             // Its items may come before its turn. Those of more calls than may stream at all are not kept.
             let streams = self.streams_of(id, method, assembled, out);
-            if self.streaming > self.link.limits.max_streams {
+            if self.streaming as usize > self.link.limits.max_streams {
                 streams.deafen();
             }
         }
@@ -621,7 +628,7 @@ impl Dispatcher {
         match polled {
             Polled::Ready(outcome) => {
                 self.ended_in_place(id, method, frame, payload, outcome, inbound, out);
-                self.bound.keep(place, handler, self.peak.max(SPARE));
+                self.bound.keep(place, handler, self.spares());
                 Ok(())
             }
             polled => {
@@ -701,7 +708,7 @@ impl Dispatcher {
         let Start { id, method, place, handler, request, gate, deadline, size } = start;
         let streams = id.and_then(|id| self.streams.get(id as usize)?.clone());
         // Calls of a batch that took long are timed here too, or the method at fault would hold up another one to be found.
-        let is_timed = self.slow.holds(place) || self.batch_began.is_some_and(|now| self.slow.is_watching(now));
+        let is_timed = self.slow.holds(place) || self.batch_began().is_some_and(|now| self.slow.is_watching(now));
         let took = is_timed.then_some(Duration::ZERO);
         let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit, took };
         match id {
@@ -719,8 +726,8 @@ impl Dispatcher {
         }
         self.live += 1;
         self.peak = self.peak.max(self.live);
-        if self.live > SPARE && self.shrink_at.is_none() {
-            self.shrink_at = Some(self.batch_began.unwrap_or_else(Instant::now) + SPARE_FOR);
+        if self.live as usize > SPARE && self.shrink_at.is_none() {
+            self.shrink_at = Some(self.batch_began().unwrap_or_else(Instant::now) + SPARE_FOR);
         }
         match self.runners.pop() {
             Some(runner) => runner.give(job),
@@ -754,13 +761,13 @@ impl Dispatcher {
                 }
             }
             if let Some(handler) = handler {
-                self.bound.keep(place, handler, self.peak.max(SPARE));
+                self.bound.keep(place, handler, self.spares());
             }
-            if self.tickets.len() < self.peak.max(SPARE) {
+            if self.tickets.len() < self.spares() {
                 ticket.reuse();
                 self.tickets.push(ticket);
             }
-            if self.runners.len() < self.peak.max(SPARE) {
+            if self.runners.len() < self.spares() {
                 self.runners.push(runner);
             } else {
                 runner.close();
@@ -814,7 +821,7 @@ impl Dispatcher {
     fn outlet(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
         let streams = self.streams_of(id, method, assembled, out);
         let most = self.link.limits.max_streams;
-        if self.streaming > most || streams.is_deaf() {
+        if self.streaming as usize > most || streams.is_deaf() {
             let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }

@@ -174,10 +174,48 @@ fn here() -> String {
 const SLOW: u64 = 0;
 const QUICK: u64 = 1;
 
-/// A connection to methods `slow`, of 5 ms, and `quick`; and the name of its task.
-async fn opened(ran: &Arc<Ran>) -> (Raw, String) {
+/// How the methods are called: by name, or by their trait, where a call is asked less.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    ByName,
+    ByTrait,
+}
+
+impl How {
+    fn call(self, id: u64, method: u64) -> Vec<u8> {
+        match self {
+            Self::ByName => wire::json_call(id, method, "[]"),
+            Self::ByTrait => wire::call(id, method, &[7]),
+        }
+    }
+}
+
+#[rpc::service]
+trait Work {
+    async fn lengthy(&self, n: u32) -> u32;
+    async fn quick(&self, n: u32) -> u32;
+}
+
+struct Works(Arc<Ran>);
+
+impl Work for Works {
+    async fn lengthy(&self, n: u32) -> u32 {
+        self.0.slow.lock().unwrap().push(here());
+        compute(Duration::from_millis(5)).await;
+        n
+    }
+
+    async fn quick(&self, n: u32) -> u32 {
+        self.0.quick.lock().unwrap().push(here());
+        n
+    }
+}
+
+/// A connection to a method of 5 ms and a quick one; and the name of its task.
+async fn opened(ran: &Arc<Ran>, how: How) -> (Raw, String) {
     let (slow, quick) = (ran.clone(), ran.clone());
-    let server = Server::new()
+    let server = Server::new().add(WorkServer::new(Works(ran.clone())));
+    let server = server
         .method("slow", move || {
             let ran = slow.clone();
             async move {
@@ -190,15 +228,20 @@ async fn opened(ran: &Arc<Ran>) -> (Raw, String) {
             async move { ran.quick.lock().unwrap().push(here()) }
         });
     let mut raw = wire::opened(server).await;
-    raw.send([wire::bind_name(SLOW, "slow"), wire::bind_name(QUICK, "quick")].concat()).await;
-    batch(&mut raw, &[QUICK]).await;
+    let hash = wire::method_hash("1:n 0\nu32\n", "7:returns 0\nu32\n");
+    raw.send(match how {
+        How::ByName => [wire::bind_name(SLOW, "slow"), wire::bind_name(QUICK, "quick")].concat(),
+        How::ByTrait => wire::bind_service(SLOW, "Work", &[("lengthy", hash), ("quick", hash)]),
+    })
+    .await;
+    batch(&mut raw, how, &[QUICK]).await;
     let task = ran.quick.lock().unwrap().pop().unwrap();
     (raw, task)
 }
 
 /// Sends these calls in one packet, and waits for all answers; their ids in the order they came.
-async fn batch(raw: &mut Raw, methods: &[u64]) -> Vec<u64> {
-    let calls: Vec<u8> = methods.iter().enumerate().flat_map(|(id, method)| wire::json_call(id as u64, *method, "[]")).collect();
+async fn batch(raw: &mut Raw, how: How, methods: &[u64]) -> Vec<u64> {
+    let calls: Vec<u8> = methods.iter().enumerate().flat_map(|(id, method)| how.call(id as u64, *method)).collect();
     raw.send(calls).await;
     let mut answers = Vec::new();
     while answers.len() < methods.len() {
@@ -217,19 +260,20 @@ fn count(ran: &Mutex<Vec<String>>, task: &str) -> usize {
 
 #[test]
 fn a_method_that_computes_holds_its_connection_for_one_batch() {
-    for slow in [1, 3, 100] {
+    let cases = [How::ByName, How::ByTrait].into_iter().flat_map(|how| [1, 3, 100].map(|slow| (how, slow)));
+    for (how, slow) in cases {
         for quick in [0, 1, 5] {
             virtual_time(async {
                 let ran = Arc::<Ran>::default();
-                let (mut raw, task) = opened(&ran).await;
+                let (mut raw, task) = opened(&ran, how).await;
                 let methods = [vec![SLOW; slow], vec![QUICK; quick]].concat();
-                batch(&mut raw, &methods).await;
+                batch(&mut raw, how, &methods).await;
                 let held = count(&ran.slow, &task);
                 assert_eq!(held, slow.min(CLOCK_EVERY), "nobody knew");
                 for round in 0..20 {
-                    let answers = batch(&mut raw, &methods).await;
+                    let answers = batch(&mut raw, how, &methods).await;
                     let in_place = count(&ran.slow, &task);
-                    assert_eq!(in_place, held, "{slow} slow and {quick} quick calls, round {round}: {:?}", ran.slow.lock().unwrap());
+                    assert_eq!(in_place, held, "{how:?}, {slow} slow and {quick} quick calls, round {round}: {:?}", ran.slow.lock().unwrap());
                     // In the next one all have tasks of their own. From then on it is known who needs them, and nobody waits for those.
                     let quick_first = answers[..quick].iter().all(|id| *id >= slow as u64);
                     assert!(quick_first || round == 0, "{answers:?}");
@@ -238,7 +282,7 @@ fn a_method_that_computes_holds_its_connection_for_one_batch() {
                 // Who computes not, pays for it no longer than that.
                 let before = count(&ran.quick, &task);
                 for _ in 0..20 {
-                    batch(&mut raw, &[QUICK; 4]).await;
+                    batch(&mut raw, how, &[QUICK; 4]).await;
                 }
                 assert_eq!(count(&ran.quick, &task) - before, 80);
             });

@@ -66,6 +66,46 @@ async fn two_of_one_name_are_refused_when_the_server_is_bound() {
     assert_eq!(Server::new().method("", || async { 1 }).listen(memory::pair().0).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
+/// One method whose calls end at once, wait, fail or panic.
+#[rpc::service]
+trait Moody {
+    async fn turn(&self, how: u32, n: u32) -> Result<u32, String>;
+}
+
+struct Moods;
+impl Moody for Moods {
+    async fn turn(&self, how: u32, n: u32) -> Result<u32, String> {
+        match how {
+            0 => {}
+            1 => tokio::task::yield_now().await,
+            2 => return Err(format!("not {n}")),
+            _ => panic!("in a bad mood"),
+        }
+        Ok(n)
+    }
+}
+
+/// A handler that has ended waits where it was for the next call; one that waits goes, and one that has panicked is no more.
+#[test]
+fn calls_of_a_method_end_each_in_its_own_way_whatever_the_others_do() {
+    virtual_time(async {
+        let client = MoodyClient::from(client_of(Server::new().add(MoodyServer::new(Moods))).await);
+        let call = async |how: u32, n: u32| match (how, client.turn(how, n).await) {
+            (0 | 1, Ok(answer)) => assert_eq!(answer, n),
+            (2, Err(error)) => assert_eq!(error.service().map(String::as_str), Some(&*format!("not {n}"))),
+            (3, Err(error)) => assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, Executed::Yes)),
+            (how, answer) => panic!("{how}: {answer:?}"),
+        };
+        // One after another, in every order of three; then all of them in one packet.
+        for turn in 0..64 {
+            for how in [turn % 4, turn / 4 % 4, turn / 16] {
+                call(how, turn).await;
+            }
+        }
+        futures_util::future::join_all((0..200).map(|turn| call(turn * 7 / 3 % 4, turn))).await;
+    });
+}
+
 /// Protocol 5.8: a reply is one JSON value.
 #[test]
 fn a_oneway_method_that_is_called_by_name_answers_null() {

@@ -261,13 +261,18 @@ impl<'o> Frame<'o> {
 #[inline]
 pub(crate) fn open_reply(out: &mut Vec<u8>, id: u32) -> usize {
     let start = out.len();
-    if id < 0x80 {
-        out.extend_from_slice(&[0, 0, 0, 0, id as u8]);
-    } else {
-        out.extend_from_slice(&[0; HEADER]);
-        write_varint(out, u64::from(id));
+    match id {
+        // One that many calls share: their ids are used again.
+        0..0x80 => out.extend_from_slice(&[0, 0, 0, 0, id as u8]),
+        _ => open_long_reply(out, id),
     }
     start
+}
+
+#[cold]
+fn open_long_reply(out: &mut Vec<u8>, id: u32) {
+    out.extend_from_slice(&[0; HEADER]);
+    write_varint(out, u64::from(id));
 }
 
 /// Fills in the header of the reply that began at `start` and ends with the buffer.
@@ -343,15 +348,19 @@ pub(crate) fn call_head(out: &mut Vec<u8>, id: Option<u32>, number: u32, options
 /// A whole call, or a notification when it has no id.
 #[inline]
 pub(crate) fn call(out: &mut Vec<u8>, id: Option<u32>, number: u32, options: &Options<'_>, payload: &[u8]) {
-    if let Some(id @ 0..=0x7f) = id
-        && number < 0x80
-        && options.bits() == 0
-    {
-        // As most are.
-        let [a, b, c, d] = header(kind::CALL, 0, 2 + payload.len());
-        out.extend_from_slice(&[a, b, c, d, id as u8, number as u8]);
-        return out.extend_from_slice(payload);
+    match id {
+        Some(id @ 0..0x80) if number < 0x80 && options.bits() == 0 => {
+            // As most are.
+            let [a, b, c, d] = header(kind::CALL, 0, 2 + payload.len());
+            out.extend_from_slice(&[a, b, c, d, id as u8, number as u8]);
+            out.extend_from_slice(payload);
+        }
+        _ => other_call(out, id, number, options, payload),
     }
+}
+
+#[inline(never)]
+fn other_call(out: &mut Vec<u8>, id: Option<u32>, number: u32, options: &Options<'_>, payload: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
     let flags = call_head(out, id, number, options, None);

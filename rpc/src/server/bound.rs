@@ -34,7 +34,7 @@ pub(crate) struct Bound {
     /// Each service once, however often it is bound.
     services: Vec<Bindable>,
     /// The first numbers, as far as they have been called.
-    known: Vec<Known>,
+    known: Box<[Known]>,
     /// Handlers that wait for a call, over all methods.
     spared: usize,
     /// Binds that are not answered, in the order they came.
@@ -142,7 +142,6 @@ enum Known {
     Other,
     Plain {
         contract: &'static Contract,
-        method: &'static Method,
         place: Place,
         /// For the next call: it stays here while calls end where they stand.
         handler: Option<Handler>,
@@ -315,7 +314,9 @@ impl Bound {
     #[inline]
     pub(crate) fn plain(&mut self, number: u32) -> Option<Plain<'_>> {
         match self.known.get_mut(number as usize) {
-            Some(Known::Plain { contract, method, place, handler: Some(handler) }) => Some(Plain { contract, method, place: *place, handler }),
+            Some(Known::Plain { contract, place, handler: Some(handler) }) => {
+                Some(Plain { contract, method: &contract.methods[place.method as usize], place: *place, handler })
+            }
             _ => None,
         }
     }
@@ -323,30 +324,33 @@ impl Bound {
     /// Looks whether the method of this number is plain; then it has a handler.
     #[cold]
     pub(crate) fn find_plain(&mut self, number: u32) -> bool {
-        if number >= KNOWN || matches!(self.known.get(number as usize), Some(Known::Other)) || self.is_pending(number) {
-            return false;
-        }
         let index = number as usize;
-        if self.known.len() <= index {
-            self.known.reserve_exact(index + 1 - self.known.len());
-            self.known.resize_with(index + 1, Known::default);
-        }
-        let known = match self.resolve(number) {
-            Ok(Served { contract, method, place, by_name: false, writer: None }) if method.is_plain() => {
-                Known::Plain { contract, method, place, handler: Some(self.handler(place)) }
-            }
-            _ => Known::Other,
+        let known = match self.known.get(index) {
+            Some(Known::Other) => return false,
+            Some(&Known::Plain { contract, place, .. }) => Known::Plain { contract, place, handler: Some(self.handler(place)) },
+            Some(Known::NotYet) | None if number >= KNOWN || self.is_pending(number) => return false,
+            Some(Known::NotYet) | None => match self.resolve(number) {
+                Ok(Served { contract, method, place, by_name: false, writer: None }) if method.is_plain() => {
+                    Known::Plain { contract, place, handler: Some(self.handler(place)) }
+                }
+                _ => Known::Other,
+            },
         };
+        if self.known.len() <= index {
+            let known = std::mem::take(&mut self.known).into_iter();
+            self.known = known.chain(std::iter::repeat_with(Known::default)).take(index + 1).collect();
+        }
         self.known[index] = known;
         matches!(self.known[index], Known::Plain { .. })
     }
 
     /// The handler of a plain method, whose call does not end where it stands.
-    pub(crate) fn take_plain(&mut self, number: u32) -> Option<Handler> {
-        match self.known.get_mut(number as usize) {
+    pub(crate) fn take_plain(&mut self, number: u32) -> Handler {
+        let handler = match self.known.get_mut(number as usize) {
             Some(Known::Plain { handler, .. }) => handler.take(),
             _ => None,
-        }
+        };
+        handler.expect("its handler was polled here")
     }
 
     /// A handler for the next call of this method: one that waits, or a new one.

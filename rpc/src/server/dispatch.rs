@@ -10,22 +10,23 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::bound::{Bound, Plain, Served};
-use super::handler::{self, Panic, Polled, Port, Request, drop_quietly};
+use super::handler::{self, Polled, Port, Request, drop_quietly};
+use super::reply::{end_reply, log_notification, panicked};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
+use super::served_streams::ServedStreams;
 use super::slow::Slow;
 use super::{Core, hook};
 use crate::connection::inbound::{Bind, Call, Head, Inbound, Payload, Schema};
 use crate::connection::link::Link;
 use crate::connection::outbound::{Backlog, deadline_exceeded, write_error};
-use crate::connection::streams::{Last, Role, Streams};
+use crate::connection::streams::Last;
 use crate::context::{Context, Metadata, Ticket};
-use crate::frame::codec::{self, HEADER, Ways, kind};
-use crate::frame::limits::{Allowance, BEFORE_HELLO, DEFAULT_TIMEOUT, FIRST_WINDOW, IN_PLACE, MAX_FRAME};
-use crate::frame::payload::{self, Budget, Encoding, Outcome, Rope, Segments};
+use crate::frame::codec::{self, Ways};
+use crate::frame::limits::{Allowance, BEFORE_HELLO, DEFAULT_TIMEOUT, IN_PLACE};
+use crate::frame::payload::{Budget, Encoding, Outcome, Rope};
 use crate::frame::violation::Violation;
 use crate::log::log_limited;
 use crate::service::{Handler, Method};
@@ -48,9 +49,6 @@ const WORTH_A_TASK: Duration = Duration::from_micros(20);
 
 /// Arguments above this are decoded in a task of their own: that takes longer than to begin one.
 pub(crate) const LARGE: usize = 256 << 10;
-
-/// Of a reply whose large parts stand elsewhere no more than this is copied, so that what it stands in can be used again.
-const LITTLE: usize = 4 << 10;
 
 /// How often the clock is read within one batch.
 const CLOCK_EVERY: u32 = 16;
@@ -121,9 +119,9 @@ pub(crate) struct Dispatcher {
     /// Notifications that run in tasks of their own.
     notifications: Vec<(Running, usize)>,
     notified_bytes: usize,
-    live: usize,
+    live: u32,
     /// The most that were live since spares were last given up, and when they will be again.
-    peak: usize,
+    peak: u32,
     shrink_at: Option<Instant>,
     runners: Vec<Arc<Runner>>,
     /// Of the call that is polled where it stands.
@@ -139,9 +137,7 @@ pub(crate) struct Dispatcher {
     held_sums: [(usize, usize); 2],
     /// The peer exchanges schemas.
     exchanges: bool,
-    /// Of calls that stream and are not answered, by id.
-    streams: Vec<Option<Arc<Streams>>>,
-    streaming: usize,
+    streams: ServedStreams,
     /// The earliest deadline of a running call, or earlier.
     next_expiry: Option<Instant>,
     /// How long a reply the peer takes.
@@ -154,9 +150,10 @@ pub(crate) struct Dispatcher {
     in_batch: u32,
     /// The method of the last of them.
     only: Option<Place>,
-    batch_began: Option<Instant>,
-    /// What most of its calls have for a deadline: none that they or their methods name.
+    /// When its calls expire that neither say so themselves nor by their methods: so long after it began. None between batches.
     batch_until: Option<Instant>,
+    /// Nothing stands between its plain calls and their handlers: no hook, no end of the server in sight, nobody who computes for long.
+    calm: bool,
     pub(crate) draining: bool,
 }
 
@@ -181,8 +178,7 @@ impl Dispatcher {
             held: Vec::new(),
             held_sums: Default::default(),
             exchanges: false,
-            streams: Vec::new(),
-            streaming: 0,
+            streams: ServedStreams::default(),
             next_expiry: None,
             limit: BEFORE_HELLO.max_message,
             crowded: false,
@@ -190,8 +186,8 @@ impl Dispatcher {
             slow: Slow::default(),
             in_batch: 0,
             only: None,
-            batch_began: None,
             batch_until: None,
+            calm: false,
             draining: false,
         }
     }
@@ -220,9 +216,15 @@ impl Dispatcher {
         self.shrink_at
     }
 
+    /// So many handlers of a method, runners and tickets wait at most.
+    #[inline]
+    fn spares(&self) -> usize {
+        SPARE.max(self.peak as usize)
+    }
+
     /// Gives up what a past load needed and the present one does not.
     pub(crate) fn shrink(&mut self, now: Instant) {
-        let keep = self.peak.max(SPARE);
+        let keep = self.spares();
         for runner in self.runners.drain(keep.min(self.runners.len())..) {
             runner.close();
         }
@@ -324,26 +326,34 @@ impl Dispatcher {
 
     /// The driver is about to hand over the calls of one read, which came now.
     pub(crate) fn begin_batch(&mut self, now: Instant) {
-        self.batch_began = Some(now);
         self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
+        let has_hook = self.core.as_ref().is_some_and(|core| core.hook.is_some());
+        self.calm = !has_hook && !self.draining && !self.crowded && self.slow.is_quiet(now);
         self.in_batch = 0;
     }
 
     /// All calls of one read were handed over: notes whether they computed for too long.
     pub(crate) fn end_batch(&mut self) {
         self.crowded = self.in_batch > 0 && self.computes();
-        self.batch_began = None;
+        self.batch_until = None;
+    }
+
+    fn batch_began(&self) -> Option<Instant> {
+        self.batch_until?.checked_sub(DEFAULT_TIMEOUT)
     }
 
     /// Handlers of this batch took long, and each of them long enough that a task of its own is the smaller cost.
     fn computes(&mut self) -> bool {
-        let Some(began) = self.batch_began else { return false };
+        let Some(began) = self.batch_began() else { return false };
         let now = Instant::now();
         let took = now - began;
         if took > IN_PLACE {
             match self.only.filter(|_| self.in_batch == 1) {
                 Some(place) => self.slow.took(place, took),
-                None => self.slow.watch(now),
+                None => {
+                    self.slow.watch(now);
+                    self.calm = false;
+                }
             }
         }
         took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
@@ -353,6 +363,7 @@ impl Dispatcher {
     #[cold]
     fn look_at_clock(&mut self, number: u32) {
         if self.computes() {
+            self.calm = false;
             self.crowded = true;
             log_crowded(&self.bound.name(number));
         }
@@ -372,7 +383,7 @@ impl Dispatcher {
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "one call's state, in registers and not in memory")]
     pub(crate) fn plain_call(&mut self, id: u32, number: u32, payload: &[u8], now: Instant, inbound: &mut Inbound, out: &mut Vec<u8>, blocked: bool) {
-        if blocked || self.is_full(out.len()) || !self.parked.is_empty() || !self.is_calm(now) {
+        if !self.calm || blocked || self.is_full(out.len()) || !self.parked.is_empty() || !self.has_room() {
             return self.call(Call::plain(id, number, payload), now, inbound, out, blocked);
         }
         if (self.in_batch + 1).is_multiple_of(CLOCK_EVERY) {
@@ -397,7 +408,7 @@ impl Dispatcher {
         match port.poll(handler, Some(request), out, self.limit, deadline.filter(|_| !method.detached), &mut cx) {
             Polled::Ready(outcome) => self.ended_in_place(Some(id), method, frame, begin, outcome, inbound, out),
             polled => {
-                let Some(handler) = self.bound.take_plain(number) else { return };
+                let handler = self.bound.take_plain(number);
                 let size = payload.len() + NOTIFICATION;
                 let start = Start { id: Some(id), method, place, handler, request: Opening::Begun, gate: None, deadline, size };
                 if let Err(error) = self.not_ended_in_place(polled, start, frame, out) {
@@ -407,12 +418,10 @@ impl Dispatcher {
         }
     }
 
-    /// Nothing stands between a plain method's call and its handler: no hook, no end of the server in sight, nobody who has computed
-    /// for long.
+    /// The server has room for another task, should a handler need one.
     #[inline]
-    fn is_calm(&self, now: Instant) -> bool {
-        let serves = |core: &Arc<Core>| core.hook.is_none() && core.handlers.load(Ordering::Relaxed) < core.limits.max_handlers;
-        !self.crowded && !self.draining && self.slow.is_quiet(now) && self.core.as_ref().is_some_and(serves)
+    fn has_room(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| core.handlers.load(Ordering::Relaxed) < core.limits.max_handlers)
     }
 
     fn park(&mut self, call: Call<'_>, now: Instant, out: &mut Vec<u8>) {
@@ -441,8 +450,8 @@ impl Dispatcher {
             && parts.json.is_none_or(|ways| ways == ways_of(method))
         {
             // Its items may come before its turn. Those of more calls than may stream at all are not kept.
-            let streams = self.streams_of(id, method, assembled, out);
-            if self.streaming > self.link.limits.max_streams {
+            let streams = self.streams.of(id, method, assembled, out);
+            if self.streams.count() > self.link.limits.max_streams {
                 streams.deafen();
             }
         }
@@ -494,7 +503,7 @@ impl Dispatcher {
             Some(id) => {
                 write_error(out, id, error);
                 inbound.answered(id);
-                self.close_streams(id);
+                self.streams.close(id, &self.link);
             }
             None => log_limited!(warn, "a notification of {} was refused: {error}", self.link.peer.address()),
         }
@@ -614,7 +623,7 @@ impl Dispatcher {
         match polled {
             Polled::Ready(outcome) => {
                 self.ended_in_place(id, method, frame, payload, outcome, inbound, out);
-                self.bound.keep(place, handler, self.peak.max(SPARE));
+                self.bound.keep(place, handler, self.spares());
                 Ok(())
             }
             polled => {
@@ -692,9 +701,9 @@ impl Dispatcher {
         }
         let ticket = std::mem::replace(&mut self.ticket, self.tickets.pop().unwrap_or_default());
         let Start { id, method, place, handler, request, gate, deadline, size } = start;
-        let streams = id.and_then(|id| self.streams.get(id as usize)?.clone());
+        let streams = id.and_then(|id| self.streams.get(id).cloned());
         // Calls of a batch that took long are timed here too, or the method at fault would hold up another one to be found.
-        let is_timed = self.slow.holds(place) || self.batch_began.is_some_and(|now| self.slow.is_watching(now));
+        let is_timed = self.slow.holds(place) || self.batch_began().is_some_and(|now| self.slow.is_watching(now));
         let took = is_timed.then_some(Duration::ZERO);
         let job = Job { id, method, place, handler, request, gate, streams, ticket: ticket.clone(), deadline, limit: self.limit, took };
         match id {
@@ -712,8 +721,8 @@ impl Dispatcher {
         }
         self.live += 1;
         self.peak = self.peak.max(self.live);
-        if self.live > SPARE && self.shrink_at.is_none() {
-            self.shrink_at = Some(self.batch_began.unwrap_or_else(Instant::now) + SPARE_FOR);
+        if self.live as usize > SPARE && self.shrink_at.is_none() {
+            self.shrink_at = Some(self.batch_began().unwrap_or_else(Instant::now) + SPARE_FOR);
         }
         match self.runners.pop() {
             Some(runner) => runner.give(job),
@@ -738,7 +747,7 @@ impl Dispatcher {
                 Some(id) => {
                     inbound.answered(id);
                     self.running[id as usize] = None;
-                    self.close_streams(id);
+                    self.streams.close(id, &self.link);
                 }
                 None => {
                     if let Some(found) = self.notifications.iter().position(|(running, _)| Arc::ptr_eq(&running.ticket, &ticket)) {
@@ -747,13 +756,13 @@ impl Dispatcher {
                 }
             }
             if let Some(handler) = handler {
-                self.bound.keep(place, handler, self.peak.max(SPARE));
+                self.bound.keep(place, handler, self.spares());
             }
-            if self.tickets.len() < self.peak.max(SPARE) {
+            if self.tickets.len() < self.spares() {
                 ticket.reuse();
                 self.tickets.push(ticket);
             }
-            if self.runners.len() < self.peak.max(SPARE) {
+            if self.runners.len() < self.spares() {
                 self.runners.push(runner);
             } else {
                 runner.close();
@@ -769,45 +778,15 @@ impl Dispatcher {
         if let Ok(Served { method, .. }) = self.bound.resolve(number)
             && method.streams()
         {
-            self.open_streams(id, method).hold();
+            self.streams.begin(id, method).hold();
         }
-    }
-
-    fn open_streams(&mut self, id: u32, method: &Method) -> Arc<Streams> {
-        let streams = Streams::new(Role::Callee, method.uploads, method.downloads.then_some(FIRST_WINDOW));
-        let index = id as usize;
-        if self.streams.len() <= index {
-            self.streams.resize(index + 1, None);
-        }
-        self.streams[index] = Some(streams.clone());
-        self.streaming += 1;
-        streams
-    }
-
-    /// The streams of a call whose arguments are complete; `assembled`, from chunks. Its credit joins `out`, as a refusal does:
-    /// behind that it would be the next call's with this id.
-    #[cold]
-    fn streams_of(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Arc<Streams> {
-        let known = self.streams.get(id as usize).and_then(Option::clone);
-        let streams = known.unwrap_or_else(|| {
-            let streams = self.open_streams(id, method);
-            if assembled {
-                streams.hold();
-            }
-            streams
-        });
-        if streams.release() {
-            // The caller held its items back, or they would have come before the end of the arguments.
-            codec::Frame::new(out, kind::CALL_CREDIT).number(u64::from(id)).number(FIRST_WINDOW as u64).end(0);
-        }
-        streams
     }
 
     #[cold]
     fn outlet(&mut self, id: u32, method: &Method, assembled: bool, out: &mut Vec<u8>) -> Result<Outlet, Error> {
-        let streams = self.streams_of(id, method, assembled, out);
+        let streams = self.streams.of(id, method, assembled, out);
         let most = self.link.limits.max_streams;
-        if self.streaming > most || streams.is_deaf() {
+        if self.streams.count() > most || streams.is_deaf() {
             let text = format!("{}: more than {most} calls with streams are open (Limits::max_streams)", method.name);
             return Err(Error::overloaded(text, Duration::from_millis(100)));
         }
@@ -815,40 +794,17 @@ impl Dispatcher {
         Ok(Outlet { streams, link: self.link.clone(), hold: None, id, slow, encoding: Encoding::Postcard, writer: None })
     }
 
-    /// The call has been answered.
-    fn close_streams(&mut self, id: u32) {
-        let Some(streams) = self.streams.get_mut(id as usize).and_then(Option::take) else { return };
-        self.streaming -= 1;
-        let mut wakers = Vec::new();
-        let _ = streams.end(Last::Error(Error::with(ErrorKind::Cancelled, Executed::Maybe, "the call has ended")), &mut wakers);
-        streams.close(&mut self.link.lock(), &mut wakers);
-        for waker in wakers {
-            waker.wake();
-        }
-    }
-
-    /// What the caller sends is cut off: never a normal end. What it was sent it does not take any more.
-    fn cut_streams(&self, id: u32, error: Error) {
-        let Some(Some(streams)) = self.streams.get(id as usize) else { return };
-        let mut wakers = Vec::new();
-        let _ = streams.end(Last::Error(error), &mut wakers);
-        streams.stop(&mut wakers);
-        for waker in wakers {
-            waker.wake();
-        }
-    }
-
     /// Items of a call; those of one that has been answered met the answer on the wire.
     pub(crate) fn items(&mut self, id: u32, bytes: &[u8], wakers: &mut Vec<Waker>) -> Result<(), Violation> {
-        match self.streams.get(id as usize) {
-            Some(Some(streams)) => streams.arrive(bytes, self.link.limits.allowance().max_message, wakers),
-            _ => Ok(()),
+        match self.streams.get(id) {
+            Some(streams) => streams.arrive(bytes, self.link.limits.allowance().max_message, wakers),
+            None => Ok(()),
         }
     }
 
     /// The end of the caller's items.
     pub(crate) fn items_end(&mut self, id: u32, aborted: bool, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
-        let Some(Some(streams)) = self.streams.get(id as usize) else { return Ok(()) };
+        let Some(streams) = self.streams.get(id) else { return Ok(()) };
         let last = match aborted {
             false => Last::Finished,
             true => Last::Error(Error::with(ErrorKind::Cancelled, Executed::Maybe, "the caller has aborted its stream")),
@@ -858,9 +814,9 @@ impl Dispatcher {
 
     /// The caller takes more of our items.
     pub(crate) fn credit(&mut self, id: u32, bytes: u64, wakers: &mut Vec<Waker>) -> Result<(), Violation> {
-        match self.streams.get(id as usize) {
-            Some(Some(streams)) => streams.credit(bytes, wakers),
-            _ => Ok(()),
+        match self.streams.get(id) {
+            Some(streams) => streams.credit(bytes, wakers),
+            None => Ok(()),
         }
     }
 
@@ -871,7 +827,7 @@ impl Dispatcher {
         if let Some(Some(running)) = self.running.get(id as usize) {
             running.ticket.stop(Ticket::CANCELLED);
             // A detached handler lives on, and must not take what has come for all.
-            self.cut_streams(id, Error::with(ErrorKind::Cancelled, Executed::Maybe, "the caller has cancelled the call"));
+            self.streams.cut(id, Error::with(ErrorKind::Cancelled, Executed::Maybe, "the caller has cancelled the call"));
             return;
         }
         if let Some(parked) = self.parked.iter_mut().find(|parked| parked.id == Some(id)) {
@@ -927,9 +883,9 @@ impl Drop for Dispatcher {
         for running in self.running.iter().flatten().chain(self.notifications.iter().map(|(running, _)| running)) {
             running.ticket.stop(Ticket::LOST);
         }
-        for id in 0..self.streams.len() as u32 {
-            self.cut_streams(id, Error::with(ErrorKind::Unavailable, Executed::Maybe, "the connection to the caller was lost"));
-            self.close_streams(id);
+        for id in 0..self.streams.ids() {
+            self.streams.cut(id, Error::with(ErrorKind::Unavailable, Executed::Maybe, "the connection to the caller was lost"));
+            self.streams.close(id, &self.link);
         }
         for runner in &self.runners {
             runner.close();
@@ -984,61 +940,4 @@ fn metadata(bytes: &[u8], limit: usize, method: &Method) -> Result<Option<Arc<Me
 #[cold]
 fn overloaded(method: &Method) -> Error {
     Error::overloaded(format!("{}: too many handlers are waiting (Limits::max_handlers)", method.name), Duration::from_millis(100))
-}
-
-/// A panic's text stays in the server's log: it may hold what the caller must not see.
-pub(crate) fn panicked(method: &Method, panic: &Panic) -> Error {
-    log_limited!(error, "{}: the handler panicked: {}", method.name, panic.text.as_deref().unwrap_or("unknown"));
-    Error::with(ErrorKind::Internal, panic.executed, format!("{}: the handler panicked", method.name))
-}
-
-#[cold]
-pub(crate) fn log_notification(outcome: &Outcome, method: &Method) {
-    if let Outcome::Error(error) = outcome {
-        log_limited!(warn, "{}: a notification failed: {error}", method.name);
-    }
-}
-
-/// Completes the reply that begins at `start`, and its payload at `payload`, and ends with `out`. If it needs more than one frame it is
-/// taken out, in the buffer it is in: a large payload is not copied, the few frames before it are.
-#[inline]
-pub(crate) fn end_reply(out: &mut Vec<u8>, start: usize, payload: usize, id: u32, outcome: Outcome, method: &Method) -> Option<Rope> {
-    let kind = match outcome {
-        Outcome::Value => kind::REPLY,
-        Outcome::Failed => kind::FAIL,
-        Outcome::Error(error) => {
-            out.truncate(start);
-            write_named(out, id, error, method);
-            return None;
-        }
-        Outcome::SegmentedValue(segments) | Outcome::SegmentedFailed(segments) => return Some(take_reply(out, start, payload, Some(segments))),
-    };
-    if out.len() - start - HEADER <= MAX_FRAME {
-        codec::seal_reply(out, start, kind);
-        return None;
-    }
-    Some(take_reply(out, start, payload, None))
-}
-
-/// Our own words, with the method's name before them where they lack it.
-#[cold]
-fn write_named(out: &mut Vec<u8>, id: u32, error: Error, method: &Method) {
-    if error.message().starts_with(method.name) || method.name.is_empty() {
-        write_error(out, id, &error);
-    } else {
-        let named = format!("{}: {}", method.name, error.message());
-        write_error(out, id, &Error::with(error.kind(), error.executed(), named).after(error.retry_after()));
-    }
-}
-
-#[cold]
-fn take_reply(out: &mut Vec<u8>, start: usize, payload: usize, segments: Option<Box<Segments>>) -> Rope {
-    if segments.is_some() && out.len() - payload <= LITTLE {
-        let little = Bytes::copy_from_slice(&out[payload..]);
-        out.truncate(start);
-        return Rope::new(little, segments);
-    }
-    let before = out[..start].to_vec();
-    let whole = std::mem::replace(out, before);
-    Rope::new(payload::share(whole).slice(payload..), segments)
 }

@@ -15,7 +15,7 @@ use std::task::{self, Poll};
 
 use serde::{Deserialize, Serialize};
 
-use super::dispatch::panicked;
+use super::reply::panicked;
 use crate::context::{Context, Inherit};
 use crate::frame::payload::{self, Outcome};
 use crate::service::{Contract, Handler, Method};

@@ -11,7 +11,9 @@ pub(crate) mod dispatch;
 pub(crate) mod handler;
 pub(crate) mod hook;
 pub(crate) mod registry;
+pub(crate) mod reply;
 pub(crate) mod runner;
+pub(crate) mod served_streams;
 pub(crate) mod slow;
 
 use std::fmt;

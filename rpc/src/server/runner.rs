@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Core;
-use super::dispatch::{end_reply, log_notification, panicked};
 use super::handler::{self, Polled, Request, drop_quietly};
+use super::reply::{end_reply, log_notification, panicked};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
 use crate::connection::streams::Streams;

@@ -38,18 +38,20 @@ pub(super) fn encode<T: Serialize + ?Sized>(
 ) -> Result<(), Unwritten> {
     let mut tail = Tail::new(out, limit);
     tail.aside = aside;
-    let written = match encoding {
+    match encoding {
         Encoding::Postcard => {
             let mut serializer = postcard::Serializer { output: tail };
             let written = value.serialize(&mut serializer).map_err(postcard_text);
-            return serializer.output.finish(written);
+            serializer.output.finish(written)
         }
         #[cfg(feature = "json")]
-        Encoding::Json => Typed(value).serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(super::text::capped),
+        Encoding::Json => {
+            let written = Typed(value).serialize(&mut serde_json::Serializer::new(&mut tail)).map_err(super::text::capped);
+            tail.finish(written)
+        }
         #[cfg(not(feature = "json"))]
-        Encoding::Json => return Err(Unwritten::NoJson),
-    };
-    tail.finish(written)
+        Encoding::Json => Err(Unwritten::NoJson),
+    }
 }
 
 /// Appends JSON as it is.

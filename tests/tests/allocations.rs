@@ -2,8 +2,8 @@
 //! thread does (the test's own code, client, server, tokio's tasks, timers and I/O), which all run on one thread.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rpc::transport::Transport;
@@ -78,9 +78,14 @@ async fn client(over: Over, service: Impl) -> ScalarsClient {
     }
 }
 
+/// How long large buffers wait is a matter of the clock, and they wait for all of the process: a test that moves its own clock on is not to
+/// end the wait of another's.
+static CLOCK: RwLock<()> = RwLock::new(());
+
 /// Whoever allocates a buffer for each large message has the system make its pages each time.
 #[test]
 fn a_large_call_uses_the_buffers_of_the_one_before() {
+    let _alone = CLOCK.write().unwrap_or_else(PoisonError::into_inner);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = runtime.block_on(client(Over::Tcp, Impl { next: None }));
     let text = "x".repeat(1 << 20);
@@ -100,6 +105,7 @@ fn a_large_call_uses_the_buffers_of_the_one_before() {
 /// Both ends have bytes that they send, and bytes that they received, and copy neither.
 #[test]
 fn large_bytes_that_come_back_take_no_memory_of_their_own() {
+    let _alone = CLOCK.write().unwrap_or_else(PoisonError::into_inner);
     for over in [Over::Tcp, Over::Memory] {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(client(over, Impl { next: None }));
@@ -130,6 +136,7 @@ where
     F: Fn(Arc<ScalarsClient>) -> C + Copy + Send + 'static,
     C: Future<Output = ()> + Send,
 {
+    let _together = CLOCK.read().unwrap_or_else(PoisonError::into_inner);
     // The clock stands still: how fast this machine is decides nothing. It would run ahead whenever all tasks wait for a
     // socket, if it were not for a blocking task.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

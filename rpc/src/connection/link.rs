@@ -572,9 +572,13 @@ impl Link {
         Poll::Pending
     }
 
-    /// The caller in this place looks there no more. Its call ends by other means.
-    pub(crate) fn leave_place(&self, place: Place) {
-        let left = self.lock().answers.leave(place);
+    /// The caller of this slot looks in its place no more. Its call ends by other means.
+    pub(crate) fn leave_place(&self, id: u32, place: Place) {
+        let mut state = self.lock();
+        let left = state.answers.leave(place);
+        // The call may go on, and the place is another's from here on.
+        state.outbound.forget_place(id, place);
+        drop(state);
         drop(left);
     }
 
@@ -870,6 +874,21 @@ mod tests {
         let reply = link.lock().on_reply(second, false, Payload::Borrowed(b"x"), &mut wake, &mut Vec::new());
         assert_eq!(reply, Ok(true));
         assert!(matches!(poll(), Poll::Ready(Ended::Returned)));
+    }
+
+    /// A caller that has its stream needs its place no more, while the call goes on.
+    #[test]
+    fn the_end_of_a_stream_wakes_nobody_in_the_place_that_its_caller_has_left() {
+        let link = link();
+        let (stream, place) = submit(&link, vec![0]);
+        link.lock().streams = vec![Some(Streams::new(Role::Caller, true, None))];
+        assert_eq!(link.lock().outbound.on_bound(0, &[], &mut Wake::new()), Ok(()));
+        link.leave_place(stream, place);
+        assert_eq!(submit(&link, vec![0]).1, place, "it is free");
+        let mut wakers = Vec::new();
+        let came = link.lock().on_reply(stream, false, Payload::Borrowed(&[]), &mut Wake::new(), &mut wakers);
+        assert_eq!(came, Ok(true));
+        assert!(wakers.is_empty(), "the other call has not ended");
     }
 
     #[test]

@@ -700,6 +700,7 @@ impl Link {
         let (mut wake, mut wakers) = (Wake::new(), Vec::new());
         state.outbound.lost(error, &mut wake);
         state.wakers(&mut wake, &mut wakers);
+        state.answers.close();
         wakers.append(&mut state.room);
         wakers.append(&mut state.watching);
         let finished = std::mem::take(&mut state.finished);
@@ -911,5 +912,30 @@ mod tests {
         }
         let (_, third) = submit(&link, vec![0]);
         assert!([first, second].contains(&third), "both places are free");
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_keeps_no_buffers_for_answers() {
+        let link = link();
+        let reply = |id| {
+            let came = link.lock().on_reply(id, false, Payload::Borrowed(&[7; 1000]), &mut Wake::new(), &mut Vec::new());
+            assert_eq!(came, Ok(true));
+        };
+        let look = |place| {
+            // As a caller's, which had its arguments in it.
+            let mut payload = Vec::with_capacity(1000);
+            assert!(link.poll_answer(place, &mut payload, &Context::from_waker(Waker::noop())).is_ready());
+            assert_eq!(payload, [7; 1000]);
+        };
+        let calls: Vec<_> = (0..3).map(|_| submit(&link, vec![0])).collect();
+        assert_eq!(link.lock().outbound.on_bound(0, &[], &mut Wake::new()), Ok(()));
+        calls[..2].iter().for_each(|(id, _)| reply(*id));
+        look(calls[0].1);
+        link.lost(&Error::new(crate::ErrorKind::Unavailable, "gone"));
+        assert!(link.lock().answers.buffers() < 2000, "the first has looked");
+        look(calls[1].1);
+        let (_, place) = calls[2];
+        assert!(link.poll_answer(place, &mut Vec::new(), &Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(link.lock().answers.buffers(), 0);
     }
 }

@@ -255,7 +255,7 @@ impl<'c> Raw<'c> {
         let mut outlet = None;
         let ended = if parts.streams.reads() {
             let Poll::Ready(last) = parts.streams.poll_opened(cx) else { return Poll::Pending };
-            hold.leave_place(place);
+            hold.leave_place(id, place);
             match last {
                 None | Some(Last::Finished) => {
                     let (streams, link, writer) = (parts.streams.clone(), hold.link().clone(), hold.writer_of(&self.callee));
@@ -468,7 +468,7 @@ impl<'c> Raw<'c> {
             State::Sent(link, id, place) => match &self.streams {
                 Some(parts) => {
                     link.cancel_streams(&parts.streams, id);
-                    link.leave_place(place);
+                    link.leave_place(id, place);
                 }
                 None => link.cancel(id, place),
             },

@@ -8,17 +8,24 @@ use std::task::Waker;
 use super::inbound::Payload;
 use super::outbound::Ended;
 
-/// A payload that leaves a larger buffer than this behind gives it up.
+/// Buffers that are no longer than this are used again.
 const LARGE: usize = 4096;
 
 /// One caller's place. Only that caller gives it back.
 pub(crate) type Place = u32;
 
-#[derive(Default)]
 pub(crate) struct Answers {
     places: Vec<Answer>,
     /// The place that was given back last.
     free: Option<Place>,
+    /// A payload that leaves a larger buffer than this behind gives it up.
+    kept: usize,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: None, kept: LARGE }
+    }
 }
 
 #[derive(Default)]
@@ -68,7 +75,7 @@ impl Answers {
         let answer = &mut self.places[place as usize];
         let ended = answer.ended.take()?;
         std::mem::swap(&mut answer.payload, payload);
-        if answer.payload.capacity() > LARGE {
+        if answer.payload.capacity() > self.kept {
             answer.payload = Vec::new();
         }
         answer.next = self.free.replace(place);
@@ -93,5 +100,19 @@ impl Answers {
         let left = std::mem::take(answer);
         answer.next = self.free.replace(place);
         left
+    }
+
+    /// No more answers come: a client may keep its first connection long after that.
+    pub(crate) fn close(&mut self) {
+        self.kept = 0;
+        for answer in self.places.iter_mut().filter(|answer| answer.ended.is_none()) {
+            answer.payload = Vec::new();
+        }
+    }
+
+    /// Bytes of buffers that wait for payloads, or hold them.
+    #[cfg(all(test, feature = "json"))]
+    pub(crate) fn buffers(&self) -> usize {
+        self.places.iter().map(|answer| answer.payload.capacity()).sum()
     }
 }

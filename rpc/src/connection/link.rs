@@ -577,9 +577,13 @@ impl Link {
         Poll::Pending
     }
 
-    /// The caller in this place looks there no more. Its call ends by other means.
-    pub(crate) fn leave_place(&self, place: Place) {
-        let left = self.lock().answers.leave(place);
+    /// The caller of this slot looks in its place no more. Its call ends by other means.
+    pub(crate) fn leave_place(&self, id: u32, place: Place) {
+        let mut state = self.lock();
+        let left = state.answers.leave(place);
+        // The call may go on, and the place is another's from here on.
+        state.outbound.forget_place(id, place);
+        drop(state);
         drop(left);
     }
 
@@ -701,6 +705,7 @@ impl Link {
         let (mut wake, mut wakers) = (Wake::new(), Vec::new());
         state.outbound.lost(error, &mut wake);
         state.wakers(&mut wake, &mut wakers);
+        state.answers.close();
         wakers.append(&mut state.room);
         wakers.append(&mut state.watching);
         let finished = std::mem::take(&mut state.finished);
@@ -877,6 +882,21 @@ mod tests {
         assert!(matches!(poll(), Poll::Ready(Ended::Returned)));
     }
 
+    /// A caller that has its stream needs its place no more, while the call goes on.
+    #[test]
+    fn the_end_of_a_stream_wakes_nobody_in_the_place_that_its_caller_has_left() {
+        let link = link();
+        let (stream, place) = submit(&link, vec![0]);
+        link.lock().streams = vec![Some(Streams::new(Role::Caller, true, None))];
+        assert_eq!(link.lock().outbound.on_bound(0, &[], &mut Wake::new()), Ok(()));
+        link.leave_place(stream, place);
+        assert_eq!(submit(&link, vec![0]).1, place, "it is free");
+        let mut wakers = Vec::new();
+        let came = link.lock().on_reply(stream, false, Payload::Borrowed(&[]), &mut Wake::new(), &mut wakers);
+        assert_eq!(came, Ok(true));
+        assert!(wakers.is_empty(), "the other call has not ended");
+    }
+
     #[test]
     fn an_answer_waits_where_its_caller_looks_while_its_slot_is_used_again() {
         let link = link();
@@ -897,5 +917,30 @@ mod tests {
         }
         let (_, third) = submit(&link, vec![0]);
         assert!([first, second].contains(&third), "both places are free");
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_keeps_no_buffers_for_answers() {
+        let link = link();
+        let reply = |id| {
+            let came = link.lock().on_reply(id, false, Payload::Borrowed(&[7; 1000]), &mut Wake::new(), &mut Vec::new());
+            assert_eq!(came, Ok(true));
+        };
+        let look = |place| {
+            // As a caller's, which had its arguments in it.
+            let mut payload = Vec::with_capacity(1000);
+            assert!(link.poll_answer(place, &mut payload, &Context::from_waker(Waker::noop())).is_ready());
+            assert_eq!(payload, [7; 1000]);
+        };
+        let calls: Vec<_> = (0..3).map(|_| submit(&link, vec![0])).collect();
+        assert_eq!(link.lock().outbound.on_bound(0, &[], &mut Wake::new()), Ok(()));
+        calls[..2].iter().for_each(|(id, _)| reply(*id));
+        look(calls[0].1);
+        link.lost(&Error::new(crate::ErrorKind::Unavailable, "gone"));
+        assert!(link.lock().answers.buffers() < 2000, "the first has looked");
+        look(calls[1].1);
+        let (_, place) = calls[2];
+        assert!(link.poll_answer(place, &mut Vec::new(), &Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(link.lock().answers.buffers(), 0);
     }
 }

@@ -457,6 +457,13 @@ impl Outbound {
         self.slots[id as usize].place == Some(place)
     }
 
+    /// The caller of this slot waits there no more.
+    pub(crate) fn forget_place(&mut self, id: u32, place: Place) {
+        if self.is_awaited(id, place) {
+            self.slots[id as usize].place = None;
+        }
+    }
+
     /// The result of this call, if it has one, and where it belongs; the slot is then free.
     pub(crate) fn collect(&mut self, id: u32, wake: &mut Wake) -> Option<(Ended, Option<Place>)> {
         let slot = &mut self.slots[id as usize];

@@ -1,5 +1,8 @@
 //! Deadlines, under a clock that moves only when nothing else can: every figure is exact.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use rpc::transport::{Dial, Transport, memory};
@@ -26,6 +29,29 @@ fn a_deadline_of_one_millisecond_ends_a_call_in_time() {
             assert_eq!(rig.client.add(1, 2).await.unwrap(), 3);
         }
         assert_eq!(rig.lab.begun(), 3);
+    });
+}
+
+/// Whatever it is: only what nobody has asked for is counted from when the connection comes to its turn.
+#[test]
+fn a_timeout_is_counted_from_the_first_poll_though_nothing_else_runs() {
+    virtual_time(async {
+        let rig = Rig::new(Kind::Memory).await;
+        rig.client.nothing().await.unwrap();
+        for timeout in [29_000, 30_000, 31_000] {
+            let begun = Instant::now();
+            // The driver is awake by the second of them, and comes to its turn when this task waits.
+            let (mut one, mut two, mut call) = (pin!(rig.client.wait(1)), pin!(rig.client.wait(2)), pin!(rig.client.wait(3).timeout(timeout * MS)));
+            poll_fn(|cx| {
+                let pending = one.as_mut().poll(cx).is_pending() && two.as_mut().poll(cx).is_pending() && call.as_mut().poll(cx).is_pending();
+                assert!(pending);
+                Poll::Ready(())
+            })
+            .await;
+            advance(20_000 * MS).await;
+            assert!(call.await.unwrap_err().is_timeout());
+            assert!(begun.elapsed() >= timeout * MS && begun.elapsed() <= (timeout + 20) * MS, "{:?}", begun.elapsed());
+        }
     });
 }
 

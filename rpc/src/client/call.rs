@@ -290,8 +290,8 @@ impl<'c> Raw<'c> {
         let is_told = self.timeout.is_some() && !matches!(self.callee, Callee::Known(..));
         self.understood = !is_told && timeout.is_some() && inherited.is_none() && timeout == self.callees_timeout();
         self.due = match (timeout, inherited) {
-            // What everybody takes need not be known more exactly than the connection's driver is awake.
-            (Some(timeout), None) if self.understood && !timeout.is_zero() => Due::In(timeout),
+            // What nobody has asked for need not be known more exactly than the connection's driver is awake.
+            (Some(timeout), None) if self.understood && self.timeout.is_none() && !timeout.is_zero() => Due::In(timeout),
             (None, None) => Due::Never,
             (timeout, inherited) => {
                 let now = Instant::now();

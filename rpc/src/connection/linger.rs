@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_micros(50);
 /// And so often, should the clock stand still: a turn takes about a microsecond.
 const TURNS: u32 = 64;
 
-/// It is not looked at all where it usually took longer than this until something came, waking included.
+/// It is not looked at all where it usually took longer than this until as much came again, waking included.
 const HOPELESS: Duration = Duration::from_micros(75);
 
 /// What counts as long when that is reckoned.
@@ -40,12 +40,12 @@ pub(crate) struct Linger {
 /// What the drivers of a thread share: one of them looks for all.
 #[derive(Clone, Copy)]
 struct Thread {
-    /// Nothing has come since.
+    /// No connection of it was busy since.
     idle_since: Option<Instant>,
     /// One of them last looked.
     looked: Option<Instant>,
     turns: u32,
-    /// How long it takes until something comes, the last times most.
+    /// How long it takes until one is again, the last times most.
     usual: Duration,
 }
 
@@ -56,10 +56,12 @@ impl Linger {
     #[inline]
     pub(crate) fn came(&mut self, frames: u64, now: Instant) {
         self.busy = frames >= BUSY;
-        let mut thread = THREAD.get();
-        if let Some(since) = thread.idle_since.take() {
-            thread.usual = (3 * thread.usual + now.saturating_duration_since(since).min(LONG)) / 4;
-            THREAD.set(thread);
+        if self.busy {
+            let mut thread = THREAD.get();
+            if let Some(since) = thread.idle_since.take() {
+                thread.usual = (3 * thread.usual + now.saturating_duration_since(since).min(LONG)) / 4;
+                THREAD.set(thread);
+            }
         }
     }
 
@@ -155,6 +157,20 @@ mod tests {
         let mut linger = usual(MICRO).await;
         linger.came(1, Instant::now());
         assert_eq!(looks(&mut linger).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_call_after_the_other_does_not_keep_another_connection_looking() {
+        let (mut busy, mut single, mut looks) = (usual(20 * MICRO).await, Linger::default(), 0);
+        for _ in 0..1000 {
+            for _ in 0..40 {
+                looks += u32::from(busy.looks_again());
+                tokio::time::advance(MICRO).await;
+            }
+            single.came(1, Instant::now());
+            assert!(!single.looks_again());
+        }
+        assert_eq!(looks, if_several(50));
     }
 
     #[tokio::test(start_paused = true)]

@@ -76,15 +76,22 @@ impl Large {
         Self { buffers: Vec::new(), bytes: 0, came: None }
     }
 
-    /// Keeps it if there is room; else it is given back, to be dropped without the lock.
-    fn put(&mut self, buffer: Vec<u8>, now: Instant) -> Option<Vec<u8>> {
-        if buffer.capacity() > LARGE_MOST || self.bytes + buffer.capacity() > LARGE_BYTES {
-            return Some(buffer);
+    /// Keeps it, unless it is too large. Those that have waited longest make room for it: they are of a length that no message has now.
+    /// What is given back is to be dropped without the lock.
+    fn put(&mut self, buffer: Vec<u8>, now: Instant) -> Vec<Vec<u8>> {
+        if buffer.capacity() > LARGE_MOST {
+            return vec![buffer];
         }
+        let mut too_many = 0;
+        while self.bytes + buffer.capacity() > LARGE_BYTES {
+            self.bytes -= self.buffers[too_many].capacity();
+            too_many += 1;
+        }
+        let dropped = self.buffers.drain(..too_many).collect();
         self.bytes += buffer.capacity();
         self.buffers.push(buffer);
         self.came = Some(now);
-        None
+        dropped
     }
 
     /// The smallest that has room for so many bytes, and for few more.
@@ -95,7 +102,7 @@ impl Large {
     }
 
     fn remove(&mut self, place: usize) -> Vec<u8> {
-        let buffer = self.buffers.swap_remove(place);
+        let buffer = self.buffers.remove(place);
         self.bytes -= buffer.capacity();
         buffer
     }
@@ -140,7 +147,7 @@ fn recycle_large(mut buffer: Vec<u8>) {
     buffer.clear();
     let now = Instant::now();
     // The last connection has given all of them back; what is still with a user then goes where it came from.
-    drop(with_large(|large| if CONNECTIONS.load(Ordering::Relaxed) == 0 { Some(buffer) } else { large.put(buffer, now) }));
+    drop(with_large(|large| if CONNECTIONS.load(Ordering::Relaxed) == 0 { vec![buffer] } else { large.put(buffer, now) }));
 }
 
 /// None that waits has room for so many bytes.
@@ -236,39 +243,44 @@ pub(crate) fn share(buffer: Vec<u8>) -> Bytes {
 mod tests {
     use super::*;
 
+    fn capacities(buffers: Vec<Vec<u8>>) -> Vec<usize> {
+        buffers.iter().map(Vec::capacity).collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn large_ones_wait_for_a_message_that_they_fit_and_not_for_ever() {
         let (mut large, now) = (Large::new(), Instant::now());
         for capacity in [1 << 20, 2 << 20, 3 << 20] {
-            assert_eq!(large.put(Vec::with_capacity(capacity), now), None);
+            assert!(large.put(Vec::with_capacity(capacity), now).is_empty());
         }
         assert_eq!(large.take((1 << 20) + 1), None, "twice as much is too much");
         assert_eq!(large.take((2 << 20) - 1).map(|buffer| buffer.capacity()), Some(2 << 20), "the smallest that fits");
         assert_eq!(large.take((3 << 20) + 1), None);
-        assert!(large.put(Vec::with_capacity((4 << 20) + 1), now).is_some(), "it is too large");
+        assert_eq!(large.put(Vec::with_capacity((4 << 20) + 1), now).len(), 1, "it is too large");
         assert_eq!(large.bytes, 4 << 20);
         for _ in 0..3 {
-            assert_eq!(large.put(Vec::with_capacity(4 << 20), now), None);
+            assert!(large.put(Vec::with_capacity(4 << 20), now).is_empty());
         }
-        assert!(large.put(Vec::with_capacity(1 << 20), now).is_some(), "16 MiB wait");
+        assert_eq!(capacities(large.put(Vec::with_capacity(3 << 20), now)), [1 << 20, 3 << 20], "16 MiB wait, these the longest");
+        assert_eq!(large.bytes, 15 << 20);
         assert!(large.let_go(now + LARGE_FOR / 2).is_empty());
-        assert_eq!((large.let_go(now + LARGE_FOR).len(), large.bytes, large.take(1)), (5, 0, None));
+        assert_eq!((large.let_go(now + LARGE_FOR).len(), large.bytes, large.take(1)), (4, 0, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_that_is_not_lent_waits_no_longer_for_that() {
         let (mut large, lent, now) = (Large::new(), AtomicUsize::new(0), Instant::now());
         for _ in 0..4 {
-            assert_eq!(large.put(Vec::with_capacity(4 << 20), now), None);
+            assert!(large.put(Vec::with_capacity(4 << 20), now).is_empty());
         }
         assert_eq!((0..5).filter_map(|_| large.lend(4 << 20, &lent)).count(), 4);
         assert_eq!((lent.load(Ordering::Relaxed), large.bytes), (16 << 20, 0));
-        assert_eq!(large.put(Vec::with_capacity(1 << 20), now), None);
+        assert!(large.put(Vec::with_capacity(1 << 20), now).is_empty());
         tokio::time::advance(LARGE_FOR).await;
         assert_eq!(large.lend(1 << 20, &lent), None, "16 MiB are lent");
         assert_eq!((lent.load(Ordering::Relaxed), large.bytes), (16 << 20, 1 << 20));
         assert_eq!(large.let_go(Instant::now()).len(), 1, "nobody has used it");
-        assert_eq!(large.put(Vec::with_capacity(1 << 20), now), None);
+        assert!(large.put(Vec::with_capacity(1 << 20), now).is_empty());
         lent.fetch_sub(1 << 20, Ordering::Relaxed);
         assert!(large.lend(1 << 20, &lent).is_some(), "there is room again");
     }

@@ -215,12 +215,14 @@ impl Assembly {
         Ok(())
     }
 
-    /// Room for so many more bytes; if there is none, for `most` in all, or in a buffer that waits for its next message.
+    /// Room for so many more bytes; if there is none, for `most` in all, or in a buffer that waits for its next message. One that has grown
+    /// goes on to grow, and is one more that fits the next: as long as there are too few, others would find none when they begin either.
     fn make_room(&mut self, more: usize, most: usize) {
         if self.bytes.capacity() - self.bytes.len() >= more {
             return;
         }
-        match (most > MAX_FRAME).then(|| payload::advance(self.total)).flatten() {
+        let begins = most > MAX_FRAME && self.bytes.capacity() <= payload::LARGEST;
+        match begins.then(|| payload::advance(self.total)).flatten() {
             Some((mut larger, lent)) => {
                 larger.extend_from_slice(&self.bytes);
                 payload::recycle(std::mem::replace(&mut self.bytes, larger));

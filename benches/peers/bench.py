@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -128,9 +129,11 @@ GATES = [
     # None a call: what is left is a buffer that grew once in 64,000 calls. `tests/tests/allocations.rs` counts to zero.
     Gate("W8 allocations of ours a call, both ends", "W8", True, 0.01, None, allocations),
     Gate("W9 bytes of framing a small message", "W9", True, 8, 6, framing),
+    Gate("instructions of a small call, both ends", "INSTR", True, 4500, 3200, each("INSTR", "instr")),
 ]
 GATE_PEERS = "raw1-pingpong,raw2-pipelined,rpc,tarpc"
-GATE_LOADS = "W1,W2,W3,W4,W5,W6,W7,W8,W9"
+# Without valgrind nothing is said of instructions.
+GATE_LOADS = "W1,W2,W3,W4,W5,W6,W7,W8,W9" + (",INSTR" if shutil.which("valgrind") else "")
 
 
 # ---------------------------------------------------------------- running

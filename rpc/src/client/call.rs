@@ -285,13 +285,14 @@ impl<'c> Raw<'c> {
     /// Fixes the deadline: this call's own, or the method's, or the client's, and never later than that of the handler it is made in.
     fn begin(&mut self) -> Result<(), Error> {
         let inherited = inherited_deadline();
+        if inherited.is_none() && self.is_usual() {
+            return Ok(());
+        }
         let timeout = self.own_timeout();
         // By name the callee alone knows what it would take by itself.
         let is_told = self.timeout.is_some() && !matches!(self.callee, Callee::Known(..));
         self.understood = !is_told && timeout.is_some() && inherited.is_none() && timeout == self.callees_timeout();
         self.due = match (timeout, inherited) {
-            // What nobody has asked for need not be known more exactly than the connection's driver is awake.
-            (Some(timeout), None) if self.understood && self.timeout.is_none() && !timeout.is_zero() => Due::In(timeout),
             (None, None) => Due::Never,
             (timeout, inherited) => {
                 let now = Instant::now();
@@ -311,6 +312,22 @@ impl<'c> Raw<'c> {
             return Err(Error::new(ErrorKind::TooLarge, format!("metadata of {metadata} bytes exceeds the limit of {limit} (Limits::max_metadata)")));
         }
         Ok(())
+    }
+
+    /// Nothing was asked for of a call, and both ends take the same deadline by themselves: then that is its own.
+    #[inline]
+    fn is_usual(&mut self) -> bool {
+        if self.timeout.is_some() || self.streams.is_some() || !self.metadata.is_empty() {
+            return false;
+        }
+        let methods = self.default_timeout();
+        let usual = methods.unwrap_or(DEFAULT_TIMEOUT);
+        self.understood = !usual.is_zero() && (methods.is_some() || self.client.inner().timeout == Some(usual));
+        if self.understood {
+            // What nobody has asked for need not be known more exactly than the connection's driver is awake.
+            self.due = Due::In(usual);
+        }
+        self.understood
     }
 
     /// The call's own, or the method's, or the client's. A stream lasts as long as it lasts.
@@ -364,6 +381,7 @@ impl<'c> Raw<'c> {
     }
 
     /// True: a notification has left.
+    #[inline(always)]
     fn try_advance(&mut self, cx: &mut task::Context<'_>) -> Result<bool, Error> {
         if self.timer.is_some() || matches!(self.state, State::Dialing(..) | State::Waiting(..)) {
             self.poll_timer(cx)?;

@@ -53,7 +53,7 @@ impl Answers {
     }
 
     /// The answer has come. Who is to be woken.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle(&mut self, place: Place, ended: Ended, payload: Payload<'_>) -> Option<Waker> {
         let answer = &mut self.places[place as usize];
         answer.ended = Some(ended);

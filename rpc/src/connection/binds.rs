@@ -97,7 +97,7 @@ impl Binds {
     ///
     /// # Errors
     /// The callee has said that it does not serve this method, or no number is left.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&mut self, contract: &'static Contract, method: usize, out: &mut Vec<u8>) -> Result<u32, Error> {
         let found = self.binds.iter().position(|bind| match bind.key {
             Key::Contract(known) => std::ptr::eq(known, contract),

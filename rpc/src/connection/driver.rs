@@ -260,7 +260,6 @@ impl Driver {
             if yields {
                 return Ok(self.stay(link, cx));
             }
-            let before = self.inbound.frames;
             if !self.read(link, cx, scratch)? {
                 if self.answer_ping(&mut scratch.batch) || !scratch.batch.is_empty() || !self.park(link, cx) {
                     collects = true;
@@ -271,7 +270,6 @@ impl Driver {
                 }
                 return Ok(Poll::Pending);
             }
-            self.linger.came(self.inbound.frames - before, self.now);
             // A thread that was woken for one task alone is expected to run it next; if that computes for long, nobody would look
             // at the sockets meanwhile. As one of several this task calls another thread, which takes it over; so do several that are
             // woken together.
@@ -450,9 +448,9 @@ impl Driver {
         if self.owed > BACKLOG {
             return Ok(false);
         }
-        let begun = self.rest.len();
+        let (begun, frames_before) = (self.rest.len(), self.inbound.frames);
         let Self { inbound, read, .. } = self;
-        let came = match inbound.direct() {
+        let (came, elsewhere) = match inbound.direct() {
             // The rest of a long chunk goes straight to where its message is put together.
             Some(mut place) if begun == 0 => match pin!(read.read_buf(&mut place)).poll(cx) {
                 Poll::Pending => return self.nothing_came(),
@@ -460,7 +458,7 @@ impl Driver {
                 Poll::Ready(Ok(0)) => return Err(self.closed()),
                 Poll::Ready(Ok(count)) => {
                     inbound.took(count).map_err(End::Violation)?;
-                    0
+                    (0, count)
                 }
             },
             _ => {
@@ -473,7 +471,7 @@ impl Driver {
                     Poll::Pending => return self.nothing_came(),
                     Poll::Ready(Err(error)) => return Err(End::Io(error)),
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(self.closed()),
-                    Poll::Ready(Ok(())) => buffer.filled().len(),
+                    Poll::Ready(Ok(())) => (buffer.filled().len(), 0),
                 }
             }
         };
@@ -498,6 +496,7 @@ impl Driver {
         result?;
         // Whole frames are progress; single bytes of one are not, or a frame could take for ever.
         let frames = self.inbound.frames;
+        self.linger.came(frames - frames_before, came + elsewhere, now);
         if self.rest.is_empty() && !self.inbound.is_assembling() {
             self.partial_since = None;
         } else if self.partial_since.is_none_or(|(_, before)| before != frames) {

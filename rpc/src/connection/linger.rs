@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many frames in one read, and the connection is busy: who makes one call after the other is not waited for.
+/// So many frames in one read, or bytes, and the connection is busy: who makes one small call after the other is not waited for.
 const BUSY: u64 = 4;
+const MUCH: usize = 16 << 10;
 
 /// It is looked for this long: what Linux recommends for busy polling of sockets (`net.core.busy_poll`, Documentation/admin-guide/sysctl/net.rst).
 const PATIENCE: Duration = Duration::from_micros(50);
@@ -31,7 +32,7 @@ static SINGLE: LazyLock<bool> = LazyLock::new(|| std::thread::available_parallel
 /// One driver's part.
 #[derive(Default)]
 pub(crate) struct Linger {
-    /// The last read brought several frames.
+    /// The last read brought several frames, or many bytes.
     busy: bool,
     /// It is the one of its thread that looks.
     looks: bool,
@@ -52,10 +53,10 @@ struct Thread {
 thread_local!(static THREAD: Cell<Thread> = const { Cell::new(Thread { idle_since: None, looked: None, turns: 0, usual: LONG }) });
 
 impl Linger {
-    /// So many frames were read.
+    /// So many frames were read, and bytes.
     #[inline]
-    pub(crate) fn came(&mut self, frames: u64, now: Instant) {
-        self.busy = frames >= BUSY;
+    pub(crate) fn came(&mut self, frames: u64, bytes: usize, now: Instant) {
+        self.busy = frames >= BUSY || bytes >= MUCH;
         if self.busy {
             let mut thread = THREAD.get();
             if let Some(since) = thread.idle_since.take() {
@@ -107,11 +108,11 @@ mod tests {
     async fn usual(gap: Duration) -> Linger {
         let mut linger = Linger::default();
         for _ in 0..32 {
-            linger.came(BUSY, Instant::now());
+            linger.came(BUSY, 100, Instant::now());
             linger.looks_again();
             tokio::time::advance(gap).await;
         }
-        linger.came(BUSY, Instant::now());
+        linger.came(BUSY, 100, Instant::now());
         linger
     }
 
@@ -135,27 +136,27 @@ mod tests {
         let mut linger = usual(20 * MICRO).await;
         assert_eq!(looks(&mut linger).await, if_several(50));
         assert_eq!(looks(&mut linger).await, 0, "it has given up");
-        linger.came(BUSY, Instant::now());
+        linger.came(BUSY, 100, Instant::now());
         assert_eq!(looks(&mut linger).await, if_several(50));
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_nothing_came_soon_it_sleeps_at_once() {
         let mut linger = Linger::default();
-        linger.came(BUSY, Instant::now());
+        linger.came(BUSY, 100, Instant::now());
         assert_eq!(looks(&mut linger).await, 0, "nothing is known yet");
         assert_eq!(looks(&mut usual(100 * MICRO).await).await, 0);
         let mut linger = usual(20 * MICRO).await;
         looks(&mut linger).await;
         tokio::time::advance(Duration::from_secs(1)).await;
-        linger.came(BUSY, Instant::now());
+        linger.came(BUSY, 100, Instant::now());
         assert_eq!(looks(&mut linger).await, 0, "one long pause is enough");
     }
 
     #[tokio::test(start_paused = true)]
     async fn for_one_call_after_the_other_it_sleeps_at_once() {
         let mut linger = usual(MICRO).await;
-        linger.came(1, Instant::now());
+        linger.came(1, 100, Instant::now());
         assert_eq!(looks(&mut linger).await, 0);
     }
 
@@ -167,7 +168,7 @@ mod tests {
                 looks += u32::from(busy.looks_again());
                 tokio::time::advance(MICRO).await;
             }
-            single.came(1, Instant::now());
+            single.came(1, 100, Instant::now());
             assert!(!single.looks_again());
         }
         assert_eq!(looks, if_several(50));
@@ -177,12 +178,12 @@ mod tests {
     async fn one_looks_for_all_of_its_thread() {
         let (mut first, mut second) = (usual(MICRO).await, Linger::default());
         assert_eq!(u32::from(first.looks_again()), if_several(1));
-        second.came(BUSY, Instant::now());
+        second.came(BUSY, 100, Instant::now());
         assert_eq!(looks(&mut second).await, 0, "the first still looks");
         assert_eq!(u32::from(first.looks_again()), if_several(1));
         // The first has moved to another thread, and is not seen here any more.
         tokio::time::advance(60 * MICRO).await;
-        second.came(BUSY, Instant::now());
+        second.came(BUSY, 100, Instant::now());
         assert_eq!(u32::from(second.looks_again()), if_several(1));
     }
 

@@ -186,7 +186,7 @@ impl State {
     }
 
     /// A call of ours has ended, and its slot is free.
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, slot: u32, place: Option<Place>, ended: Ended, payload: Payload<'_>, wakers: &mut Vec<Waker>) {
         if let Some(streams) = self.streams.get_mut(slot as usize).and_then(Option::take) {
             self.settle_streams(&streams, place, ended, payload, wakers);

@@ -222,11 +222,11 @@ impl Outbound {
     }
 
     /// A slot for a call whose payload and metadata are this long.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve(&mut self, payload: usize, metadata: usize) -> Begin {
         let large = is_large(payload, metadata);
-        if let Some(refused) = self.refused(payload) {
-            return Begin::Refused(refused);
+        if self.phase != Phase::Open || (self.hello && payload > self.peer.max_message) {
+            return Begin::Refused(self.refused(payload).unwrap_or_else(|| self.closed()));
         }
         let size = payload + metadata + MAX_HEAD;
         let queue = if large { &self.large } else { &self.small };
@@ -262,7 +262,7 @@ impl Outbound {
         Begin::Wait(ticket)
     }
 
-    #[inline]
+    #[cold]
     fn refused(&self, payload: usize) -> Option<Error> {
         if self.phase != Phase::Open {
             return Some(self.closed());

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
@@ -851,7 +852,8 @@ impl Driver {
         let asked = self.asked && state.is_known(cx.waker());
         let timer = self.timer.as_mut().filter(|timer| self.armed.is_some() && (!asked || timer.is_elapsed()));
         self.asked = true;
-        if timer.is_some_and(|timer| timer.as_mut().poll(cx).is_ready()) {
+        // Whatever is left of the turn's budget: where handlers have used it up the timer would not even note who is to be woken.
+        if timer.is_some_and(|timer| pin!(unconstrained(timer.as_mut())).poll(cx).is_ready()) {
             self.armed = None;
             self.now = Instant::now();
             return false;

@@ -268,3 +268,35 @@ async fn a_server_that_says_nothing_is_closed_by_the_handshake_timeout() {
     assert_eq!(raw.frame().await.unwrap().go_away().0, 3);
     assert_eq!(began.elapsed().as_secs(), 10);
 }
+
+/// What handlers do where they stand may use up the budget that the runtime gives a task for one turn; then its timers only say that
+/// they want to be asked again.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_kept_though_the_budget_of_a_turn_was_used_up_when_it_was_set() {
+    let lock = Arc::new(tokio::sync::Mutex::new(()));
+    let spend = move || {
+        let lock = lock.clone();
+        async move {
+            for _ in 0..200 {
+                drop(lock.lock().await);
+            }
+        }
+    };
+    let server = rpc::Server::new().method("spend", spend).method("never", || async { std::future::pending::<()>().await });
+    let (mut raw, _task) = wire::serve(server);
+    // 250 ms and JSON.
+    let never = wire::frame(kind::CALL, wire::flag::OPTIONS, &[&[1], &[1], &[5], &wire::varint(250_000), b"[]"]);
+    let calls = [wire::opening(&[]), wire::bind_name(0, "spend"), wire::bind_name(1, "never"), wire::json_call(0, 0, "[]"), never];
+    let began = Instant::now();
+    raw.send(calls.concat()).await;
+    raw.opened().await;
+    let mut frames = Vec::new();
+    while frames.len() < 4 {
+        let frame = tokio::time::timeout(Duration::from_secs(100), raw.frame()).await.expect("a frame is owed").unwrap();
+        frames.push((frame.kind, began.elapsed().as_millis()));
+    }
+    assert!(frames.iter().all(|(kind, _)| *kind != kind::GO_AWAY), "{frames:?}");
+    let (last, took) = frames[3];
+    assert_eq!(last, kind::ERROR, "{frames:?}");
+    assert!((250..=270).contains(&took), "{frames:?}");
+}

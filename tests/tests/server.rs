@@ -606,3 +606,61 @@ async fn a_method_that_computes_for_long_moves_to_tasks_of_its_own() {
     while quick().await != here {}
     while slow(0).await != here {}
 }
+
+/// Seven cannot be read.
+#[derive(Serialize)]
+struct NotSeven(u32);
+
+impl<'de> Deserialize<'de> for NotSeven {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        assert_ne!(number, 7, "seven");
+        Ok(Self(number))
+    }
+}
+
+#[rpc::service]
+trait Reads {
+    async fn here(&self, number: NotSeven) -> u32;
+    #[rpc(spawn)]
+    async fn in_a_task(&self, number: NotSeven) -> u32;
+    #[rpc(blocking)]
+    fn on_a_thread(&self, number: NotSeven) -> u32;
+}
+
+struct PanicsAtEight;
+
+impl PanicsAtEight {
+    fn read(&self, NotSeven(number): NotSeven) -> u32 {
+        assert_ne!(number, 8, "eight");
+        number
+    }
+}
+
+impl Reads for PanicsAtEight {
+    async fn here(&self, number: NotSeven) -> u32 {
+        self.read(number)
+    }
+    async fn in_a_task(&self, number: NotSeven) -> u32 {
+        self.read(number)
+    }
+    fn on_a_thread(&self, number: NotSeven) -> u32 {
+        self.read(number)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_arguments_are_read_has_run_nothing_wherever_that_is() {
+    let reads = ReadsClient::from(client_of(Server::new().add(ReadsServer::new(PanicsAtEight))).await);
+    for _ in 0..3 {
+        for (number, executed) in [(7, Executed::No), (8, Executed::Yes)] {
+            let number = || NotSeven(number);
+            let (here, task, thread) = tokio::join!(reads.here(number()), reads.in_a_task(number()), reads.on_a_thread(number()));
+            for error in [here, task, thread].map(Result::unwrap_err) {
+                assert_eq!((error.kind(), error.executed()), (ErrorKind::Internal, executed), "{error}");
+            }
+        }
+        let (here, task, thread) = tokio::join!(reads.here(NotSeven(1)), reads.in_a_task(NotSeven(2)), reads.on_a_thread(NotSeven(3)));
+        assert_eq!([here, task, thread].map(Result::unwrap), [1, 2, 3]);
+    }
+}

@@ -280,20 +280,14 @@ pub async fn next() -> Request {
 pub async fn blocking<R: Send + 'static>(request: Request, work: impl FnOnce(&Request) -> R + Send + 'static) -> (Request, Result<R, Error>) {
     let method = request.method();
     let task = tokio::task::spawn_blocking(move || {
-        let result = work(&request);
+        // Here: it is this thread that knows whether the arguments were still being read.
+        let result = catch_unwind(AssertUnwindSafe(|| work(&request))).map_err(Panic::new);
         (request, result)
     });
     match task.await {
-        Ok((request, result)) => (request, Ok(result)),
-        Err(error) => {
-            let error = match error.try_into_panic() {
-                Ok(panic) => {
-                    let text = panic_text(&*panic);
-                    drop_quietly(panic);
-                    panicked(method, &Panic { text, executed: Executed::Yes })
-                }
-                Err(_) => Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name)),
-            };
+        Ok((request, result)) => (request, result.map_err(|panic| panicked(method, &panic))),
+        Err(_) => {
+            let error = Error::with(ErrorKind::Cancelled, Executed::Maybe, format!("{}: the server's runtime is shutting down", method.name));
             (Request::new(method, None), Err(error))
         }
     }

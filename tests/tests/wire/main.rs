@@ -11,3 +11,4 @@ mod service;
 mod streams;
 mod time;
 mod versions;
+mod ways;

@@ -1,7 +1,11 @@
 //! Peers that are gone without a word: conformance 48. In memory with exact times; over sockets through a proxy that
 //! swallows everything.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use rpc::transport::Transport;
@@ -9,7 +13,7 @@ use rpc::{Client, ErrorKind, Executed, Limits, Server, Streaming};
 use rpc_tests::fault::{self, Cut, Plan};
 use rpc_tests::flows::flows;
 use rpc_tests::rig::server;
-use rpc_tests::{FlowsClient, Kind, LabClient, Rig, TestLab, virtual_time};
+use rpc_tests::{FlowsClient, Kind, LabClient, Rig, TestLab, virtual_time, wire};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -194,4 +198,47 @@ async fn pings_disturb_nothing() {
         assert_eq!(rig.client.add(1, 2).await.unwrap(), 3);
     }
     assert_eq!(next, 50);
+}
+
+/// Whose connection is served in a task that has used up its budget: then a read says that nothing has come, though it has.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_stood_still_finds_the_answer_though_its_task_has_no_budget() {
+    let mut limits = Limits::default();
+    (limits.keepalive_interval, limits.keepalive_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let mut raw = wire::Raw::over(near);
+    let stands = Arc::new(AtomicBool::new(false));
+    let still = stands.clone();
+    let server = Server::new().limits(limits).method("one", || async { 1 });
+    tokio::spawn(async move {
+        let mut connection = pin!(server.serve_connection(Transport::over(far, "test")));
+        let mut stood = false;
+        poll_fn(|cx| {
+            if still.load(Ordering::Relaxed) {
+                stood = true;
+                let waker = cx.waker().clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(12)).await;
+                    waker.wake();
+                });
+                return Poll::Pending;
+            }
+            if std::mem::take(&mut stood) {
+                while pin!(tokio::task::coop::consume_budget()).poll(cx).is_ready() {}
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
+    });
+    raw.send(wire::opening(&[])).await;
+    raw.opened().await;
+    let ping = raw.frame().await.unwrap();
+    assert_eq!(ping.kind, wire::kind::PING);
+    stands.store(true, Ordering::Relaxed);
+    raw.send(wire::frame(wire::kind::PONG, 0, &[&ping.body])).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    stands.store(false, Ordering::Relaxed);
+    raw.send([wire::bind_name(0, "one"), wire::json_call(0, 0, "[]")].concat()).await;
+    assert_eq!(raw.frame().await.unwrap().kind, wire::kind::BOUND);
+    assert_eq!(raw.frame().await.unwrap().kind, wire::kind::REPLY);
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::coop::unconstrained;
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
@@ -454,7 +454,7 @@ impl Driver {
         let (came, elsewhere) = match inbound.direct() {
             // The rest of a long chunk goes straight to where its message is put together.
             Some(mut place) if begun == 0 => match pin!(read.read_buf(&mut place)).poll(cx) {
-                Poll::Pending => return self.nothing_came(),
+                Poll::Pending => return self.nothing_came(cx),
                 Poll::Ready(Err(error)) => return Err(End::Io(error)),
                 Poll::Ready(Ok(0)) => return Err(self.closed()),
                 Poll::Ready(Ok(count)) => {
@@ -469,7 +469,7 @@ impl Driver {
                 scratch.read[..begun].copy_from_slice(&self.rest);
                 let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + most]);
                 match Pin::new(read).poll_read(cx, &mut buffer) {
-                    Poll::Pending => return self.nothing_came(),
+                    Poll::Pending => return self.nothing_came(cx),
                     Poll::Ready(Err(error)) => return Err(End::Io(error)),
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(self.closed()),
                     Poll::Ready(Ok(())) => (buffer.filled().len(), 0),
@@ -507,7 +507,12 @@ impl Driver {
     }
 
     /// False, unless that is the end.
-    fn nothing_came(&mut self) -> Result<bool, End> {
+    fn nothing_came(&mut self, cx: &Context<'_>) -> Result<bool, End> {
+        if !has_budget_remaining() {
+            // Handlers, or what else is done in this task, have used it up, and a read says so whatever there is.
+            cx.waker().wake_by_ref();
+            return Ok(false);
+        }
         match self.broken.take() {
             Some(error) => Err(End::Io(error)),
             None if self.keepalive.is_overdue() => {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::bound::{Bound, Plain, Served};
-use super::handler::{self, Polled, Port, Request, drop_quietly};
+use super::handler::{Polled, Port, Request, drop_quietly};
 use super::reply::{end_reply, log_notification, panicked};
 use super::runner::{Finished, Gate, Job, Opening, Place, Runner, Sealed};
 use super::served_streams::ServedStreams;
@@ -615,7 +615,7 @@ impl Dispatcher {
         // What runs on without its caller is not bound by its caller's deadline.
         let inherited = deadline.filter(|_| !method.detached);
         let began = self.slow.is_watching(now).then(Instant::now);
-        let polled = handler::poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx);
+        let polled = Port::new().poll(&mut handler, Some(request), out, self.limit, inherited, &mut cx);
         if let Some(began) = began {
             let now = Instant::now();
             self.slow.took(place, now - began);

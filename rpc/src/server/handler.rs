@@ -308,20 +308,8 @@ pub(crate) struct Panic {
     pub(crate) executed: Executed,
 }
 
-/// Polls a handler that finds this request, if it is a new one, and appends its reply to `out`.
-pub(crate) fn poll(
-    handler: &mut Handler,
-    request: Option<Request>,
-    out: &mut Vec<u8>,
-    limit: usize,
-    deadline: Option<tokio::time::Instant>,
-    cx: &mut task::Context<'_>,
-) -> Polled {
-    Port::new().poll(handler, request, out, limit, deadline, cx)
-}
-
 impl Port {
-    /// As [`poll`], by this port.
+    /// Polls a handler that finds this request, if it is a new one, and appends its reply to `out`.
     #[inline(always)]
     pub(crate) fn poll(
         mut self: Box<Self>,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Core;
-use super::handler::{self, Polled, Request, drop_quietly};
+use super::handler::{Polled, Port, Request, drop_quietly};
 use super::reply::{end_reply, log_notification, panicked};
 use crate::connection::link::Link;
 use crate::connection::outbound::{deadline_exceeded, write_error};
@@ -267,7 +267,7 @@ fn run(job: &mut Job, out: &mut Vec<u8>, cx: &mut TaskContext<'_>) -> Poll<Ended
     // What runs on without its caller is not bound by its caller's deadline.
     let deadline = job.deadline.filter(|_| !job.method.detached);
     let began = job.took.map(|_| Instant::now());
-    let polled = handler::poll(&mut job.handler, request, out, job.limit, deadline, cx);
+    let polled = Port::new().poll(&mut job.handler, request, out, job.limit, deadline, cx);
     job.took = began.map(|began| began.elapsed()).max(job.took);
     match polled {
         Polled::Ready(outcome) => Poll::Ready(Ended::Handler(outcome, start)),

@@ -13,12 +13,14 @@ mod tls;
 mod uploads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpc::{Http, Limits, Server};
 use rpc_tests::door::Door;
 use rpc_tests::{TestLab, rig};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::time::Instant;
 
 /// A lab with its door open, in memory.
 fn lab() -> (Door, Arc<TestLab>) {
@@ -162,6 +164,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Visitor<T> {
     async fn ask(&mut self, request: impl AsRef<[u8]>) -> Answer {
         assert!(self.send(request).await);
         self.answer().await.expect("an answer")
+    }
+
+    /// It hangs up: whatever runs for it is dropped within 100 ms.
+    async fn leaves(self, lab: &TestLab) {
+        let began = Instant::now();
+        drop(self);
+        lab.until_live(0).await;
+        assert!(began.elapsed() <= Duration::from_millis(100), "{:?}", began.elapsed());
     }
 
     /// True when the server has closed, with nothing more to say.

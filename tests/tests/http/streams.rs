@@ -99,10 +99,7 @@ async fn a_client_that_goes_cancels_its_stream() {
         assert_eq!(visitor.head().await.unwrap().status, 200);
         assert_eq!(line(&mut visitor).await, "1\n");
         assert_eq!(lab.live(), 1);
-        let began = Instant::now();
-        drop(visitor);
-        lab.until_live(0).await;
-        assert!(began.elapsed() <= Duration::from_millis(100), "{:?}", began.elapsed());
+        visitor.leaves(&lab).await;
     }
 }
 

@@ -84,7 +84,12 @@ impl Chunked {
         std::mem::take(&mut self.unsent)
     }
 
-    /// The same, for who is about to have a batch.
+    /// See [`Outbound::has_unsent`](super::outbound::Outbound::has_unsent).
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// As [`take_unsent`](Self::take_unsent), for who is about to have a batch.
     #[inline]
     pub(crate) fn hand_over_unsent(&mut self, batch: &mut Batch) {
         if !self.unsent.is_empty() {

@@ -106,6 +106,8 @@ struct Driver {
     armed: Option<Instant>,
     /// The timer has been asked since.
     asked: bool,
+    /// The waker with which it slept last.
+    waker: Option<Waker>,
     /// When something is due, as was found at the end of the last turn, and the last time that is known.
     due: Option<Instant>,
     now: Instant,
@@ -175,6 +177,7 @@ pub(crate) fn start(
         timer: None,
         armed: None,
         asked: false,
+        waker: None,
         due: None,
         now,
         unwritten: false,
@@ -249,14 +252,17 @@ impl Driver {
             cx.waker().wake_by_ref();
             return Ok(Poll::Pending);
         }
-        let (mut yields, mut collects) = (false, true);
+        // Who has left something for this turn has roused it.
+        let roused = link.is_awake();
+        let (mut yields, mut collects, mut first) = (false, roused, true);
         let enough = self.inbound.frames + FRAMES;
         for _ in 0..ROUNDS {
             // What was answered at once leaves first: often nothing else is there.
             if collects && let Some(end) = self.collect(link, scratch)? {
                 return Ok(Poll::Ready(end));
             }
-            self.write(link, cx, scratch)?;
+            self.write(link, cx, scratch);
+            self.dispatcher.end_batch();
             self.timers(link, scratch)?;
             if yields {
                 return Ok(self.stay(link, cx));
@@ -290,10 +296,11 @@ impl Driver {
                 scratch.wake();
                 return Ok(self.stay(link, cx));
             }
-            collects = !collects;
+            collects = !collects && (roused || !first);
+            first = false;
         }
         self.answer_ping(&mut scratch.batch);
-        self.write(link, cx, scratch)?;
+        self.write(link, cx, scratch);
         Ok(self.stay(link, cx))
     }
 
@@ -306,14 +313,17 @@ impl Driver {
 
     /// Its timer is not asked before it sleeps.
     fn end_turn(&mut self, link: &Link) {
+        self.dispatcher.end_batch();
         self.now = Instant::now();
-        self.due = self.next_timeout(&link.lock());
+        self.due = self.next_timeout(&link.lock_awake());
     }
 
     /// Takes what others have queued, and looks whether it is time to leave.
+    #[inline(never)]
     fn collect(&mut self, link: &Link, scratch: &mut Scratch) -> Result<Option<End>, End> {
+        link.set_awake();
         let mut state = self.reap(link);
-        self.unwritten |= state.set_awake();
+        self.unwritten |= std::mem::take(&mut state.unwritten);
         state.outbound.seen(Instant::now);
         if state.closing == Closing::Now {
             return Ok(Some(End::Dropped));
@@ -379,10 +389,15 @@ impl Driver {
     }
 
     /// Writes the batch, after what is left of earlier ones.
-    fn write(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<(), End> {
-        if scratch.batch.is_empty() && !self.unwritten {
-            return Ok(());
+    #[inline(always)]
+    fn write(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) {
+        if !scratch.batch.is_empty() || self.unwritten {
+            self.write_batch(link, cx, scratch);
         }
+    }
+
+    #[inline(never)]
+    fn write_batch(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) {
         if self.blocked_since.is_some() {
             self.owed += scratch.batch.len();
         }
@@ -392,6 +407,10 @@ impl Driver {
             let mut progress = false;
             let written = writer.poll_write(cx, &mut progress);
             let mut spent = writer.take_spent();
+            if written.is_ready() && self.blocked_since.is_some() {
+                // What was queued meanwhile has roused nobody.
+                link.set_awake();
+            }
             match written {
                 Poll::Ready(Ok(())) => {
                     writer.give_back(&mut scratch.batch);
@@ -411,25 +430,25 @@ impl Driver {
                     self.unwritten = true;
                     drop(writer);
                     drop(spent);
-                    return Ok(());
+                    return;
                 }
             }
             drop(writer);
             drop(spent);
             if !self.has_more {
-                return Ok(());
+                return;
             }
             // Large messages go a batch at a time.
-            let mut state = link.lock();
+            let mut state = link.lock_awake();
             if !state.outbound.has_output() {
-                return Ok(());
+                return;
             }
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
             state.outbound.stamp(Instant::now);
             drop(state);
             scratch.batch.drop_spent();
             if scratch.batch.is_empty() {
-                return Ok(());
+                return;
             }
         }
     }
@@ -450,10 +469,11 @@ impl Driver {
             return Ok(false);
         }
         let (begun, frames_before) = (self.rest.len(), self.inbound.frames);
+        let assembling = self.inbound.is_assembling();
         let Self { inbound, read, .. } = self;
-        let (came, elsewhere) = match inbound.direct() {
+        let (came, elsewhere) = match if assembling && begun == 0 { inbound.direct() } else { None } {
             // The rest of a long chunk goes straight to where its message is put together.
-            Some(mut place) if begun == 0 => match pin!(read.read_buf(&mut place)).poll(cx) {
+            Some(mut place) => match pin!(read.read_buf(&mut place)).poll(cx) {
                 Poll::Pending => return self.nothing_came(cx),
                 Poll::Ready(Err(error)) => return Err(End::Io(error)),
                 Poll::Ready(Ok(0)) => return Err(self.closed()),
@@ -462,10 +482,10 @@ impl Driver {
                     (0, count)
                 }
             },
-            _ => {
+            None => {
                 // Of a message that is put together little is to be read here, so that much can be read there; but what a frame
                 // lacks, or each read would copy what was there before.
-                let most = if inbound.is_assembling() { READ_BETWEEN.max(lacking(&self.rest)) } else { READ };
+                let most = if assembling { READ_BETWEEN.max(lacking(&self.rest)) } else { READ };
                 scratch.read[..begun].copy_from_slice(&self.rest);
                 let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + most]);
                 match Pin::new(read).poll_read(cx, &mut buffer) {
@@ -486,7 +506,9 @@ impl Driver {
         }
         let bytes = std::mem::take(&mut scratch.read);
         let result = self.act(link, &bytes[..end], now, scratch);
-        if let Ok(used) = result {
+        if let Ok(used) = result
+            && (begun > 0 || used < end)
+        {
             self.rest.clear();
             self.rest.extend_from_slice(&bytes[used..end]);
             if self.rest.is_empty() && self.rest.capacity() > 4096 {
@@ -577,6 +599,10 @@ impl Driver {
                 continue;
             }
             let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? else { break };
+            match guard {
+                Some(_) => link.counts_as_awake(),
+                None => link.set_awake(),
+            }
             match event {
                 Event::Reply { id, failed, payload } => {
                     // Its caller will decode it.
@@ -638,12 +664,19 @@ impl Driver {
             self.gather.ended += wake.len();
             guard.get_or_insert_with(|| link.lock()).wakers(wake, wakers);
         }
+        if let Some(state) = &guard
+            && (wakers.len() > 1 || !state.outbound.is_idle() || state.outbound.has_unsent())
+        {
+            // What callers do next is to leave together, and a reply may let go of what others wait behind.
+            link.counts_as_awake();
+        }
         drop(guard);
         // Between the chunks of a large message there is a ping after each: the answer can wait for what has arrived behind it.
         if self.pings >= PINGS || !self.inbound.is_assembling() {
             self.answer_ping(batch);
         }
-        if calls {
+        // The reply to a lone call is not to wait for that.
+        if calls && !self.dispatcher.is_lone() {
             self.dispatcher.end_batch();
         }
         Ok(at)
@@ -742,15 +775,31 @@ impl Driver {
     // ---- time
 
     fn next_timeout(&self, state: &State) -> Option<Instant> {
+        let next = earlier(earlier(state.outbound.next_deadline, self.dispatcher.next_expiry()), self.keepalive_at());
+        let is_usual = !self.waits_for_rare() && state.outbound.held_since().is_none();
+        if is_usual { next } else { earlier(next, self.next_rare_timeout(state)) }
+    }
+
+    /// There is something with a time of its own that there seldom is, as far as the driver alone knows.
+    #[inline]
+    fn waits_for_rare(&self) -> bool {
+        self.hello_at.is_some()
+            || self.handshake_by.is_some()
+            || self.partial_since.is_some()
+            || self.blocked_since.is_some()
+            || self.dispatcher.shrink_at().is_some()
+            || self.dispatcher.is_exchanging()
+    }
+
+    /// Of what is seldom waited for.
+    #[inline(never)]
+    fn next_rare_timeout(&self, state: &State) -> Option<Instant> {
         let limits = &self.link.limits;
-        let mut next = earlier(state.outbound.next_deadline, self.dispatcher.next_expiry());
-        next = earlier(next, self.dispatcher.shrink_at());
-        next = earlier(next, earlier(self.hello_at, self.handshake_by));
+        let mut next = earlier(self.dispatcher.shrink_at(), earlier(self.hello_at, self.handshake_by));
         next = earlier(next, self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)));
         next = earlier(next, self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)));
         next = earlier(next, self.withheld_at(state));
-        next = earlier(next, self.schema_by());
-        earlier(next, self.keepalive_at())
+        earlier(next, self.schema_by())
     }
 
     /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
@@ -780,10 +829,13 @@ impl Driver {
     }
 
     /// Acts on what is due.
+    #[inline]
     fn timers(&mut self, link: &Link, scratch: &mut Scratch) -> Result<(), End> {
-        if self.due.is_none_or(|due| self.now < due) {
-            return Ok(());
-        }
+        if self.due.is_some_and(|due| due <= self.now) { self.on_due(link, scratch) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn on_due(&mut self, link: &Link, scratch: &mut Scratch) -> Result<(), End> {
         self.due = None;
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -800,7 +852,7 @@ impl Driver {
         if due(self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout))) {
             return Err(End::Timeout("the peer does not read (Limits::write_timeout)"));
         }
-        let mut state = link.lock();
+        let mut state = link.lock_awake();
         self.withheld = due(self.withheld_at(&state));
         if due(self.hello_at) {
             self.hello_at = None;
@@ -833,18 +885,52 @@ impl Driver {
     }
 
     /// Sleeps until something happens; false if something already has.
+    #[inline]
     fn park(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
-        let mut state = link.lock();
+        self.sleeps_on(link, cx.waker()) || self.fall_asleep(link, cx)
+    }
+
+    /// Nobody has roused it, and nothing came that is waited for: all that was settled when it slept last still holds, but for times that
+    /// are later now. So a lone call takes no lock for its sake.
+    #[inline]
+    fn sleeps_on(&self, link: &Link, waker: &Waker) -> bool {
+        let sleeps = !link.is_awake()
+            && self.due.is_some()
+            && !self.leaving
+            && self.told.is_none()
+            && self.dispatcher.next_expiry().is_none()
+            && !self.waits_for_rare()
+            && self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
+            && self.timer.as_ref().is_some_and(|timer| self.armed.is_some() && !timer.is_elapsed());
+        debug_assert!(!sleeps || self.may_sleep_on(link), "what is left for the driver rouses it");
+        sleeps
+    }
+
+    /// Another end may have roused it just now.
+    fn may_sleep_on(&self, link: &Link) -> bool {
+        let state = link.lock();
+        link.is_awake() || !(self.has_work(&state) || state.outbound.has_unseen())
+    }
+
+    /// Something is left for it, or it is time to leave.
+    fn has_work(&self, state: &State) -> bool {
         let blocked = self.blocked_since.is_some();
-        if !state.finished.is_empty()
+        !state.finished.is_empty()
             || (!blocked && (state.outbound.has_output() || state.has_room_waiters()))
+            || state.outbound.has_unsent()
             || state.unwritten
             || state.closing == Closing::Now
             || (state.closing == Closing::Drain && !self.leaving)
-        {
-            return false;
+            || ((self.leaving || self.told.is_some()) && !blocked && self.is_done(state))
+    }
+
+    fn fall_asleep(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
+        if self.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            // The timer would wake another.
+            (self.waker, self.asked) = (Some(cx.waker().clone()), false);
         }
-        if (self.leaving || self.told.is_some()) && !blocked && self.is_done(&state) {
+        let mut state = link.lock();
+        if self.has_work(&state) {
             return false;
         }
         if !state.outbound.only_hello {
@@ -853,9 +939,8 @@ impl Driver {
         state.outbound.seen(Instant::now);
         self.due = self.next_timeout(&state);
         self.arm(self.due);
-        // One that was asked since it was set wakes this task, unless that had another waker then.
-        let asked = self.asked && state.is_known(cx.waker());
-        let timer = self.timer.as_mut().filter(|timer| self.armed.is_some() && (!asked || timer.is_elapsed()));
+        // One that was asked since it was set wakes this task.
+        let timer = self.timer.as_mut().filter(|timer| self.armed.is_some() && (!self.asked || timer.is_elapsed()));
         self.asked = true;
         // Whatever is left of the turn's budget: where handlers have used it up the timer would not even note who is to be woken.
         if timer.is_some_and(|timer| pin!(unconstrained(timer.as_mut())).poll(cx).is_ready()) {
@@ -863,7 +948,7 @@ impl Driver {
             self.now = Instant::now();
             return false;
         }
-        state.park(cx.waker(), self.armed);
+        link.park(&mut state, cx.waker(), self.armed);
         true
     }
 

@@ -120,6 +120,8 @@ pub(crate) struct Link {
     adapts: AtomicBool,
     /// Calls that have begun. Written under the first lock, read without it.
     begun: AtomicU64,
+    /// The driver runs or is about to: it will see what is added to `outbound`. As above.
+    awake: AtomicBool,
 }
 
 /// Under the first lock.
@@ -137,8 +139,6 @@ pub(crate) struct State {
     /// Those who wait for the end of the connection, or for the peer's hello.
     watching: Vec<Waker>,
     driver: Option<Waker>,
-    /// The driver runs or is about to: it will see what is added to `outbound`.
-    awake: bool,
     /// A caller could not write all that it has taken.
     pub(crate) unwritten: bool,
     /// When the driver will wake by itself.
@@ -247,21 +247,6 @@ impl State {
         wakers.append(&mut self.room);
     }
 
-    /// This is the waker with which the driver slept last.
-    pub(crate) fn is_known(&self, waker: &Waker) -> bool {
-        self.driver.as_ref().is_some_and(|known| known.will_wake(waker))
-    }
-
-    /// The driver is about to sleep until `armed`; not if there is something to do.
-    pub(crate) fn park(&mut self, waker: &Waker, armed: Option<Instant>) {
-        self.awake = false;
-        self.armed = armed;
-        match &self.driver {
-            Some(known) if known.will_wake(waker) => {}
-            _ => self.driver = Some(waker.clone()),
-        }
-    }
-
     fn watch(&mut self, waker: Waker) {
         if !self.watching.iter().any(|known| known.will_wake(&waker)) {
             self.watching.push(waker);
@@ -275,22 +260,6 @@ impl State {
 
     pub(crate) fn is_lost(&self) -> bool {
         self.outbound.phase == Phase::Lost
-    }
-
-    /// The driver runs. True: a caller has left bytes with the writer that the transport did not take.
-    pub(crate) fn set_awake(&mut self) -> bool {
-        self.awake = true;
-        std::mem::take(&mut self.unwritten)
-    }
-
-    /// The waker of a driver that sleeps; it counts as awake from here on.
-    #[must_use]
-    pub(crate) fn rouse(&mut self) -> Option<Waker> {
-        if self.awake {
-            return None;
-        }
-        self.awake = true;
-        self.driver.clone()
     }
 }
 
@@ -308,7 +277,6 @@ impl Link {
             room: Vec::new(),
             watching: Vec::new(),
             driver: None,
-            awake: true,
             unwritten: false,
             armed: None,
             closing: Closing::No,
@@ -324,6 +292,7 @@ impl Link {
             schemas,
             adapts: AtomicBool::new(false),
             begun: AtomicU64::new(0),
+            awake: AtomicBool::new(true),
         })
     }
 
@@ -338,13 +307,63 @@ impl Link {
         self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    // ---- the driver's sleep
+
+    /// The driver is about to sleep until `armed`; not if there is something to do.
+    pub(crate) fn park(&self, state: &mut State, waker: &Waker, armed: Option<Instant>) {
+        self.awake.store(false, Ordering::Relaxed);
+        state.armed = armed;
+        match &state.driver {
+            Some(known) if known.will_wake(waker) => {}
+            _ => state.driver = Some(waker.clone()),
+        }
+    }
+
+    /// False: the driver sleeps, or runs because of its socket or its timer alone, and has nothing in hand that must not be overtaken.
+    #[inline]
+    pub(crate) fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::Relaxed)
+    }
+
+    /// The first lock, for the driver, which counts as awake from here on.
+    #[inline]
+    pub(crate) fn lock_awake(&self) -> MutexGuard<'_, State> {
+        let state = self.lock();
+        self.counts_as_awake();
+        state
+    }
+
+    /// As [`lock_awake`](Self::lock_awake), for who has the lock.
+    #[inline]
+    pub(crate) fn counts_as_awake(&self) {
+        self.awake.store(true, Ordering::Relaxed);
+    }
+
+    /// The driver is about to have something in hand that others must not overtake.
+    #[inline]
+    pub(crate) fn set_awake(&self) {
+        if !self.is_awake() {
+            drop(self.lock_awake());
+        }
+    }
+
+    /// The waker of a driver that sleeps; it counts as awake from here on.
+    #[must_use]
+    pub(crate) fn rouse(&self, state: &State) -> Option<Waker> {
+        if self.is_awake() {
+            return None;
+        }
+        self.counts_as_awake();
+        state.driver.clone()
+    }
+
     // ---- the beginning
 
     /// Says hello now, and not with the first call.
     pub(crate) fn greet(&self) {
         let mut state = self.lock();
         state.outbound.only_hello = false;
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
     }
@@ -447,7 +466,7 @@ impl Link {
             Begin::Refused(error) => Submitted::Refused(error),
             Begin::Slot(_) => unreachable!("what is early does not fit"),
         };
-        let driver = guard.rouse();
+        let driver = self.rouse(&guard);
         self.wake(guard, wake);
         driver.inspect(Waker::wake_by_ref);
         submitted
@@ -462,7 +481,7 @@ impl Link {
             if let Some(waker) = caller.take() {
                 state.wait_for_room(waker);
             }
-            let driver = state.rouse();
+            let driver = self.rouse(state);
             drop(guard);
             driver.inspect(Waker::wake_by_ref);
             return Submitted::Full;
@@ -471,7 +490,7 @@ impl Link {
             Ok(number) => {
                 let options = Options { json: outgoing.json(), deadline: outgoing.remaining, metadata: outgoing.metadata };
                 state.outbound.notify(number, &options, outgoing.payload);
-                let driver = state.rouse();
+                let driver = self.rouse(state);
                 drop(guard);
                 driver.inspect(Waker::wake_by_ref);
                 Submitted::Gone
@@ -497,7 +516,7 @@ impl Link {
     /// Gets what was just queued on its way: the only call in flight writes from here, else the driver does.
     #[inline]
     fn send<'l>(&'l self, mut guard: MutexGuard<'l, State>) {
-        if guard.awake {
+        if self.is_awake() {
             return;
         }
         guard.outbound.seen(Instant::now);
@@ -509,20 +528,20 @@ impl Link {
                 Some(guard) => guard,
             };
         }
-        let driver = guard.rouse();
+        let driver = self.rouse(&guard);
         drop(guard);
         driver.inspect(Waker::wake_by_ref);
     }
 
     /// Writes what is queued from this task, or wakes the driver for it.
     pub(crate) fn write_now<'l>(&'l self, mut guard: MutexGuard<'l, State>) {
-        if !guard.awake {
+        if !self.is_awake() {
             guard = match self.write_alone(guard) {
                 None => return,
                 Some(guard) => guard,
             };
         }
-        let driver = guard.rouse();
+        let driver = self.rouse(&guard);
         drop(guard);
         driver.inspect(Waker::wake_by_ref);
     }
@@ -594,7 +613,7 @@ impl Link {
         let (mut wake, mut driver) = (Wake::new(), None);
         if state.outbound.is_awaited(id, place) {
             state.cancel(id, &mut wake);
-            driver = state.rouse();
+            driver = self.rouse(&state);
         }
         self.wake(state, wake);
         driver.inspect(Waker::wake_by_ref);
@@ -675,7 +694,7 @@ impl Link {
             streams.close(&mut state, &mut wakers);
         }
         state.finished.push(finished);
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
         for waker in wakers {
@@ -693,7 +712,7 @@ impl Link {
             return;
         }
         state.closing = how;
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
     }
@@ -756,7 +775,7 @@ mod tests {
         let link = Link::new(Box::new(tokio::io::sink()), Peer::at("test"), limits.clone(), Arc::default());
         let mut state = link.lock();
         state.outbound.on_hello(limits.allowance(), &mut Wake::new());
-        state.park(Waker::noop(), None);
+        link.park(&mut state, Waker::noop(), None);
         drop(state);
         link
     }
@@ -782,11 +801,11 @@ mod tests {
     #[test]
     fn the_only_call_in_flight_overtakes_nothing_that_the_driver_has_in_hand() {
         let link = link();
-        link.lock().set_awake();
+        link.set_awake();
         let (id, place) = submit(&link, vec![0]);
         assert!(link.lock().outbound.has_output(), "the driver writes it");
         link.cancel(id, place);
-        link.lock().park(Waker::noop(), None);
+        link.park(&mut link.lock(), Waker::noop(), None);
         assert!(link.write_alone(link.lock()).is_none());
         assert!(!link.lock().outbound.has_output());
     }
@@ -799,14 +818,14 @@ mod tests {
             state.outbound.frames(|out| codec::Frame::new(out, codec::kind::PONG).end(0));
             state
         };
-        link.lock().set_awake();
+        link.set_awake();
         link.write_now(queued());
         assert!(link.lock().outbound.has_output(), "the driver writes it");
-        link.lock().park(Waker::noop(), None);
+        link.park(&mut link.lock(), Waker::noop(), None);
         link.write_now(queued());
         let state = link.lock();
         assert!(!state.outbound.has_output());
-        assert!(!state.awake, "nothing is left for the driver");
+        assert!(!link.is_awake(), "nothing is left for the driver");
     }
 
     /// A user's bytes. Notes whether a lock of the link is held when they are dropped, by whoever does so in this thread.
@@ -858,7 +877,7 @@ mod tests {
         let link = link();
         submit(&link, vec![0; 100_000]);
         let mut state = link.lock();
-        assert!(!state.awake, "it was written here");
+        assert!(!link.is_awake(), "it was written here");
         assert!(!state.outbound.wants_stamp(), "or the answer's time would be counted from when the driver wakes for it");
     }
 

@@ -414,6 +414,11 @@ impl Outbound {
         }
     }
 
+    /// There is something for [`seen`](Self::seen).
+    pub(crate) fn has_unseen(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
     fn begin_time(&mut self, now: Instant) {
         for id in self.unseen.drain(..) {
             let slot = &mut self.slots[id as usize];
@@ -753,6 +758,11 @@ impl Outbound {
     #[must_use]
     pub(crate) fn take_unsent(&mut self) -> Vec<Rope> {
         self.chunked.take_unsent()
+    }
+
+    /// There is something for [`take_unsent`](Self::take_unsent).
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.chunked.has_unsent()
     }
 
     /// Bytes that wait to leave.

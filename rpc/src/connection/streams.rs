@@ -453,14 +453,14 @@ impl Link {
         }
         if !state.has_room() {
             state.wait_for_room(waker);
-            let driver = state.rouse();
+            let driver = self.rouse(&state);
             drop(state);
             driver.inspect(Waker::wake_by_ref);
             return Poll::Pending;
         }
         let kind = if streams.role == Role::Caller { kind::CALL_ITEMS } else { kind::REPLY_ITEMS };
         state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).rest(bytes).end(0));
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
         Poll::Ready(Ok(()))
@@ -484,7 +484,7 @@ impl Link {
             return;
         }
         state.outbound.frames(|out| Frame::new(out, kind::CALL_END).number(u64::from(id)).byte(0).end(0));
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
     }
@@ -530,7 +530,7 @@ impl Link {
         }
         let kind = streams.credit_kind();
         state.outbound.frames(|out| Frame::new(out, kind).number(u64::from(id)).number(bytes as u64).end(0));
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
     }
@@ -550,7 +550,7 @@ impl Link {
         if open {
             state.outbound.frames(|out| Frame::new(out, kind::CALL_STOP).number(u64::from(id)).end(0));
         }
-        let driver = state.rouse();
+        let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
     }
@@ -565,7 +565,7 @@ impl Link {
         streams.close(&mut state, &mut wakers);
         state.forget_streams(id);
         state.cancel(id, &mut wake);
-        wakers.extend(state.rouse());
+        wakers.extend(self.rouse(&state));
         self.wake(state, wake);
         for waker in wakers {
             waker.wake();
@@ -583,7 +583,7 @@ impl Link {
         state.outbound.abort(id, error);
         let (mut wake, mut wakers) = (vec![Woken::Slot(id)], Vec::new());
         state.wakers(&mut wake, &mut wakers);
-        wakers.extend(state.rouse());
+        wakers.extend(self.rouse(&state));
         drop(state);
         for waker in wakers {
             waker.wake();

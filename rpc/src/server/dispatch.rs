@@ -280,6 +280,11 @@ impl Dispatcher {
         }
     }
 
+    /// Some service's schemas are being exchanged.
+    pub(crate) fn is_exchanging(&self) -> bool {
+        self.bound.is_exchanging()
+    }
+
     /// When the peer must have sent the schema that it owes.
     pub(crate) fn schema_by(&self) -> Option<Instant> {
         self.bound.asked_since()?.checked_add(self.core.as_ref()?.limits.handshake_timeout)
@@ -332,10 +337,18 @@ impl Dispatcher {
         self.in_batch = 0;
     }
 
-    /// All calls of one read were handed over: notes whether they computed for too long.
+    /// There is one call in this batch.
+    pub(crate) fn is_lone(&self) -> bool {
+        self.in_batch == 1
+    }
+
+    /// All calls of one read were handed over: notes whether they computed for too long. Does nothing between batches.
+    #[inline]
     pub(crate) fn end_batch(&mut self) {
-        self.crowded = self.in_batch > 0 && self.computes();
-        self.batch_until = None;
+        if self.batch_until.is_some() {
+            self.crowded = self.in_batch > 0 && self.computes();
+            self.batch_until = None;
+        }
     }
 
     fn batch_began(&self) -> Option<Instant> {
@@ -490,6 +503,8 @@ impl Dispatcher {
         if self.bound.is_exchanging() && self.bound.is_pending(call.number) {
             return self.hold(call, received, inbound, out);
         }
+        // It may begin a stream here that goes on in a task of its own.
+        self.link.set_awake();
         let id = call.id;
         if let Err(error) = self.try_start(call, received, now, inbound, out) {
             self.refuse(id, &error, inbound, out);
@@ -677,7 +692,7 @@ impl Dispatcher {
     #[cold]
     fn large_reply(&mut self, id: u32, failed: bool, reply: Rope) {
         self.queued.large += reply.len();
-        self.link.lock().outbound.large_reply(id, failed, reply);
+        self.link.lock_awake().outbound.large_reply(id, failed, reply);
     }
 
     /// Moves a call into a task of its own. One that has begun is refused no more, even if another connection took the

@@ -88,6 +88,6 @@ impl ServedStreams {
 fn close(streams: &Arc<Streams>, link: &Link) {
     let mut wakers = Vec::new();
     let _ = streams.end(Last::Error(Error::with(ErrorKind::Cancelled, Executed::Maybe, "the call has ended")), &mut wakers);
-    streams.close(&mut link.lock(), &mut wakers);
+    streams.close(&mut link.lock_awake(), &mut wakers);
     wakers.into_iter().for_each(Waker::wake);
 }

@@ -15,6 +15,7 @@ use super::ClientOptions;
 use super::pool::{Held, Hold, LANES, Pooled, Spread};
 use crate::connection::driver::{self, Side};
 use crate::connection::link::{Closing, Link};
+use crate::connection::waking::wake_all;
 use crate::frame::limits::DEFAULT_TIMEOUT;
 use crate::log::log_limited;
 use crate::schema::exchange::Schemas;
@@ -133,9 +134,7 @@ impl Attempt {
         state.result = Some(result);
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for waker in waiting {
-            waker.wake();
-        }
+        wake_all(waiting);
     }
 }
 

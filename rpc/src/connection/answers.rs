@@ -11,6 +11,9 @@ use super::outbound::Ended;
 /// Buffers that are no longer than this are used again.
 const LARGE: usize = 4096;
 
+/// Places that are kept for the next calls.
+const SPARE: usize = 4;
+
 /// One caller's place. Only that caller gives it back.
 pub(crate) type Place = u32;
 
@@ -100,6 +103,20 @@ impl Answers {
         let left = std::mem::take(answer);
         answer.next = self.free.replace(place);
         left
+    }
+
+    /// Gives up what many calls at once have needed, if nobody waits.
+    pub(crate) fn shrink(&mut self) {
+        let free = std::iter::successors(self.free, |place| self.places[*place as usize].next).count();
+        if free < self.places.len() || free <= SPARE {
+            return;
+        }
+        self.places.truncate(SPARE);
+        self.places.shrink_to_fit();
+        self.free = None;
+        for place in 0..SPARE {
+            self.places[place].next = self.free.replace(place as Place);
+        }
     }
 
     /// No more answers come: a client may keep its first connection long after that.

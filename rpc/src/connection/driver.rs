@@ -4,6 +4,9 @@
 //! callers, again. Replies of handlers that are ready at once join the next write. After waking several callers it lets
 //! them run before it writes, so that their next calls leave together.
 
+mod act;
+mod time;
+
 use std::cell::Cell;
 use std::io;
 use std::pin::{Pin, pin};
@@ -13,26 +16,26 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::coop::{has_budget_remaining, unconstrained};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep};
 
 use super::batch::Batch;
 use super::ending::{End, Lost, code, farewell, last_words};
 use super::gather::{self, Gather};
-use super::inbound::{Event, Inbound, Payload, Quick, Schema};
+use super::inbound::Inbound;
 use super::keepalive::Keepalive;
 use super::linger::Linger;
 use super::link::{Closing, Link, State};
 use super::outbound::Wake;
+use super::waking::wake_all;
+use crate::Limits;
 use crate::frame::codec::{self, Frame, kind};
 use crate::frame::limits::{HELLO_DELAY, MAX_FRAME};
 use crate::frame::payload;
-use crate::frame::violation::Violation;
 use crate::schema::exchange::Schemas;
 use crate::server::Core;
-use crate::server::dispatch::{BACKLOG, Dispatcher, LARGE};
+use crate::server::dispatch::{BACKLOG, Dispatcher};
 use crate::transport::Transport;
-use crate::{ErrorKind, Limits};
 
 /// Bytes asked of the transport at once.
 const READ: usize = 128 << 10;
@@ -88,12 +91,12 @@ impl Scratch {
     fn wake(&mut self) {
         self.batch.drop_spent();
         if !self.wakers.is_empty() {
-            self.wakers.drain(..).for_each(Waker::wake);
+            wake_all(self.wakers.drain(..));
         }
     }
 }
 
-struct Driver {
+pub(super) struct Driver {
     link: Arc<Link>,
     side: Side,
     read: Box<dyn AsyncRead + Send + Unpin>,
@@ -224,6 +227,8 @@ impl Future for Connection {
 }
 
 impl Connection {
+    #[cold]
+    #[inline(never)]
     fn end(&mut self, end: &End) {
         let Some(Driver { link, side, read, inbound, dispatcher, leaving, .. }) = self.driver.take() else { return };
         end.log(link.peer.address());
@@ -252,7 +257,8 @@ impl Driver {
             cx.waker().wake_by_ref();
             return Ok(Poll::Pending);
         }
-        // Who has left something for this turn has roused it.
+        // Who has left something for this turn has roused it. Otherwise it looks only after two reads: one brings a lone call or reply,
+        // and the other finds nothing more.
         let roused = link.is_awake();
         let (mut yields, mut collects, mut first) = (false, roused, true);
         let enough = self.inbound.frames + FRAMES;
@@ -262,7 +268,6 @@ impl Driver {
                 return Ok(Poll::Ready(end));
             }
             self.write(link, cx, scratch);
-            self.dispatcher.end_batch();
             self.timers(link, scratch)?;
             if yields {
                 return Ok(self.stay(link, cx));
@@ -313,7 +318,6 @@ impl Driver {
 
     /// Its timer is not asked before it sleeps.
     fn end_turn(&mut self, link: &Link) {
-        self.dispatcher.end_batch();
         self.now = Instant::now();
         self.due = self.next_timeout(&link.lock_awake());
     }
@@ -321,7 +325,6 @@ impl Driver {
     /// Takes what others have queued, and looks whether it is time to leave.
     #[inline(never)]
     fn collect(&mut self, link: &Link, scratch: &mut Scratch) -> Result<Option<End>, End> {
-        link.set_awake();
         let mut state = self.reap(link);
         self.unwritten |= std::mem::take(&mut state.unwritten);
         state.outbound.seen(Instant::now);
@@ -364,7 +367,7 @@ impl Driver {
 
     /// Takes back what ended in tasks of their own.
     fn reap<'l>(&mut self, link: &'l Link) -> MutexGuard<'l, State> {
-        let mut state = link.lock();
+        let mut state = link.lock_awake();
         if state.finished.is_empty() {
             return state;
         }
@@ -441,6 +444,7 @@ impl Driver {
             // Large messages go a batch at a time.
             let mut state = link.lock_awake();
             if !state.outbound.has_output() {
+                self.has_more = false;
                 return;
             }
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
@@ -454,13 +458,9 @@ impl Driver {
     }
 
     /// One read; every complete frame is acted on. False: nothing to read now.
+    #[inline]
     fn read(&mut self, link: &Link, cx: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
-        if self.dispatcher.has_parked() && self.can_dispatch(link, scratch) {
-            let now = Instant::now();
-            self.now = now;
-            self.dispatcher.begin_batch(now);
-            self.dispatcher.unpark(now, &mut self.inbound, &mut scratch.batch.frames);
-            self.dispatcher.end_batch();
+        if self.dispatcher.has_parked() && self.unpark(link, scratch) {
             return Ok(true);
         }
         // Calls are parked by now; what is left are answers to pings, binds, cancels and refusals. Who asks for so many
@@ -470,25 +470,17 @@ impl Driver {
         }
         let (begun, frames_before) = (self.rest.len(), self.inbound.frames);
         let assembling = self.inbound.is_assembling();
-        let Self { inbound, read, .. } = self;
-        let (came, elsewhere) = match if assembling && begun == 0 { inbound.direct() } else { None } {
-            // The rest of a long chunk goes straight to where its message is put together.
-            Some(mut place) => match pin!(read.read_buf(&mut place)).poll(cx) {
-                Poll::Pending => return self.nothing_came(cx),
-                Poll::Ready(Err(error)) => return Err(End::Io(error)),
-                Poll::Ready(Ok(0)) => return Err(self.closed()),
-                Poll::Ready(Ok(count)) => {
-                    inbound.took(count).map_err(End::Violation)?;
-                    (0, count)
-                }
-            },
+        let direct = if assembling && begun == 0 { self.read_direct(cx)? } else { None };
+        let (came, elsewhere) = match direct {
+            Some(Poll::Ready(count)) => (0, count),
+            Some(Poll::Pending) => return self.nothing_came(cx),
             None => {
                 // Of a message that is put together little is to be read here, so that much can be read there; but what a frame
                 // lacks, or each read would copy what was there before.
                 let most = if assembling { READ_BETWEEN.max(lacking(&self.rest)) } else { READ };
                 scratch.read[..begun].copy_from_slice(&self.rest);
                 let mut buffer = ReadBuf::new(&mut scratch.read[begun..begun + most]);
-                match Pin::new(read).poll_read(cx, &mut buffer) {
+                match Pin::new(&mut self.read).poll_read(cx, &mut buffer) {
                     Poll::Pending => return self.nothing_came(cx),
                     Poll::Ready(Err(error)) => return Err(End::Io(error)),
                     Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(self.closed()),
@@ -528,7 +520,37 @@ impl Driver {
         Ok(true)
     }
 
+    /// The rest of a long chunk goes straight to where its message is put together: so many bytes, if that is what comes next.
+    #[inline(never)]
+    fn read_direct(&mut self, cx: &mut Context<'_>) -> Result<Option<Poll<usize>>, End> {
+        let Some(mut place) = self.inbound.direct() else { return Ok(None) };
+        match pin!(self.read.read_buf(&mut place)).poll(cx) {
+            Poll::Pending => Ok(Some(Poll::Pending)),
+            Poll::Ready(Err(error)) => Err(End::Io(error)),
+            Poll::Ready(Ok(0)) => Err(self.closed()),
+            Poll::Ready(Ok(count)) => {
+                self.inbound.took(count).map_err(End::Violation)?;
+                Ok(Some(Poll::Ready(count)))
+            }
+        }
+    }
+
+    /// Serves calls that wait until replies can leave, if they can now.
+    #[inline(never)]
+    fn unpark(&mut self, link: &Link, scratch: &mut Scratch) -> bool {
+        self.dispatcher.queued = link.lock().outbound.backlog();
+        if self.blocked_since.is_some() || self.dispatcher.is_full(scratch.batch.len()) {
+            return false;
+        }
+        self.now = Instant::now();
+        self.dispatcher.begin_batch(self.now);
+        self.dispatcher.unpark(self.now, &mut self.inbound, &mut scratch.batch.frames);
+        self.dispatcher.end_batch();
+        true
+    }
+
     /// False, unless that is the end.
+    #[inline(never)]
     fn nothing_came(&mut self, cx: &Context<'_>) -> Result<bool, End> {
         if !has_budget_remaining() {
             // Handlers, or what else is done in this task, have used it up, and a read says so whatever there is.
@@ -562,396 +584,6 @@ impl Driver {
         }
     }
 
-    fn can_dispatch(&mut self, link: &Link, scratch: &Scratch) -> bool {
-        self.dispatcher.queued = link.lock().outbound.backlog();
-        self.blocked_since.is_none() && !self.dispatcher.is_full(scratch.batch.len())
-    }
-
-    /// Acts on every complete frame; the number of bytes used.
-    fn act(&mut self, link: &Link, bytes: &[u8], now: Instant, scratch: &mut Scratch) -> Result<usize, End> {
-        let Scratch { batch, wake, wakers, .. } = scratch;
-        let mut at = 0;
-        // Held over a run of replies; never while user code may run.
-        let mut guard: Option<MutexGuard<'_, State>> = None;
-        let mut calls = false;
-        let blocked = self.blocked_since.is_some();
-        loop {
-            if let Some(quick) = self.inbound.quick(bytes, &mut at) {
-                match quick {
-                    Quick::Reply { id, failed, payload } => {
-                        let state = guard.get_or_insert_with(|| link.lock());
-                        let came = state.on_reply(id, failed, Payload::Borrowed(payload), wake, wakers).map_err(End::Violation)?;
-                        self.gather.ended += usize::from(came);
-                    }
-                    Quick::Call { id, number, payload } => {
-                        guard = None;
-                        if !calls {
-                            calls = true;
-                            self.dispatcher.begin_batch(now);
-                        }
-                        self.dispatcher.plain_call(id, number, payload, now, &mut self.inbound, &mut batch.frames, blocked);
-                    }
-                }
-                // Nothing is being put together that could be complete without more bytes.
-                if at == bytes.len() {
-                    break;
-                }
-                continue;
-            }
-            let Some(event) = self.inbound.next(bytes, &mut at).map_err(End::Violation)? else { break };
-            match guard {
-                Some(_) => link.counts_as_awake(),
-                None => link.set_awake(),
-            }
-            match event {
-                Event::Reply { id, failed, payload } => {
-                    // Its caller will decode it.
-                    self.heavy |= matches!(&payload, Payload::Owned(bytes) if bytes.len() > LARGE);
-                    let state = guard.get_or_insert_with(|| link.lock());
-                    let came = state.on_reply(id, failed, payload, wake, wakers).map_err(End::Violation)?;
-                    self.gather.ended += usize::from(came);
-                }
-                Event::Call(call) => {
-                    guard = None;
-                    self.begin_batch(&mut calls, now);
-                    self.dispatcher.call(call, now, &mut self.inbound, &mut batch.frames, blocked);
-                }
-                // These may wake handlers or look services up: not under the lock.
-                Event::Bind(bind) => {
-                    guard = None;
-                    self.dispatcher.bind(&bind, now, &mut batch.frames).map_err(End::Violation)?;
-                }
-                Event::Schema(schema) if schema.callers => {
-                    guard = None;
-                    self.begin_batch(&mut calls, now);
-                    self.dispatcher.schema(&schema, now, &mut self.inbound, &mut batch.frames, blocked).map_err(End::Violation)?;
-                }
-                Event::Schema(Schema { first, bytes, .. }) => {
-                    guard = None;
-                    link.on_schema(first, bytes.bytes(), wake, wakers).map_err(End::Violation)?;
-                }
-                Event::Cancel(id) => {
-                    guard = None;
-                    self.dispatcher.cancel(id, &mut self.inbound, &mut batch.frames);
-                }
-                Event::Items { of_call: true, id, bytes } => {
-                    self.dispatcher.items(id, bytes, wakers).map_err(End::Violation)?;
-                }
-                Event::Items { of_call: false, id, bytes } => {
-                    let state = guard.get_or_insert_with(|| link.lock());
-                    let wanted = state.outbound.on_items(id).map_err(End::Violation)?;
-                    match state.streams(id) {
-                        Some(streams) => streams.arrive(bytes, link.limits.allowance().max_message, wakers).map_err(End::Violation)?,
-                        None if wanted => return Err(End::Violation(Violation::Unexpected("items"))),
-                        None => {}
-                    }
-                }
-                Event::CallBegins { id, number } => self.dispatcher.begins(id, number),
-                Event::TooLarge { id, number, length } => {
-                    guard = None;
-                    let error = self.dispatcher.too_large(number, length);
-                    self.dispatcher.refuse(Some(id), &error, &mut self.inbound, &mut batch.frames);
-                }
-                event => {
-                    let state = guard.get_or_insert_with(|| link.lock());
-                    if let Some(end) = self.on_rare(event, state, batch, wake, wakers)? {
-                        return Err(end);
-                    }
-                }
-            }
-        }
-        if !wake.is_empty() {
-            self.gather.ended += wake.len();
-            guard.get_or_insert_with(|| link.lock()).wakers(wake, wakers);
-        }
-        if let Some(state) = &guard
-            && (wakers.len() > 1 || !state.outbound.is_idle() || state.outbound.has_unsent())
-        {
-            // What callers do next is to leave together, and a reply may let go of what others wait behind.
-            link.counts_as_awake();
-        }
-        drop(guard);
-        // Between the chunks of a large message there is a ping after each: the answer can wait for what has arrived behind it.
-        if self.pings >= PINGS || !self.inbound.is_assembling() {
-            self.answer_ping(batch);
-        }
-        // The reply to a lone call is not to wait for that.
-        if calls && !self.dispatcher.is_lone() {
-            self.dispatcher.end_batch();
-        }
-        Ok(at)
-    }
-
-    /// Says again what the last ping said; true if there was one.
-    #[inline]
-    fn answer_ping(&mut self, batch: &mut Batch) -> bool {
-        self.pings > 0 && self.write_pong(batch)
-    }
-
-    #[cold]
-    fn write_pong(&mut self, batch: &mut Batch) -> bool {
-        self.pings = 0;
-        let Some((echo, length)) = self.pong.take() else { return false };
-        Frame::new(&mut batch.frames, kind::PONG).rest(&echo[..usize::from(length)]).end(0);
-        true
-    }
-
-    /// Calls of this read are about to be handed over.
-    fn begin_batch(&mut self, begun: &mut bool, now: Instant) {
-        if !std::mem::replace(begun, true) {
-            self.dispatcher.begin_batch(now);
-        }
-    }
-
-    /// The frames that the connection itself answers.
-    fn on_rare(
-        &mut self,
-        event: Event<'_>,
-        state: &mut State,
-        batch: &mut Batch,
-        wake: &mut Wake,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<Option<End>, End> {
-        match event {
-            Event::Hello(allowance) => {
-                self.handshake_by = None;
-                state.outbound.on_hello(allowance, wake);
-                state.greeted(wakers);
-                self.dispatcher.on_hello(&allowance);
-                if self.side == Side::Accepting {
-                    // Ours stands first on the wire, before any answer.
-                    state.outbound.only_hello = false;
-                    self.has_more = state.outbound.take_batch(batch);
-                }
-            }
-            // It has dispatched nothing (protocol 2.4).
-            Event::Refused { lowest, highest } => return Ok(Some(End::Violation(Violation::Version { lowest, highest }))),
-            Event::ReplyBegins(id) => state.outbound.on_reply_begins(id).map_err(End::Violation)?,
-            Event::Bound { first, statuses } => state.outbound.on_bound(first, statuses, wake).map_err(End::Violation)?,
-            Event::Error(failed) => state.outbound.on_error(&failed, wake).map_err(End::Violation)?,
-            Event::End { id, aborted } => self.dispatcher.items_end(id, aborted, wakers).map_err(End::Violation)?,
-            // What is late finds its call over, and means nothing (protocol 7.6).
-            Event::Credit { of_call: true, id, bytes } => {
-                if let Some(streams) = state.streams(id) {
-                    streams.credit(bytes, wakers).map_err(End::Violation)?;
-                }
-            }
-            Event::Credit { of_call: false, id, bytes } => self.dispatcher.credit(id, bytes, wakers).map_err(End::Violation)?,
-            Event::Stop(id) => {
-                if let Some(streams) = state.streams(id) {
-                    streams.stop(wakers);
-                }
-            }
-            // Protocol 6.5: one answer stands for all that came together.
-            Event::Ping(echo) => {
-                let mut bytes = [0; 8];
-                bytes[..echo.len()].copy_from_slice(echo);
-                self.pong = Some((bytes, echo.len() as u8));
-                self.pings += 1;
-            }
-            Event::Pong(echo) => state.outbound.on_pong(echo, Instant::now),
-            Event::GoAway { code, accepted, message } => {
-                if self.side == Side::Connecting || code != code::GOODBYE {
-                    state.outbound.on_go_away(accepted, wake);
-                }
-                // It goes to the log and into errors.
-                let message: String = message.chars().filter(|char| !char.is_control()).take(1000).collect();
-                state.outbound.unwelcome = (code == code::OVERLOADED).then(|| Box::new((ErrorKind::Overloaded, message.clone())));
-                self.told = Some(Box::new((code, message)));
-            }
-            // Acted on where they are read.
-            Event::Call(_)
-            | Event::Reply { .. }
-            | Event::Bind(_)
-            | Event::Schema(_)
-            | Event::Cancel(_)
-            | Event::CallBegins { .. }
-            | Event::TooLarge { .. }
-            | Event::Items { .. } => {}
-        }
-        Ok(None)
-    }
-
-    // ---- time
-
-    fn next_timeout(&self, state: &State) -> Option<Instant> {
-        let next = earlier(earlier(state.outbound.next_deadline, self.dispatcher.next_expiry()), self.keepalive_at());
-        let is_usual = !self.waits_for_rare() && state.outbound.held_since().is_none();
-        if is_usual { next } else { earlier(next, self.next_rare_timeout(state)) }
-    }
-
-    /// There is something with a time of its own that there seldom is, as far as the driver alone knows.
-    #[inline]
-    fn waits_for_rare(&self) -> bool {
-        self.hello_at.is_some()
-            || self.handshake_by.is_some()
-            || self.partial_since.is_some()
-            || self.blocked_since.is_some()
-            || self.dispatcher.shrink_at().is_some()
-            || self.dispatcher.is_exchanging()
-    }
-
-    /// Of what is seldom waited for.
-    #[inline(never)]
-    fn next_rare_timeout(&self, state: &State) -> Option<Instant> {
-        let limits = &self.link.limits;
-        let mut next = earlier(self.dispatcher.shrink_at(), earlier(self.hello_at, self.handshake_by));
-        next = earlier(next, self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout)));
-        next = earlier(next, self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout)));
-        next = earlier(next, self.withheld_at(state));
-        earlier(next, self.schema_by())
-    }
-
-    /// Who has not said hello has its own time for that; and what is not read for now (protocol 6.6) cannot be heard.
-    fn keepalive_at(&self) -> Option<Instant> {
-        (self.handshake_by.is_none() && self.owed <= BACKLOG).then(|| self.keepalive.next(&self.link.limits)).flatten()
-    }
-
-    /// As above of what is not read.
-    fn schema_by(&self) -> Option<Instant> {
-        self.dispatcher.schema_by().filter(|_| self.owed <= BACKLOG)
-    }
-
-    /// Who reads large messages and does not say so would hold the rest of them without end. As above of what is not read.
-    fn withheld_at(&self, state: &State) -> Option<Instant> {
-        let since = state.outbound.held_since().filter(|_| self.owed <= BACKLOG)?;
-        since.checked_add(self.link.limits.write_timeout)
-    }
-
-    /// Sets the timer, if this comes before what it is set to. A later time is found when it fires.
-    fn arm(&mut self, next: Option<Instant>) {
-        let Some(next) = next.filter(|next| self.armed.is_none_or(|armed| *next < armed)) else { return };
-        (self.armed, self.asked) = (Some(next), false);
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().reset(next),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(next))),
-        }
-    }
-
-    /// Acts on what is due.
-    #[inline]
-    fn timers(&mut self, link: &Link, scratch: &mut Scratch) -> Result<(), End> {
-        if self.due.is_some_and(|due| due <= self.now) { self.on_due(link, scratch) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn on_due(&mut self, link: &Link, scratch: &mut Scratch) -> Result<(), End> {
-        self.due = None;
-        let now = Instant::now();
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let limits = &self.link.limits;
-        if due(self.handshake_by) {
-            return Err(End::Timeout("the peer did not say hello in time (Limits::handshake_timeout)"));
-        }
-        if due(self.schema_by()) {
-            return Err(End::Timeout("the peer did not send its schema in time (Limits::handshake_timeout)"));
-        }
-        if due(self.partial_since.and_then(|(since, _)| since.checked_add(limits.progress_timeout))) {
-            return Err(End::Timeout("a frame did not arrive in time (Limits::progress_timeout)"));
-        }
-        if due(self.blocked_since.and_then(|since| since.checked_add(limits.write_timeout))) {
-            return Err(End::Timeout("the peer does not read (Limits::write_timeout)"));
-        }
-        let mut state = link.lock_awake();
-        self.withheld = due(self.withheld_at(&state));
-        if due(self.hello_at) {
-            self.hello_at = None;
-            state.outbound.only_hello = false;
-        }
-        if due(state.outbound.next_deadline) {
-            state.outbound.expire(now, &mut scratch.wake);
-            let state = &mut *state;
-            state.wakers(&mut scratch.wake, &mut scratch.wakers);
-        }
-        if due(self.keepalive_at()) && self.keepalive.due(now) {
-            state.outbound.ping();
-        }
-        if self.blocked_since.is_none() {
-            self.has_more = state.outbound.take_batch(&mut scratch.batch);
-            state.outbound.stamp(Instant::now);
-        }
-        let unsent = state.outbound.take_unsent();
-        drop(state);
-        drop(unsent);
-        if due(self.dispatcher.next_expiry()) {
-            self.dispatcher.expire(now, &mut self.inbound, &mut scratch.batch.frames);
-        }
-        if due(self.dispatcher.shrink_at()) {
-            self.dispatcher.shrink(now);
-        }
-        payload::let_go(now);
-        scratch.wake();
-        Ok(())
-    }
-
-    /// Sleeps until something happens; false if something already has.
-    #[inline]
-    fn park(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
-        self.sleeps_on(link, cx.waker()) || self.fall_asleep(link, cx)
-    }
-
-    /// Nobody has roused it, and nothing came that is waited for: all that was settled when it slept last still holds, but for times that
-    /// are later now. So a lone call takes no lock for its sake.
-    #[inline]
-    fn sleeps_on(&self, link: &Link, waker: &Waker) -> bool {
-        let sleeps = !link.is_awake()
-            && self.due.is_some()
-            && !self.leaving
-            && self.told.is_none()
-            && self.dispatcher.next_expiry().is_none()
-            && !self.waits_for_rare()
-            && self.waker.as_ref().is_some_and(|known| known.will_wake(waker))
-            && self.timer.as_ref().is_some_and(|timer| self.armed.is_some() && !timer.is_elapsed());
-        debug_assert!(!sleeps || self.may_sleep_on(link), "what is left for the driver rouses it");
-        sleeps
-    }
-
-    /// Another end may have roused it just now.
-    fn may_sleep_on(&self, link: &Link) -> bool {
-        let state = link.lock();
-        link.is_awake() || !(self.has_work(&state) || state.outbound.has_unseen())
-    }
-
-    /// Something is left for it, or it is time to leave.
-    fn has_work(&self, state: &State) -> bool {
-        let blocked = self.blocked_since.is_some();
-        !state.finished.is_empty()
-            || (!blocked && (state.outbound.has_output() || state.has_room_waiters()))
-            || state.outbound.has_unsent()
-            || state.unwritten
-            || state.closing == Closing::Now
-            || (state.closing == Closing::Drain && !self.leaving)
-            || ((self.leaving || self.told.is_some()) && !blocked && self.is_done(state))
-    }
-
-    fn fall_asleep(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
-        if self.waker.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
-            // The timer would wake another.
-            (self.waker, self.asked) = (Some(cx.waker().clone()), false);
-        }
-        let mut state = link.lock();
-        if self.has_work(&state) {
-            return false;
-        }
-        if !state.outbound.only_hello {
-            self.hello_at = None;
-        }
-        state.outbound.seen(Instant::now);
-        self.due = self.next_timeout(&state);
-        self.arm(self.due);
-        // One that was asked since it was set wakes this task.
-        let timer = self.timer.as_mut().filter(|timer| self.armed.is_some() && (!self.asked || timer.is_elapsed()));
-        self.asked = true;
-        // Whatever is left of the turn's budget: where handlers have used it up the timer would not even note who is to be woken.
-        if timer.is_some_and(|timer| pin!(unconstrained(timer.as_mut())).poll(cx).is_ready()) {
-            self.armed = None;
-            self.now = Instant::now();
-            return false;
-        }
-        link.park(&mut state, cx.waker(), self.armed);
-        true
-    }
-
     // ---- the end
 
     /// What the scratch holds at the end of a turn belongs to this connection.
@@ -970,14 +602,5 @@ fn lacking(begun: &[u8]) -> usize {
             (codec::HEADER + header.length).saturating_sub(begun.len())
         }
         _ => 0,
-    }
-}
-
-/// The earlier of two times, as far as there are any.
-#[inline]
-fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }

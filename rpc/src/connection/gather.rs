@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::waking::wake_all;
+
 /// From so many on, callers are woken together: each of fewer may wake a thread for itself.
 const TOGETHER: usize = 4;
 
@@ -113,7 +115,7 @@ impl Wake for Together {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let mut wakers = std::mem::take(&mut *self.lock());
-        wakers.drain(..).for_each(Waker::wake);
+        wake_all(wakers.drain(..));
         let mut room = self.lock();
         if room.capacity() == 0 {
             *room = wakers;
@@ -132,7 +134,7 @@ thread_local!(static HERE: Arc<Together> = Arc::default());
 /// what it has put off.
 pub(crate) fn wake(wakers: &mut Vec<Waker>, driver: &Waker, threads: bool) {
     if !wakers.iter().all(|waker| std::ptr::eq(waker.vtable(), driver.vtable())) {
-        wakers.drain(..).for_each(Waker::wake);
+        wake_all(wakers.drain(..));
         return driver.wake_by_ref();
     }
     let at = wakers.len() - usize::from(threads && !wakers.is_empty());

@@ -17,6 +17,7 @@ use super::credit::Windows;
 use super::inbound::Payload;
 use super::outbound::{Begin, Due, Ended, Outbound, Phase, Wake, Woken};
 use super::streams::{Role, Streams};
+use super::waking::wake_all;
 use crate::Error;
 use crate::context::Peer;
 use crate::frame::codec::{self, Options, Ways};
@@ -120,7 +121,7 @@ pub(crate) struct Link {
     adapts: AtomicBool,
     /// Calls that have begun. Written under the first lock, read without it.
     begun: AtomicU64,
-    /// The driver runs or is about to: it will see what is added to `outbound`. As above.
+    /// The driver has been roused, or has something in hand: it will see what is added to `outbound`. As above.
     awake: AtomicBool,
 }
 
@@ -247,6 +248,15 @@ impl State {
         wakers.append(&mut self.room);
     }
 
+    /// Gives up what many calls at once have needed, if there are none.
+    pub(crate) fn shrink(&mut self) {
+        self.outbound.shrink();
+        self.answers.shrink();
+        if self.streams.iter().all(Option::is_none) {
+            self.streams = Vec::new();
+        }
+    }
+
     fn watch(&mut self, waker: Waker) {
         if !self.watching.iter().any(|known| known.will_wake(&waker)) {
             self.watching.push(waker);
@@ -329,13 +339,13 @@ impl Link {
     #[inline]
     pub(crate) fn lock_awake(&self) -> MutexGuard<'_, State> {
         let state = self.lock();
-        self.counts_as_awake();
+        self.note_awake(&state);
         state
     }
 
     /// As [`lock_awake`](Self::lock_awake), for who has the lock.
     #[inline]
-    pub(crate) fn counts_as_awake(&self) {
+    pub(crate) fn note_awake(&self, _locked: &State) {
         self.awake.store(true, Ordering::Relaxed);
     }
 
@@ -353,7 +363,7 @@ impl Link {
         if self.is_awake() {
             return None;
         }
-        self.counts_as_awake();
+        self.note_awake(state);
         state.driver.clone()
     }
 
@@ -637,9 +647,7 @@ impl Link {
         let mut wakers = Vec::new();
         guard.wakers(&mut wake, &mut wakers);
         drop(guard);
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(wakers);
     }
 
     // ---- schemas
@@ -697,9 +705,7 @@ impl Link {
         let driver = self.rouse(&state);
         drop(state);
         driver.inspect(Waker::wake_by_ref);
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(wakers);
         true
     }
 
@@ -732,9 +738,7 @@ impl Link {
         drop(guard);
         drop(unsent);
         crate::server::handler::drop_quietly(finished);
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(wakers);
     }
 
     /// Waits until the driver has ended.

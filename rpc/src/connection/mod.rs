@@ -20,3 +20,4 @@ pub(crate) mod link;
 pub(crate) mod outbound;
 pub(crate) mod pace;
 pub(crate) mod streams;
+pub(crate) mod waking;

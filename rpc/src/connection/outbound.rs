@@ -24,6 +24,9 @@ use crate::{Error, ErrorKind, Executed};
 /// A batch that is copied sooner than its buffer is handed over.
 const SMALL_BATCH: usize = 4096;
 
+/// Slots that are kept for the next calls.
+const SPARE: usize = 4;
+
 /// What became of a call, as its owner finds it. A payload goes beside it.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -215,6 +218,19 @@ impl Outbound {
     /// How many of our calls are open or not yet collected.
     pub(crate) fn in_flight(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Gives up what many calls at once have needed, if there are none.
+    pub(crate) fn shrink(&mut self) {
+        if self.in_flight() == 0 && self.slots.len() > SPARE {
+            self.slots.truncate(SPARE);
+            self.slots.shrink_to_fit();
+            self.free = (0..SPARE as u32).rev().collect();
+            self.unseen = Vec::new();
+        }
+        if self.out.is_empty() && self.out.capacity() > SMALL_BATCH {
+            self.out = Vec::new();
+        }
     }
 
     pub(crate) fn is_waiting_room_empty(&self) -> bool {
@@ -777,7 +793,12 @@ impl Outbound {
 
     /// Something can leave now: not only our hello, and not only what waits for the peer's.
     pub(crate) fn has_output(&self) -> bool {
-        (!self.out.is_empty() && !self.only_hello) || self.chunked.can_go(self.peer.assembly)
+        self.has_frames() || self.chunked.can_go(self.peer.assembly)
+    }
+
+    /// The same of whole frames.
+    pub(crate) fn has_frames(&self) -> bool {
+        !self.out.is_empty() && !self.only_hello
     }
 
     /// Moves what can leave now to the end of `batch`; true if large messages wait behind it.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::link::{Link, State};
 use super::outbound::{Ended, Wake, Woken};
+use super::waking::wake_all;
 use crate::frame::codec::{Frame, kind};
 use crate::frame::limits::FIRST_WINDOW;
 use crate::frame::violation::Violation;
@@ -567,9 +568,7 @@ impl Link {
         state.cancel(id, &mut wake);
         wakers.extend(self.rouse(&state));
         self.wake(state, wake);
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(wakers);
     }
 
     /// What a caller sends has come to an end that is none: its call ends here and now, as by its deadline, and the callee is told
@@ -585,9 +584,7 @@ impl Link {
         state.wakers(&mut wake, &mut wakers);
         wakers.extend(self.rouse(&state));
         drop(state);
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(wakers);
     }
 }
 

@@ -47,6 +47,9 @@ const NOTIFICATION: usize = 256;
 /// A handler that computes for less than this is done sooner where it stands.
 const WORTH_A_TASK: Duration = Duration::from_micros(20);
 
+/// What is left of a batch's time when its handlers have not taken long.
+const LEFT_AT_LEAST: Duration = DEFAULT_TIMEOUT.saturating_sub(IN_PLACE);
+
 /// Arguments above this are decoded in a task of their own: that takes longer than to begin one.
 pub(crate) const LARGE: usize = 256 << 10;
 
@@ -229,6 +232,9 @@ impl Dispatcher {
             runner.close();
         }
         self.tickets.truncate(keep);
+        let used = self.running.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.running.truncate(used);
+        self.running.shrink_to(keep);
         self.bound.shrink(keep);
         self.peak = self.live;
         self.shrink_at = (keep > SPARE).then(|| now + SPARE_FOR);
@@ -329,17 +335,15 @@ impl Dispatcher {
         self.queued.frames + batch > BACKLOG || self.queued.large > self.link.limits.max_message
     }
 
-    /// The driver is about to hand over the calls of one read, which came now.
+    /// The driver is about to hand over the calls of one read, which came now. Does nothing within a batch.
+    #[inline]
     pub(crate) fn begin_batch(&mut self, now: Instant) {
-        self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
-        let has_hook = self.core.as_ref().is_some_and(|core| core.hook.is_some());
-        self.calm = !has_hook && !self.draining && !self.crowded && self.slow.is_quiet(now);
-        self.in_batch = 0;
-    }
-
-    /// There is one call in this batch.
-    pub(crate) fn is_lone(&self) -> bool {
-        self.in_batch == 1
+        if self.batch_until.is_none() {
+            self.batch_until = now.checked_add(DEFAULT_TIMEOUT);
+            let has_hook = self.core.as_ref().is_some_and(|core| core.hook.is_some());
+            self.calm = !has_hook && !self.draining && !self.crowded && self.slow.is_quiet(now);
+            self.in_batch = 0;
+        }
     }
 
     /// All calls of one read were handed over: notes whether they computed for too long. Does nothing between batches.
@@ -357,19 +361,20 @@ impl Dispatcher {
 
     /// Handlers of this batch took long, and each of them long enough that a task of its own is the smaller cost.
     fn computes(&mut self) -> bool {
-        let Some(began) = self.batch_began() else { return false };
+        let Some(until) = self.batch_until else { return false };
         let now = Instant::now();
-        let took = now - began;
-        if took > IN_PLACE {
-            match self.only.filter(|_| self.in_batch == 1) {
-                Some(place) => self.slow.took(place, took),
-                None => {
-                    self.slow.watch(now);
-                    self.calm = false;
-                }
+        if now + LEFT_AT_LEAST <= until {
+            return false;
+        }
+        let took = (now + DEFAULT_TIMEOUT).saturating_duration_since(until);
+        match self.only.filter(|_| self.in_batch == 1) {
+            Some(place) => self.slow.took(place, took),
+            None => {
+                self.slow.watch(now);
+                self.calm = false;
             }
         }
-        took > IN_PLACE && took > WORTH_A_TASK * self.in_batch
+        took > WORTH_A_TASK * self.in_batch
     }
 
     /// Within a batch.

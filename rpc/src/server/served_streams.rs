@@ -3,10 +3,10 @@
 //! Owned by `dispatch.rs`. What a stream is, and what may come of it when, is `connection/streams.rs`.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::connection::link::Link;
 use crate::connection::streams::{Last, Role, Streams};
+use crate::connection::waking::wake_all;
 use crate::frame::codec::{self, kind};
 use crate::frame::limits::FIRST_WINDOW;
 use crate::service::Method;
@@ -80,7 +80,7 @@ impl ServedStreams {
         let mut wakers = Vec::new();
         let _ = streams.end(Last::Error(error), &mut wakers);
         streams.stop(&mut wakers);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 }
 
@@ -89,5 +89,5 @@ fn close(streams: &Arc<Streams>, link: &Link) {
     let mut wakers = Vec::new();
     let _ = streams.end(Last::Error(Error::with(ErrorKind::Cancelled, Executed::Maybe, "the call has ended")), &mut wakers);
     streams.close(&mut link.lock_awake(), &mut wakers);
-    wakers.into_iter().for_each(Waker::wake);
+    wake_all(wakers);
 }

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rpc::transport::{Dial, Transport};
-use rpc::{Client, Error, ErrorKind, Executed};
+use rpc::{Bytes, Client, Error, ErrorKind, Executed};
 use rpc_tests::wire::{self, Random, Raw, flag, kind};
 use tokio::time::Instant;
 
-use crate::service::ShopClient;
+use crate::service::{self, ADD, ShopClient};
 
 /// What becomes of a call when its server answers with this, and of the next call.
 async fn called(answer: &[u8]) -> Result<u32, Error> {
@@ -189,4 +189,52 @@ async fn a_client_that_leaves_before_its_hello_says_both() {
     let _client = Client::options().over(Transport::over(near, "test"));
     raw.opened().await;
     assert_eq!(raw.frame().await.unwrap().go_away().2, "unknown frame kind 31");
+}
+
+#[rpc::service]
+trait Store {
+    async fn keep(&self, bytes: Bytes) -> u32;
+}
+
+/// Its `strong_count` falls when bytes of it are dropped.
+type Sign = Arc<()>;
+
+struct Watched(Vec<u8>, #[expect(dead_code, reason = "it is there to be dropped")] Sign);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The reply takes back what of its call has not left. A call that is served behind it, in the same read, must not make that be forgotten.
+#[tokio::test(start_paused = true)]
+async fn a_reply_before_its_calls_last_chunk_lets_go_of_the_rest_though_a_call_follows_it() {
+    let (near, far) = tokio::io::duplex(16 << 20);
+    let options = Client::options().serve(service::server()).unwrap();
+    let store: StoreClient = options.over(Transport::over(near, "test")).into();
+    let mut raw = Raw::over(far);
+    let sign = Sign::default();
+    let bytes: Bytes = bytes::Bytes::from_owner(Watched(vec![7; 1 << 20], sign.clone())).into();
+    let call = tokio::spawn(async move { (store.keep(bytes).await, store) });
+    raw.opened().await;
+    // A call as long as this waits for the hello, and is taken by who allows messages and chunks (protocol 2.2).
+    raw.send([wire::opening(&[(1, 4 << 20), (4, 5 << 20)]), service::bind()].concat()).await;
+    while raw.frame().await.unwrap().kind != kind::BIND {}
+    raw.send([wire::frame(kind::BOUND, 0, &[&[0]]), wire::call(0, ADD, &[1, 2])].concat()).await;
+    // Its pings are not answered, so the rest of its chunks waits.
+    let mut kinds = Vec::new();
+    while let Ok(frame) = tokio::time::timeout(Duration::from_millis(1), raw.frame()).await {
+        kinds.push(frame.unwrap().kind);
+    }
+    assert!(kinds.contains(&kind::CALL_CHUNK) && kinds.contains(&kind::REPLY), "{kinds:?}");
+    assert_eq!(Arc::strong_count(&sign), 2);
+    raw.send([wire::frame(kind::REPLY, 0, &[&[0, 3]]), wire::call(0, ADD, &[1, 2])].concat()).await;
+    let (kept, _store) = call.await.unwrap();
+    assert_eq!(kept.unwrap(), 3);
+    assert_eq!(raw.frame().await.unwrap().kind, kind::REPLY);
+    rpc_tests::settle().await;
+    assert_eq!(Arc::strong_count(&sign), 1, "somebody still holds the bytes");
+    raw.send(wire::call(0, ADD, &[1, 2])).await;
+    assert_eq!(raw.frame().await.unwrap().kind, kind::REPLY, "the connection lives");
 }

@@ -300,3 +300,25 @@ async fn a_deadline_is_kept_though_the_budget_of_a_turn_was_used_up_when_it_was_
     assert_eq!(last, kind::ERROR, "{frames:?}");
     assert!((250..=270).contains(&took), "{frames:?}");
 }
+
+/// Whatever comes is a sign of life, and the next question is asked an interval after it: with a timeout that is longer, sooner than
+/// an answer to the last one would be missed.
+#[tokio::test(start_paused = true)]
+async fn a_reply_instead_of_a_pong_moves_the_next_ping() {
+    let mut limits = Limits::default();
+    (limits.keepalive_interval, limits.keepalive_timeout) = (Duration::from_secs(1), Duration::from_secs(100));
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let shop: ShopClient = Client::options().limits(limits).over(Transport::over(near, "test")).into();
+    let mut raw = Raw::over(far);
+    let call = tokio::spawn(async move { (shop.add(1, 2).await, shop) });
+    raw.opened().await;
+    assert_eq!([raw.frame().await.unwrap().kind, raw.frame().await.unwrap().kind], [kind::BIND, kind::CALL]);
+    raw.send([wire::opening(&[]), wire::frame(kind::BOUND, 0, &[&[0]])].concat()).await;
+    assert_eq!(raw.frame().await.unwrap().kind, kind::PING);
+    raw.send(wire::frame(kind::REPLY, 0, &[&[0, 3]])).await;
+    let (sum, _shop) = call.await.unwrap();
+    assert_eq!(sum.unwrap(), 3);
+    let answered = Instant::now();
+    assert_eq!(raw.frame().await.unwrap().kind, kind::PING);
+    assert!(answered.elapsed() < Duration::from_secs(2), "after {:?}", answered.elapsed());
+}

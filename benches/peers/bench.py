@@ -38,6 +38,7 @@ PINGPONG, PIPELINED = ("W1", "W1p", "W7"), ("W2", "W3", "W4", "W5", "W6", "W7")
 PEERS = {
     "raw1-pingpong": Peer("raw", "pp", loads=PINGPONG),
     "raw1-pingpong@ct": Peer("raw", "pp", "ct", PINGPONG),
+    "raw1-with-timer": Peer("raw", "timer", loads=("W1", "W1p")),
     "raw1-std-threads": Peer("raw", "std", loads=("W1", "W1p")),
     "raw1-std-spin": Peer("raw", "spin", loads=("W1",)),
     "raw2-pipelined": Peer("raw", "pipe", loads=PIPELINED),
@@ -257,7 +258,7 @@ def measure(peer, load, seconds):
 def takes_part(peer, load, able):
     loads = PEERS[peer].loads
     if load in ONCE:
-        return PEERS[peer].variant not in ("std", "spin")
+        return PEERS[peer].variant not in ("std", "spin", "timer")
     return LOADS[load].needs in able and (loads is None or load in loads)
 
 

@@ -270,7 +270,7 @@ def rounds(results, load, peer):
 
 
 def ratios(results, load, of, to, key):
-    """One a round: both have met the same machine."""
+    """One a turn: both have met the same machine."""
     pairs = zip(rounds(results, load, of), rounds(results, load, to))
     return [ours[key] / theirs[key] for ours, theirs in pairs if ours.get(key) is not None and theirs.get(key)]
 
@@ -362,7 +362,8 @@ def headline(facts):
     peers = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return (f"`{facts['command']}`, {facts['began']}, on {facts['machine']}; {awake}; {facts['rounds']} rounds, {facts['seconds']:g} s a load; "
             f"load average before it {facts['load_average']:.1f}.\n"
-            f"{peers}. Figures are medians, with the least and the most of all rounds; ratios are taken within a round.")
+            f"{peers}. Figures are medians, with the least and the most of all rounds, and of a lone call of five turns a round; ratios are taken within "
+            "a turn.")
 
 
 def main():

@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use rpc::{ErrorKind, Executed, Limits};
+use rpc_tests::flows::flows;
 use rpc_tests::rng::Rng;
 use rpc_tests::{Kind, Plan, Rig, settle, virtual_time};
 use tokio::time::Instant;
@@ -203,4 +204,38 @@ fn ten_thousand_calls_with_random_cancels_leave_nothing_behind() {
         rpc_tests::report!("{{\"suite\":\"random cancels\",\"calls\":10000,\"answered\":{ended},\"cancelled\":{cancelled}}}");
         assert!(ended > 1000 && cancelled > 1000);
     });
+}
+
+/// Answers that came long before their callers look, or go: what the connection has given back meanwhile is not theirs.
+#[test]
+fn answers_wait_while_their_connection_gives_back_what_it_does_not_need() {
+    for looks in [false, true] {
+        virtual_time(async {
+            let rig = Rig::new(Kind::Memory).await;
+            let flows = flows(&rig);
+            // Both services are bound by then.
+            rig.client.nothing().await.unwrap();
+            flows.count(0, 1).await.unwrap().next().await.unwrap().unwrap();
+            let mut context = Context::from_waker(Waker::noop());
+            let mut sums: Vec<_> = (0..50).map(|n| Box::pin(rig.client.add(n, 1))).collect();
+            let mut counts: Vec<_> = (0..50).map(|n| Box::pin(flows.count(n, n + 1))).collect();
+            for n in 0..50 {
+                assert!(sums[n].as_mut().poll(&mut context).is_pending());
+                assert!(counts[n].as_mut().poll(&mut context).is_pending());
+            }
+            // Several times as long as it takes until nothing has come for a while.
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            assert_eq!(rig.client.add(1, 2).await.unwrap(), 3);
+            if looks {
+                for (n, sum) in sums.drain(..).enumerate() {
+                    assert_eq!(sum.await.unwrap(), n as u32 + 1);
+                }
+                for (n, count) in counts.drain(..).enumerate() {
+                    assert_eq!(count.await.unwrap().next().await.unwrap().unwrap(), n as u64);
+                }
+            }
+            drop((sums, counts));
+            assert_eq!(rig.client.add(1, 2).await.unwrap(), 3);
+        });
+    }
 }

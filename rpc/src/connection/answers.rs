@@ -105,10 +105,18 @@ impl Answers {
         left
     }
 
-    /// Gives up what many calls at once have needed, if nobody waits.
+    /// Gives up what many calls at once have needed: the buffers of places that are free, and the places where all are.
     pub(crate) fn shrink(&mut self) {
-        let free = std::iter::successors(self.free, |place| self.places[*place as usize].next).count();
-        if free < self.places.len() || free <= SPARE {
+        if self.places.len() <= SPARE {
+            return;
+        }
+        let (mut next, mut free) = (self.free, 0);
+        while let Some(place) = next {
+            let answer = &mut self.places[place as usize];
+            answer.payload = Vec::new();
+            (next, free) = (answer.next, free + 1);
+        }
+        if free < self.places.len() {
             return;
         }
         self.places.truncate(SPARE);
@@ -131,5 +139,36 @@ impl Answers {
     #[cfg(all(test, feature = "json"))]
     pub(crate) fn buffers(&self) -> usize {
         self.places.iter().map(|answer| answer.payload.capacity()).sum()
+    }
+}
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_given_back_and_an_answer_that_waits_is_not() {
+        let mut answers = Answers::default();
+        let places: Vec<Place> = (0..50).map(|_| answers.wait(&mut Some(Waker::noop().clone()))).collect();
+        for place in &places {
+            answers.settle(*place, Ended::Returned, Payload::Borrowed(&[7; 1000]));
+        }
+        // As a caller, which had its arguments in it.
+        let look = |answers: &mut Answers, place| {
+            let mut payload = Vec::with_capacity(1000);
+            assert!(answers.take(place, &mut payload).is_some());
+            assert_eq!(payload, [7; 1000]);
+        };
+        places[1..].iter().for_each(|place| look(&mut answers, *place));
+        assert!(answers.buffers() >= 50_000);
+        answers.shrink();
+        assert!((1000..2000).contains(&answers.buffers()), "one answer waits");
+        assert_eq!(answers.places.len(), 50);
+        look(&mut answers, places[0]);
+        answers.shrink();
+        assert_eq!((answers.places.len(), answers.buffers()), (SPARE, 0));
+        let mut again: Vec<Place> = (0..6).map(|_| answers.wait(&mut Some(Waker::noop().clone()))).collect();
+        again.sort_unstable();
+        assert_eq!(again, [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One turn: take what is queued and write it with one call, read, hand calls to the dispatcher and replies to their
 //! callers, again. Replies of handlers that are ready at once join the next write. After waking several callers it lets
-//! them run before it writes, so that their next calls leave together.
+//! them run before it writes, so that their next calls leave together. What a frame does is in `act.rs`, what it sleeps until in `time.rs`.
 
 mod act;
 mod time;

@@ -248,7 +248,7 @@ impl State {
         wakers.append(&mut self.room);
     }
 
-    /// Gives up what many calls at once have needed, if there are none.
+    /// Gives up what many calls at once have needed.
     pub(crate) fn shrink(&mut self) {
         self.outbound.shrink();
         self.answers.shrink();
@@ -257,7 +257,7 @@ impl State {
         }
     }
 
-    fn watch(&mut self, waker: Waker) {
+    pub(crate) fn watch(&mut self, waker: Waker) {
         if !self.watching.iter().any(|known| known.will_wake(&waker)) {
             self.watching.push(waker);
         }
@@ -319,7 +319,7 @@ impl Link {
 
     // ---- the driver's sleep
 
-    /// The driver is about to sleep until `armed`; not if there is something to do.
+    /// The driver has nothing to do, and is about to sleep until `armed`.
     pub(crate) fn park(&self, state: &mut State, waker: &Waker, armed: Option<Instant>) {
         self.awake.store(false, Ordering::Relaxed);
         state.armed = armed;
@@ -357,7 +357,7 @@ impl Link {
         }
     }
 
-    /// The waker of a driver that sleeps; it counts as awake from here on.
+    /// The waker of a driver that is not awake; it is from here on.
     #[must_use]
     pub(crate) fn rouse(&self, state: &State) -> Option<Waker> {
         if self.is_awake() {
@@ -424,7 +424,7 @@ impl Link {
             Begin::Wait(ticket) => return Self::wait(guard, ticket, &mut caller),
             Begin::Refused(error) => {
                 let closed = state.outbound.phase != Phase::Open;
-                self.wake(guard, wake);
+                self.wake(guard, Vec::new(), wake);
                 return if closed { Submitted::Closed(error) } else { Submitted::Refused(error) };
             }
         };
@@ -433,7 +433,7 @@ impl Link {
             Err(error) => {
                 state.outbound.cancel(id, &mut wake);
                 let exhausted = state.outbound.is_exhausted();
-                self.wake(guard, wake);
+                self.wake(guard, Vec::new(), wake);
                 return self.unnumbered(error, exhausted);
             }
         };
@@ -477,8 +477,7 @@ impl Link {
             Begin::Slot(_) => unreachable!("what is early does not fit"),
         };
         let driver = self.rouse(&guard);
-        self.wake(guard, wake);
-        driver.inspect(Waker::wake_by_ref);
+        self.wake(guard, driver.into_iter().collect(), wake);
         submitted
     }
 
@@ -556,7 +555,7 @@ impl Link {
         driver.inspect(Waker::wake_by_ref);
     }
 
-    /// Writes what is queued, while the driver sleeps: one that is awake may have a batch in hand that comes first, such as the answer
+    /// Writes what is queued, while the driver is not awake: one that is may have a batch in hand that comes first, such as the answer
     /// to a bind. `None` if all of it was written.
     fn write_alone<'l>(&'l self, mut state: MutexGuard<'l, State>) -> Option<MutexGuard<'l, State>> {
         // The writer's lock comes before this one, so it is not waited for. Whoever has it is the driver, or another caller.
@@ -620,13 +619,12 @@ impl Link {
     pub(crate) fn cancel(&self, id: u32, place: Place) {
         let mut state = self.lock();
         let left = state.answers.leave(place);
-        let (mut wake, mut driver) = (Wake::new(), None);
         if state.outbound.is_awaited(id, place) {
+            let mut wake = Wake::new();
             state.cancel(id, &mut wake);
-            driver = self.rouse(&state);
+            let driver = self.rouse(&state);
+            self.wake(state, driver.into_iter().collect(), wake);
         }
-        self.wake(state, wake);
-        driver.inspect(Waker::wake_by_ref);
         drop(left);
     }
 
@@ -636,15 +634,12 @@ impl Link {
         let mut wake = Wake::new();
         let waiting = state.waiting.remove(&ticket);
         state.outbound.leave(ticket, &mut wake);
-        self.wake(state, wake);
+        self.wake(state, Vec::new(), wake);
         drop(waiting);
     }
 
-    pub(crate) fn wake(&self, mut guard: MutexGuard<'_, State>, mut wake: Wake) {
-        if wake.is_empty() {
-            return;
-        }
-        let mut wakers = Vec::new();
+    /// Wakes these tasks, and those behind them: the driver stands first, as it counts as awake.
+    pub(crate) fn wake(&self, mut guard: MutexGuard<'_, State>, mut wakers: Vec<Waker>, mut wake: Wake) {
         guard.wakers(&mut wake, &mut wakers);
         drop(guard);
         wake_all(wakers);

@@ -220,13 +220,16 @@ impl Outbound {
         self.slots.len() - self.free.len()
     }
 
-    /// Gives up what many calls at once have needed, if there are none.
+    /// Gives up what many calls at once have needed and those in flight do not.
     pub(crate) fn shrink(&mut self) {
-        if self.in_flight() == 0 && self.slots.len() > SPARE {
-            self.slots.truncate(SPARE);
+        let used = self.slots.iter().rposition(|slot| slot.open || slot.owned).map_or(0, |last| last + 1);
+        let kept = used.max(SPARE);
+        if self.slots.len() > kept {
+            self.slots.truncate(kept);
             self.slots.shrink_to_fit();
-            self.free = (0..SPARE as u32).rev().collect();
-            self.unseen = Vec::new();
+            self.free.retain(|id| (*id as usize) < kept);
+            self.free.shrink_to_fit();
+            self.unseen.shrink_to(kept);
         }
         if self.out.is_empty() && self.out.capacity() > SMALL_BATCH {
             self.out = Vec::new();
@@ -475,7 +478,8 @@ impl Outbound {
 
     /// The caller of this slot waits in this place, and has not been told of an end.
     pub(crate) fn is_awaited(&self, id: u32, place: Place) -> bool {
-        self.slots[id as usize].place == Some(place)
+        // One that has been told may be gone (see `shrink`).
+        self.slots.get(id as usize).is_some_and(|slot| slot.place == Some(place))
     }
 
     /// The caller of this slot waits there no more.
@@ -1066,6 +1070,28 @@ mod tests {
             }
         }
         assert_eq!(turns, [0, 1, 2, 3, 4].repeat(4));
+    }
+
+    #[test]
+    fn slots_behind_the_last_that_is_in_use_are_given_back() {
+        let (mut outbound, number) = outbound(PEER);
+        let calls: Vec<u32> = (0..60).map(|_| call(&mut outbound, number, 1, None)).collect();
+        for id in &calls {
+            if ![9, 20].contains(id) {
+                reply(&mut outbound, *id);
+            }
+        }
+        for (waiting, left) in [(20, 21), (9, 10)] {
+            outbound.shrink();
+            assert_eq!((outbound.slots.len(), outbound.free.len()), (left, left - outbound.in_flight()));
+            reply(&mut outbound, waiting);
+        }
+        outbound.shrink();
+        assert_eq!((outbound.slots.len(), outbound.free.len()), (SPARE, SPARE));
+        assert!(!outbound.is_awaited(59, 0), "whoever has not looked for an answer since");
+        let mut ids: Vec<u32> = (0..6).map(|_| call(&mut outbound, number, 1, None)).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -474,7 +474,7 @@ impl Link {
         if state.outbound.has_hello() || state.is_lost() {
             return Poll::Ready(state.outbound.max_message());
         }
-        state.wait_for_room(waker);
+        state.watch(waker);
         Poll::Pending
     }
 
@@ -562,13 +562,12 @@ impl Link {
         if streams.is_over() {
             return;
         }
-        let (mut wake, mut wakers) = (Wake::new(), Vec::new());
+        let mut wakers = Vec::from_iter(self.rouse(&state));
         streams.close(&mut state, &mut wakers);
         state.forget_streams(id);
+        let mut wake = Wake::new();
         state.cancel(id, &mut wake);
-        wakers.extend(self.rouse(&state));
-        self.wake(state, wake);
-        wake_all(wakers);
+        self.wake(state, wakers, wake);
     }
 
     /// What a caller sends has come to an end that is none: its call ends here and now, as by its deadline, and the callee is told

@@ -4,6 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+use crate::server::handler::drop_quietly;
+
 /// Wakes them in turn; never under a lock.
 #[inline]
 pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
@@ -20,7 +22,9 @@ impl<I: Iterator<Item = Waker>> Drop for Rest<I> {
     fn drop(&mut self) {
         for waker in self.0.by_ref() {
             // A second panic would end the process.
-            drop(catch_unwind(AssertUnwindSafe(|| waker.wake())));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                drop_quietly(panic);
+            }
         }
     }
 }

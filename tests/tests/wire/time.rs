@@ -301,8 +301,8 @@ async fn a_deadline_is_kept_though_the_budget_of_a_turn_was_used_up_when_it_was_
     assert!((250..=270).contains(&took), "{frames:?}");
 }
 
-/// Whatever comes is a sign of life, and the next question is asked an interval after it: with a timeout that is longer, sooner than
-/// an answer to the last one would be missed.
+/// Whatever comes is a sign of life, and the next ping is due an interval after it. Here the timeout is longer than the interval, so that is
+/// before what the timer was set to.
 #[tokio::test(start_paused = true)]
 async fn a_reply_instead_of_a_pong_moves_the_next_ping() {
     let mut limits = Limits::default();

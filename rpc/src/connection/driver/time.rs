@@ -104,13 +104,14 @@ impl Driver {
         }
         if due(self.keepalive_at()) && self.keepalive.due(now) {
             state.outbound.ping();
+            // Nothing has come for a while.
+            state.shrink();
         }
         if self.blocked_since.is_none() {
             self.has_more = state.outbound.take_batch(&mut scratch.batch);
             state.outbound.stamp(Instant::now);
         }
         let unsent = state.outbound.take_unsent();
-        state.shrink();
         drop(state);
         drop(unsent);
         if due(self.dispatcher.next_expiry()) {

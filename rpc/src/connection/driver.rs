@@ -133,6 +133,8 @@ pub(super) struct Driver {
     withheld: bool,
     gather: Gather,
     linger: Linger,
+    /// Calls that had begun when something was due last.
+    begun: u64,
     /// The runtime has several threads.
     threads: bool,
     /// A caller is woken that has much to decode.
@@ -195,6 +197,7 @@ pub(crate) fn start(
         withheld: false,
         gather: Gather::default(),
         linger: Linger::default(),
+        begun: 0,
         threads: Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread),
         heavy: false,
         has_more: false,

@@ -104,7 +104,9 @@ impl Driver {
         }
         if due(self.keepalive_at()) && self.keepalive.due(now) {
             state.outbound.ping();
-            // Nothing has come for a while.
+        }
+        // No call of ours has begun since it looked last.
+        if std::mem::replace(&mut self.begun, link.begun()) == link.begun() {
             state.shrink();
         }
         if self.blocked_since.is_none() {

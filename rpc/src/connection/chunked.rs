@@ -12,8 +12,9 @@ use crate::frame::codec::{self, Frame, flag, kind};
 use crate::frame::limits::MAX_FRAME;
 use crate::frame::payload::Rope;
 
-/// Bytes handed to the transport at once when large messages are waiting.
-const BATCH: usize = 128 << 10;
+/// Bytes handed to the transport at once when large messages are waiting: of half as many the reader, who is woken for each, sleeps between
+/// two.
+const BATCH: usize = 256 << 10;
 
 /// The last chunk of a shorter message is not asked after.
 const PROBED: usize = 128 << 10;

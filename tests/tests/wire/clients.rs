@@ -196,17 +196,6 @@ trait Store {
     async fn keep(&self, bytes: Bytes) -> u32;
 }
 
-/// Its `strong_count` falls when bytes of it are dropped.
-type Sign = Arc<()>;
-
-struct Watched(Vec<u8>, #[expect(dead_code, reason = "it is there to be dropped")] Sign);
-
-impl AsRef<[u8]> for Watched {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// The reply takes back what of its call has not left. A call that is served behind it, in the same read, must not make that be forgotten.
 #[tokio::test(start_paused = true)]
 async fn a_reply_before_its_calls_last_chunk_lets_go_of_the_rest_though_a_call_follows_it() {
@@ -214,8 +203,8 @@ async fn a_reply_before_its_calls_last_chunk_lets_go_of_the_rest_though_a_call_f
     let options = Client::options().serve(service::server()).unwrap();
     let store: StoreClient = options.over(Transport::over(near, "test")).into();
     let mut raw = Raw::over(far);
-    let sign = Sign::default();
-    let bytes: Bytes = bytes::Bytes::from_owner(Watched(vec![7; 1 << 20], sign.clone())).into();
+    let ours = bytes::Bytes::from(vec![7; 1 << 20]);
+    let bytes = Bytes::from(ours.clone());
     let call = tokio::spawn(async move { (store.keep(bytes).await, store) });
     raw.opened().await;
     // A call as long as this waits for the hello, and is taken by who allows messages and chunks (protocol 2.2).
@@ -228,13 +217,13 @@ async fn a_reply_before_its_calls_last_chunk_lets_go_of_the_rest_though_a_call_f
         kinds.push(frame.unwrap().kind);
     }
     assert!(kinds.contains(&kind::CALL_CHUNK) && kinds.contains(&kind::REPLY), "{kinds:?}");
-    assert_eq!(Arc::strong_count(&sign), 2);
+    assert!(!ours.is_unique());
     raw.send([wire::frame(kind::REPLY, 0, &[&[0, 3]]), wire::call(0, ADD, &[1, 2])].concat()).await;
     let (kept, _store) = call.await.unwrap();
     assert_eq!(kept.unwrap(), 3);
     assert_eq!(raw.frame().await.unwrap().kind, kind::REPLY);
     rpc_tests::settle().await;
-    assert_eq!(Arc::strong_count(&sign), 1, "somebody still holds the bytes");
+    assert!(ours.is_unique(), "somebody still holds the bytes");
     raw.send(wire::call(0, ADD, &[1, 2])).await;
     assert_eq!(raw.frame().await.unwrap().kind, kind::REPLY, "the connection lives");
 }
